@@ -1,0 +1,68 @@
+/**
+ * The one abstraction under every data-path conversation: frames between two endpoints, each a
+ * message of at most `messageSlotBytes` and optionally one gathered bulk of at most
+ * `maxBulkBytes`. Implementations: tcp (native/socket), rdma (native/rdma), sim (pure TypeScript).
+ * See docs/internals.md, "Transport".
+ */
+export interface Transport {
+  readonly kind: 'tcp' | 'sim' | 'rdma';
+  readonly counters: TransportCounters;
+  setHandler(handler: TransportHandler): void;
+  /** Resolves to the bound port; rejects with an Error whose `code` is the errno's name. */
+  listen(host: string, port: number): Promise<number>;
+  /** Returns a connection number (> 0, not reused soon); `onOpen` or `onClose` follows. */
+  connect(host: string, port: number): number;
+  /**
+   * Queues one frame whose message lies at `messageOffset`, `FrameHeader` included and filled by
+   * the caller except `bulkBytes`. With `releaseMessage` the slot goes back to the arena's pool
+   * when its bytes are out or the connection is gone; otherwise the caller keeps it, unchanged,
+   * until it knows that the peer has it.
+   */
+  send(
+    connection: number,
+    messageOffset: number,
+    messageBytes: number,
+    releaseMessage: boolean,
+  ): void;
+  /**
+   * Adds a segment of bulk to the frame that is sent next. Segments are gathered; with
+   * `releaseSlot` the bulk slot that holds the segment is given back when it is out.
+   */
+  addBulk(offset: number, lengthBytes: number, releaseSlot: boolean): void;
+  /** Hands everything queued to the engine. */
+  flush(): void;
+  /** The bulk of one frame tagged `tag` may land here; withdrawn by arrival or `cancelLanding`. */
+  setLanding(connection: number, tag: number, offset: number, maxBytes: number): void;
+  cancelLanding(connection: number, tag: number): void;
+  /** Closes now; `onClose` follows with this reason. */
+  close(connection: number, reason: string): void;
+  /** Closes all connections and listeners; no handler call follows. */
+  shutdown(): void;
+}
+
+export interface TransportHandler {
+  onOpen(connection: number, incoming: boolean): void;
+  /**
+   * One frame. The message is valid until return. `bulkOffset` 0: no bulk. A request's bulk lies at
+   * the payload of a bulk slot that now belongs to the handler; a reply's in its landing area.
+   */
+  onMessage(
+    connection: number,
+    messageOffset: number,
+    messageBytes: number,
+    bulkOffset: number,
+    bulkBytes: number,
+  ): void;
+  /** Last call for this connection; its queued frames are dropped, their slots given back. */
+  onClose(connection: number, reason: string): void;
+}
+
+export interface TransportCounters {
+  framesSent: number;
+  framesReceived: number;
+  bytesSent: number;
+  bytesReceived: number;
+  /** Bulk bytes that the processor copied in user space on their way in. */
+  bulkBytesCopied: number;
+  protocolErrors: number;
+}
