@@ -1,0 +1,531 @@
+// Generated from schema/ by `npm run generate`; do not edit.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+namespace sealfs::wire {
+
+constexpr uint64_t kProtocolVersion = 1u;
+constexpr uint64_t kFrameMagic = 827540307u;
+constexpr uint64_t kMessageSlotBytes = 16384u;
+constexpr uint64_t kBulkSlotBytes = 1048576u;
+constexpr uint64_t kBulkHeadroomBytes = 4096u;
+constexpr uint64_t kMaxBulkBytes = 1048576u;
+constexpr uint64_t kChunkBytes = 1048576u;
+constexpr uint64_t kBlockBytes = 4096u;
+constexpr uint64_t kInlineDataBytes = 8192u;
+constexpr uint64_t kNoTag = 4294967295u;
+constexpr uint64_t kRpcSlots = 64u;
+constexpr uint64_t kBucketCount = 65536u;
+constexpr uint64_t kStripeBuckets = 128u;
+constexpr uint64_t kFirstSequence = 1048576u;
+constexpr uint64_t kNameBytesMax = 255u;
+constexpr uint64_t kSymlinkBytesMax = 4095u;
+constexpr uint64_t kExtentsPerChunkMax = 256u;
+constexpr uint64_t kLinkCountMax = 65000u;
+constexpr uint64_t kFileBytesMax = 9007199254740991u;
+
+enum class Opcode : uint8_t {
+  kHello = 0,
+  kEcho = 1,
+  kLookup = 2,
+  kGetAttr = 3,
+  kSetAttr = 4,
+  kCreate = 5,
+  kSymlink = 6,
+  kReadLink = 7,
+  kMakeDirInode = 8,
+  kLinkDirEntry = 9,
+  kDropDirInode = 10,
+  kUnlinkDirEntry = 11,
+  kUnlink = 12,
+  kLink = 13,
+  kRename = 14,
+  kOpen = 15,
+  kRelease = 16,
+  kReadDir = 17,
+  kStatFs = 18,
+  kRead = 19,
+  kWrite = 20,
+  kExtend = 21,
+  kMarkStriped = 22,
+  kCut = 23,
+  kFsync = 24,
+  kEnsureRoot = 25,
+  kReserve = 26,
+  kTargetStats = 27,
+  kEnsureEmptyRoot = 28,
+};
+
+struct FrameHeader {
+  uint32_t magic;
+  uint32_t message_bytes;
+  uint32_t bulk_bytes;
+  uint32_t bulk_tag;
+  uint32_t count;
+  uint32_t flags;
+  uint32_t reserved0;
+  uint32_t reserved1;
+};
+static_assert(sizeof(FrameHeader) == 32);
+static_assert(offsetof(FrameHeader, magic) == 0);
+static_assert(offsetof(FrameHeader, message_bytes) == 4);
+static_assert(offsetof(FrameHeader, bulk_bytes) == 8);
+static_assert(offsetof(FrameHeader, bulk_tag) == 12);
+static_assert(offsetof(FrameHeader, count) == 16);
+static_assert(offsetof(FrameHeader, flags) == 20);
+static_assert(offsetof(FrameHeader, reserved0) == 24);
+static_assert(offsetof(FrameHeader, reserved1) == 28);
+
+struct RequestHeader {
+  uint16_t bytes;
+  uint8_t opcode;
+  uint8_t flags;
+  uint16_t slot;
+  uint16_t reserved;
+  uint32_t sequence;
+  uint32_t map_epoch;
+};
+static_assert(sizeof(RequestHeader) == 16);
+static_assert(offsetof(RequestHeader, bytes) == 0);
+static_assert(offsetof(RequestHeader, opcode) == 2);
+static_assert(offsetof(RequestHeader, flags) == 3);
+static_assert(offsetof(RequestHeader, slot) == 4);
+static_assert(offsetof(RequestHeader, reserved) == 6);
+static_assert(offsetof(RequestHeader, sequence) == 8);
+static_assert(offsetof(RequestHeader, map_epoch) == 12);
+
+struct ReplyHeader {
+  uint16_t bytes;
+  uint8_t opcode;
+  uint8_t flags;
+  uint16_t slot;
+  uint16_t status;
+  uint32_t sequence;
+  uint32_t map_epoch;
+};
+static_assert(sizeof(ReplyHeader) == 16);
+static_assert(offsetof(ReplyHeader, bytes) == 0);
+static_assert(offsetof(ReplyHeader, opcode) == 2);
+static_assert(offsetof(ReplyHeader, flags) == 3);
+static_assert(offsetof(ReplyHeader, slot) == 4);
+static_assert(offsetof(ReplyHeader, status) == 6);
+static_assert(offsetof(ReplyHeader, sequence) == 8);
+static_assert(offsetof(ReplyHeader, map_epoch) == 12);
+
+struct ReplyRecord {
+  uint32_t sequence;
+  uint16_t status;
+  uint8_t opcode;
+  uint8_t reserved;
+  uint64_t result0;
+  uint64_t result1;
+};
+static_assert(sizeof(ReplyRecord) == 24);
+static_assert(offsetof(ReplyRecord, sequence) == 0);
+static_assert(offsetof(ReplyRecord, status) == 4);
+static_assert(offsetof(ReplyRecord, opcode) == 6);
+static_assert(offsetof(ReplyRecord, reserved) == 7);
+static_assert(offsetof(ReplyRecord, result0) == 8);
+static_assert(offsetof(ReplyRecord, result1) == 16);
+
+struct Attributes {
+  uint64_t inode;
+  uint64_t size_bytes;
+  uint64_t blocks;
+  int64_t atime_seconds;
+  int64_t mtime_seconds;
+  int64_t ctime_seconds;
+  uint32_t atime_nanoseconds;
+  uint32_t mtime_nanoseconds;
+  uint32_t ctime_nanoseconds;
+  uint32_t mode;
+  uint32_t link_count;
+  uint32_t uid;
+  uint32_t gid;
+  uint32_t rdev;
+  uint32_t flags;
+  uint32_t reserved;
+};
+static_assert(sizeof(Attributes) == 88);
+static_assert(offsetof(Attributes, inode) == 0);
+static_assert(offsetof(Attributes, size_bytes) == 8);
+static_assert(offsetof(Attributes, blocks) == 16);
+static_assert(offsetof(Attributes, atime_seconds) == 24);
+static_assert(offsetof(Attributes, mtime_seconds) == 32);
+static_assert(offsetof(Attributes, ctime_seconds) == 40);
+static_assert(offsetof(Attributes, atime_nanoseconds) == 48);
+static_assert(offsetof(Attributes, mtime_nanoseconds) == 52);
+static_assert(offsetof(Attributes, ctime_nanoseconds) == 56);
+static_assert(offsetof(Attributes, mode) == 60);
+static_assert(offsetof(Attributes, link_count) == 64);
+static_assert(offsetof(Attributes, uid) == 68);
+static_assert(offsetof(Attributes, gid) == 72);
+static_assert(offsetof(Attributes, rdev) == 76);
+static_assert(offsetof(Attributes, flags) == 80);
+static_assert(offsetof(Attributes, reserved) == 84);
+
+struct InodeRequest {
+  uint64_t inode;
+};
+static_assert(sizeof(InodeRequest) == 8);
+static_assert(offsetof(InodeRequest, inode) == 0);
+
+struct AttributesReply {
+  Attributes attributes;
+  uint32_t flags;
+  uint32_t reserved;
+};
+static_assert(sizeof(AttributesReply) == 96);
+static_assert(offsetof(AttributesReply, attributes) == 0);
+static_assert(offsetof(AttributesReply, flags) == 88);
+static_assert(offsetof(AttributesReply, reserved) == 92);
+
+struct NameRequest {
+  uint64_t parent;
+  uint16_t name_bytes;
+  uint16_t reserved0;
+  uint32_t reserved1;
+};
+static_assert(sizeof(NameRequest) == 16);
+static_assert(offsetof(NameRequest, parent) == 0);
+static_assert(offsetof(NameRequest, name_bytes) == 8);
+static_assert(offsetof(NameRequest, reserved0) == 10);
+static_assert(offsetof(NameRequest, reserved1) == 12);
+
+struct LookupReply {
+  uint64_t inode;
+  uint32_t mode;
+  uint32_t has_attributes;
+  Attributes attributes;
+};
+static_assert(sizeof(LookupReply) == 104);
+static_assert(offsetof(LookupReply, inode) == 0);
+static_assert(offsetof(LookupReply, mode) == 8);
+static_assert(offsetof(LookupReply, has_attributes) == 12);
+static_assert(offsetof(LookupReply, attributes) == 16);
+
+struct SetAttrRequest {
+  uint64_t inode;
+  uint64_t size_bytes;
+  int64_t atime_seconds;
+  int64_t mtime_seconds;
+  uint32_t atime_nanoseconds;
+  uint32_t mtime_nanoseconds;
+  uint32_t valid;
+  uint32_t mode;
+  uint32_t uid;
+  uint32_t gid;
+};
+static_assert(sizeof(SetAttrRequest) == 56);
+static_assert(offsetof(SetAttrRequest, inode) == 0);
+static_assert(offsetof(SetAttrRequest, size_bytes) == 8);
+static_assert(offsetof(SetAttrRequest, atime_seconds) == 16);
+static_assert(offsetof(SetAttrRequest, mtime_seconds) == 24);
+static_assert(offsetof(SetAttrRequest, atime_nanoseconds) == 32);
+static_assert(offsetof(SetAttrRequest, mtime_nanoseconds) == 36);
+static_assert(offsetof(SetAttrRequest, valid) == 40);
+static_assert(offsetof(SetAttrRequest, mode) == 44);
+static_assert(offsetof(SetAttrRequest, uid) == 48);
+static_assert(offsetof(SetAttrRequest, gid) == 52);
+
+struct CreateRequest {
+  uint64_t parent;
+  uint32_t mode;
+  uint32_t uid;
+  uint32_t gid;
+  uint32_t rdev;
+  uint16_t name_bytes;
+  uint16_t flags;
+  uint32_t reserved;
+};
+static_assert(sizeof(CreateRequest) == 32);
+static_assert(offsetof(CreateRequest, parent) == 0);
+static_assert(offsetof(CreateRequest, mode) == 8);
+static_assert(offsetof(CreateRequest, uid) == 12);
+static_assert(offsetof(CreateRequest, gid) == 16);
+static_assert(offsetof(CreateRequest, rdev) == 20);
+static_assert(offsetof(CreateRequest, name_bytes) == 24);
+static_assert(offsetof(CreateRequest, flags) == 26);
+static_assert(offsetof(CreateRequest, reserved) == 28);
+
+struct SymlinkRequest {
+  uint64_t parent;
+  uint32_t uid;
+  uint32_t gid;
+  uint16_t name_bytes;
+  uint16_t target_bytes;
+  uint32_t reserved;
+};
+static_assert(sizeof(SymlinkRequest) == 24);
+static_assert(offsetof(SymlinkRequest, parent) == 0);
+static_assert(offsetof(SymlinkRequest, uid) == 8);
+static_assert(offsetof(SymlinkRequest, gid) == 12);
+static_assert(offsetof(SymlinkRequest, name_bytes) == 16);
+static_assert(offsetof(SymlinkRequest, target_bytes) == 18);
+static_assert(offsetof(SymlinkRequest, reserved) == 20);
+
+struct MakeDirInodeRequest {
+  uint32_t bucket;
+  uint32_t mode;
+  uint32_t uid;
+  uint32_t gid;
+  uint64_t parent;
+};
+static_assert(sizeof(MakeDirInodeRequest) == 24);
+static_assert(offsetof(MakeDirInodeRequest, bucket) == 0);
+static_assert(offsetof(MakeDirInodeRequest, mode) == 4);
+static_assert(offsetof(MakeDirInodeRequest, uid) == 8);
+static_assert(offsetof(MakeDirInodeRequest, gid) == 12);
+static_assert(offsetof(MakeDirInodeRequest, parent) == 16);
+
+struct LinkDirEntryRequest {
+  uint64_t parent;
+  uint64_t inode;
+  uint16_t name_bytes;
+  uint16_t flags;
+  uint32_t reserved;
+  uint64_t stale_inode;
+};
+static_assert(sizeof(LinkDirEntryRequest) == 32);
+static_assert(offsetof(LinkDirEntryRequest, parent) == 0);
+static_assert(offsetof(LinkDirEntryRequest, inode) == 8);
+static_assert(offsetof(LinkDirEntryRequest, name_bytes) == 16);
+static_assert(offsetof(LinkDirEntryRequest, flags) == 18);
+static_assert(offsetof(LinkDirEntryRequest, reserved) == 20);
+static_assert(offsetof(LinkDirEntryRequest, stale_inode) == 24);
+
+struct LinkDirEntryReply {
+  uint32_t parent_mode;
+  uint32_t parent_gid;
+};
+static_assert(sizeof(LinkDirEntryReply) == 8);
+static_assert(offsetof(LinkDirEntryReply, parent_mode) == 0);
+static_assert(offsetof(LinkDirEntryReply, parent_gid) == 4);
+
+struct DropDirInodeRequest {
+  uint64_t inode;
+};
+static_assert(sizeof(DropDirInodeRequest) == 8);
+static_assert(offsetof(DropDirInodeRequest, inode) == 0);
+
+struct UnlinkDirEntryRequest {
+  uint64_t parent;
+  uint64_t inode;
+  uint16_t name_bytes;
+  uint16_t reserved0;
+  uint32_t reserved1;
+};
+static_assert(sizeof(UnlinkDirEntryRequest) == 24);
+static_assert(offsetof(UnlinkDirEntryRequest, parent) == 0);
+static_assert(offsetof(UnlinkDirEntryRequest, inode) == 8);
+static_assert(offsetof(UnlinkDirEntryRequest, name_bytes) == 16);
+static_assert(offsetof(UnlinkDirEntryRequest, reserved0) == 18);
+static_assert(offsetof(UnlinkDirEntryRequest, reserved1) == 20);
+
+struct UnlinkReply {
+  uint64_t inode;
+  uint32_t link_count;
+  uint32_t reserved;
+};
+static_assert(sizeof(UnlinkReply) == 16);
+static_assert(offsetof(UnlinkReply, inode) == 0);
+static_assert(offsetof(UnlinkReply, link_count) == 8);
+static_assert(offsetof(UnlinkReply, reserved) == 12);
+
+struct LinkRequest {
+  uint64_t inode;
+  uint64_t parent;
+  uint16_t name_bytes;
+  uint16_t reserved0;
+  uint32_t reserved1;
+};
+static_assert(sizeof(LinkRequest) == 24);
+static_assert(offsetof(LinkRequest, inode) == 0);
+static_assert(offsetof(LinkRequest, parent) == 8);
+static_assert(offsetof(LinkRequest, name_bytes) == 16);
+static_assert(offsetof(LinkRequest, reserved0) == 18);
+static_assert(offsetof(LinkRequest, reserved1) == 20);
+
+struct RenameRequest {
+  uint64_t old_parent;
+  uint64_t new_parent;
+  uint16_t old_name_bytes;
+  uint16_t new_name_bytes;
+  uint32_t flags;
+};
+static_assert(sizeof(RenameRequest) == 24);
+static_assert(offsetof(RenameRequest, old_parent) == 0);
+static_assert(offsetof(RenameRequest, new_parent) == 8);
+static_assert(offsetof(RenameRequest, old_name_bytes) == 16);
+static_assert(offsetof(RenameRequest, new_name_bytes) == 18);
+static_assert(offsetof(RenameRequest, flags) == 20);
+
+struct OpenRequest {
+  uint64_t inode;
+  uint32_t flags;
+  uint32_t reserved;
+};
+static_assert(sizeof(OpenRequest) == 16);
+static_assert(offsetof(OpenRequest, inode) == 0);
+static_assert(offsetof(OpenRequest, flags) == 8);
+static_assert(offsetof(OpenRequest, reserved) == 12);
+
+struct ReadDirRequest {
+  uint64_t inode;
+  uint64_t cookie;
+  uint32_t max_bytes;
+  uint32_t flags;
+};
+static_assert(sizeof(ReadDirRequest) == 24);
+static_assert(offsetof(ReadDirRequest, inode) == 0);
+static_assert(offsetof(ReadDirRequest, cookie) == 8);
+static_assert(offsetof(ReadDirRequest, max_bytes) == 16);
+static_assert(offsetof(ReadDirRequest, flags) == 20);
+
+struct ReadDirReply {
+  uint32_t inline_bytes;
+  uint32_t entry_count;
+  uint32_t end_of_directory;
+  uint32_t reserved;
+};
+static_assert(sizeof(ReadDirReply) == 16);
+static_assert(offsetof(ReadDirReply, inline_bytes) == 0);
+static_assert(offsetof(ReadDirReply, entry_count) == 4);
+static_assert(offsetof(ReadDirReply, end_of_directory) == 8);
+static_assert(offsetof(ReadDirReply, reserved) == 12);
+
+struct DirEntry {
+  uint64_t inode;
+  uint64_t cookie;
+  uint16_t name_bytes;
+  uint16_t has_attributes;
+  uint32_t mode;
+};
+static_assert(sizeof(DirEntry) == 24);
+static_assert(offsetof(DirEntry, inode) == 0);
+static_assert(offsetof(DirEntry, cookie) == 8);
+static_assert(offsetof(DirEntry, name_bytes) == 16);
+static_assert(offsetof(DirEntry, has_attributes) == 18);
+static_assert(offsetof(DirEntry, mode) == 20);
+
+struct StatFsReply {
+  uint64_t total_bytes;
+  uint64_t free_bytes;
+  uint64_t inodes;
+  uint64_t free_inodes;
+};
+static_assert(sizeof(StatFsReply) == 32);
+static_assert(offsetof(StatFsReply, total_bytes) == 0);
+static_assert(offsetof(StatFsReply, free_bytes) == 8);
+static_assert(offsetof(StatFsReply, inodes) == 16);
+static_assert(offsetof(StatFsReply, free_inodes) == 24);
+
+struct ReadRequest {
+  uint64_t inode;
+  uint64_t chunk;
+  uint32_t offset;
+  uint32_t length_bytes;
+};
+static_assert(sizeof(ReadRequest) == 24);
+static_assert(offsetof(ReadRequest, inode) == 0);
+static_assert(offsetof(ReadRequest, chunk) == 8);
+static_assert(offsetof(ReadRequest, offset) == 16);
+static_assert(offsetof(ReadRequest, length_bytes) == 20);
+
+struct ReadReply {
+  uint64_t size_bytes;
+  uint32_t length_bytes;
+  uint32_t inline_bytes;
+  uint32_t checksum;
+  uint32_t reserved;
+};
+static_assert(sizeof(ReadReply) == 24);
+static_assert(offsetof(ReadReply, size_bytes) == 0);
+static_assert(offsetof(ReadReply, length_bytes) == 8);
+static_assert(offsetof(ReadReply, inline_bytes) == 12);
+static_assert(offsetof(ReadReply, checksum) == 16);
+static_assert(offsetof(ReadReply, reserved) == 20);
+
+struct WriteRequest {
+  uint64_t inode;
+  uint64_t chunk;
+  uint32_t offset;
+  uint32_t length_bytes;
+  uint32_t flags;
+  uint32_t inline_bytes;
+  uint32_t checksum_count;
+  uint32_t reserved;
+};
+static_assert(sizeof(WriteRequest) == 40);
+static_assert(offsetof(WriteRequest, inode) == 0);
+static_assert(offsetof(WriteRequest, chunk) == 8);
+static_assert(offsetof(WriteRequest, offset) == 16);
+static_assert(offsetof(WriteRequest, length_bytes) == 20);
+static_assert(offsetof(WriteRequest, flags) == 24);
+static_assert(offsetof(WriteRequest, inline_bytes) == 28);
+static_assert(offsetof(WriteRequest, checksum_count) == 32);
+static_assert(offsetof(WriteRequest, reserved) == 36);
+
+struct WriteReply {
+  uint64_t offset;
+  uint64_t size_bytes;
+};
+static_assert(sizeof(WriteReply) == 16);
+static_assert(offsetof(WriteReply, offset) == 0);
+static_assert(offsetof(WriteReply, size_bytes) == 8);
+
+struct ExtendRequest {
+  uint64_t inode;
+  uint64_t size_bytes;
+};
+static_assert(sizeof(ExtendRequest) == 16);
+static_assert(offsetof(ExtendRequest, inode) == 0);
+static_assert(offsetof(ExtendRequest, size_bytes) == 8);
+
+struct SizeReply {
+  uint64_t size_bytes;
+};
+static_assert(sizeof(SizeReply) == 8);
+static_assert(offsetof(SizeReply, size_bytes) == 0);
+
+struct CutRequest {
+  uint64_t inode;
+  uint64_t from_byte;
+};
+static_assert(sizeof(CutRequest) == 16);
+static_assert(offsetof(CutRequest, inode) == 0);
+static_assert(offsetof(CutRequest, from_byte) == 8);
+
+struct EnsureRootRequest {
+  uint64_t inode;
+  uint32_t mode;
+  uint32_t uid;
+  uint32_t gid;
+  uint32_t reserved;
+};
+static_assert(sizeof(EnsureRootRequest) == 24);
+static_assert(offsetof(EnsureRootRequest, inode) == 0);
+static_assert(offsetof(EnsureRootRequest, mode) == 8);
+static_assert(offsetof(EnsureRootRequest, uid) == 12);
+static_assert(offsetof(EnsureRootRequest, gid) == 16);
+static_assert(offsetof(EnsureRootRequest, reserved) == 20);
+
+struct ReserveRequest {
+  uint64_t inode;
+  uint64_t length_bytes;
+};
+static_assert(sizeof(ReserveRequest) == 16);
+static_assert(offsetof(ReserveRequest, inode) == 0);
+static_assert(offsetof(ReserveRequest, length_bytes) == 8);
+
+struct ReserveReply {
+  uint64_t offset;
+  uint64_t size_bytes;
+};
+static_assert(sizeof(ReserveReply) == 16);
+static_assert(offsetof(ReserveReply, offset) == 0);
+static_assert(offsetof(ReserveReply, size_bytes) == 8);
+
+}  // namespace sealfs::wire

@@ -1,0 +1,171 @@
+/**
+ * Writes the generated code of the protocol from schema/: `wire.fbs` (fixed structs) becomes offset
+ * tables for TypeScript and packed structs for C++, `limits.json` constants for both, and
+ * `control.fbs` (tables) FlatBuffers' own TypeScript. The wire schema uses the plain subset of
+ * FlatBuffers that needs no compiler: enums, and structs of scalars and structs.
+ */
+import { execFileSync } from 'node:child_process';
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+
+interface Field {
+  name: string;
+  type: string;
+  offset: number;
+  comment: string;
+}
+
+interface Struct {
+  name: string;
+  fields: Field[];
+  size: number;
+  comment: string;
+}
+
+interface Enum {
+  name: string;
+  values: { name: string; value: number; comment: string }[];
+}
+
+interface Schema {
+  structs: Struct[];
+  enums: Enum[];
+}
+
+const scalars: Record<string, { size: number; cpp: string }> = {
+  ubyte: { size: 1, cpp: 'uint8_t' },
+  ushort: { size: 2, cpp: 'uint16_t' },
+  uint: { size: 4, cpp: 'uint32_t' },
+  ulong: { size: 8, cpp: 'uint64_t' },
+  long: { size: 8, cpp: 'int64_t' },
+};
+
+const notice = 'Generated from schema/ by `npm run generate`; do not edit.';
+
+function layOut(name: string, comment: string, body: string, known: Struct[]): Struct {
+  const fields: Field[] = [];
+  let offset = 0;
+  let align = 1;
+  for (const line of body.matchAll(/^\s*(\w+)\s*:\s*(\w+)\s*;[^\S\n]*(?:\/\/\s*(.*))?$/gm)) {
+    const [, fieldName, type, note] = line;
+    if (fieldName === undefined || type === undefined) continue;
+    const nested = known.find((s) => s.name === type);
+    const size = scalars[type]?.size ?? nested?.size;
+    if (size === undefined) throw new Error(`${name}.${fieldName}: unknown type ${type}`);
+    const fieldAlign = nested ? 8 : size;
+    if (offset % fieldAlign !== 0) {
+      throw new Error(`${name}.${fieldName}: at ${offset}, not aligned to ${fieldAlign}`);
+    }
+    fields.push({ name: fieldName, type, offset, comment: note ?? '' });
+    offset += size;
+    align = Math.max(align, fieldAlign);
+  }
+  if (offset % 8 !== 0) throw new Error(`${name}: ${offset} bytes, not a multiple of 8`);
+  return { name, fields, size: offset, comment };
+}
+
+function parse(text: string): Schema {
+  const schema: Schema = { structs: [], enums: [] };
+  const blocks = /^(enum|struct)\s+(\w+)(?:\s*:\s*\w+)?\s*\{[^\S\n]*(?:\/\/\s*(.*))?\n([^}]*)\}/gm;
+  for (const [, kind, name, comment, body] of text.matchAll(blocks)) {
+    if (kind === undefined || name === undefined || body === undefined) continue;
+    if (kind === 'struct') {
+      schema.structs.push(layOut(name, comment ?? '', body, schema.structs));
+      continue;
+    }
+    const values = [...body.matchAll(/^\s*(\w+)\s*=\s*(\d+),?[^\S\n]*(?:\/\/\s*(.*))?$/gm)];
+    schema.enums.push({
+      name,
+      values: values.map((v) => ({ name: v[1]!, value: Number(v[2]), comment: v[3] ?? '' })),
+    });
+  }
+  return schema;
+}
+
+function docComment(comment: string, indent: string): string {
+  return comment === '' ? '' : `${indent}/** ${comment} */\n`;
+}
+
+function typescriptWire(schema: Schema): string {
+  let out = `/** ${notice} Byte offsets of the wire structs; SIZE is a struct's length. */\n`;
+  for (const e of schema.enums) {
+    out += `\nexport const ${e.name} = {\n`;
+    for (const v of e.values) out += `${docComment(v.comment, '  ')}  ${v.name}: ${v.value},\n`;
+    out += `} as const;\n`;
+  }
+  for (const s of schema.structs) {
+    out += `\n${docComment(s.comment, '')}export const ${s.name} = {\n  SIZE: ${s.size},\n`;
+    for (const f of s.fields) {
+      const type = f.comment === '' ? f.type : `${f.type}: ${f.comment}`;
+      out += `${docComment(type, '  ')}  ${f.name}: ${f.offset},\n`;
+    }
+    out += `} as const;\n`;
+  }
+  return out;
+}
+
+function snake(name: string): string {
+  return name.replace(/([a-z0-9])([A-Z])/g, '$1_$2').toLowerCase();
+}
+
+function cppConstant(name: string): string {
+  return `k${name[0]!.toUpperCase()}${name.slice(1)}`;
+}
+
+function cppWire(schema: Schema, limits: Limits): string {
+  let out = `// ${notice}\n#pragma once\n\n#include <cstddef>\n#include <cstdint>\n\n`;
+  out += 'namespace sealfs::wire {\n\n';
+  for (const [name, [value]] of Object.entries(limits)) {
+    out += `constexpr uint64_t ${cppConstant(name)} = ${value}u;\n`;
+  }
+  for (const e of schema.enums) {
+    out += `\nenum class ${e.name} : uint8_t {\n`;
+    for (const v of e.values) out += `  k${v.name} = ${v.value},\n`;
+    out += '};\n';
+  }
+  for (const s of schema.structs) {
+    out += `\nstruct ${s.name} {\n`;
+    for (const f of s.fields) out += `  ${scalars[f.type]?.cpp ?? f.type} ${snake(f.name)};\n`;
+    out += `};\nstatic_assert(sizeof(${s.name}) == ${s.size});\n`;
+    for (const f of s.fields) {
+      out += `static_assert(offsetof(${s.name}, ${snake(f.name)}) == ${f.offset});\n`;
+    }
+  }
+  return out + '\n}  // namespace sealfs::wire\n';
+}
+
+type Limits = Record<string, [number, string]>;
+
+function typescriptLimits(limits: Limits): string {
+  let out = `/** ${notice} Limits and constants of the protocol. */\n\n`;
+  for (const [name, [value, comment]] of Object.entries(limits)) {
+    out += `/** ${comment} */\nexport const ${name} = ${value};\n`;
+  }
+  return out;
+}
+
+function controlTables(outDir: string): void {
+  const scratch = mkdtempSync(join(tmpdir(), 'sealfs-generate-'));
+  try {
+    for (const table of ['Hello', 'HelloReply']) {
+      execFileSync('flatc', ['--ts', '-o', scratch, 'schema/control.fbs']);
+      const file = table.replace(/([a-z])([A-Z])/g, '$1-$2').toLowerCase();
+      const text = readFileSync(join(scratch, 'sealfs/control', `${file}.ts`), 'utf8');
+      writeFileSync(join(outDir, `${file}.generated.ts`), text);
+    }
+  } finally {
+    rmSync(scratch, { recursive: true });
+  }
+}
+
+const protocolDir = process.argv[2] ?? 'src/protocol';
+const nativeDir = process.argv[3] ?? 'native/common';
+mkdirSync(protocolDir, { recursive: true });
+mkdirSync(nativeDir, { recursive: true });
+const schema = parse(readFileSync('schema/wire.fbs', 'utf8'));
+const limits = JSON.parse(readFileSync('schema/limits.json', 'utf8')) as Limits;
+writeFileSync(join(protocolDir, 'wire.generated.ts'), typescriptWire(schema));
+writeFileSync(join(protocolDir, 'limits.generated.ts'), typescriptLimits(limits));
+writeFileSync(join(nativeDir, 'wire.generated.h'), cppWire(schema, limits));
+controlTables(protocolDir);

@@ -1,0 +1,532 @@
+/** Generated from schema/ by `npm run generate`; do not edit. Byte offsets of the wire structs; SIZE is a struct's length. */
+
+export const Opcode = {
+  /** first request on every connection; body: control.fbs Hello / HelloReply */
+  Hello: 0,
+  /** body is returned as it came */
+  Echo: 1,
+  Lookup: 2,
+  GetAttr: 3,
+  SetAttr: 4,
+  /** regular file, fifo, socket or device: entry and inode in one transaction */
+  Create: 5,
+  Symlink: 6,
+  ReadLink: 7,
+  /** mkdir, first half: the directory's inode on its own target */
+  MakeDirInode: 8,
+  /** mkdir, second half: its entry in the parent */
+  LinkDirEntry: 9,
+  /** rmdir, first half (also undoes MakeDirInode): refused unless empty */
+  DropDirInode: 10,
+  /** rmdir, second half */
+  UnlinkDirEntry: 11,
+  Unlink: 12,
+  Link: 13,
+  Rename: 14,
+  Open: 15,
+  Release: 16,
+  ReadDir: 17,
+  StatFs: 18,
+  Read: 19,
+  Write: 20,
+  /** a striped file's size and mtime, merged by the client */
+  Extend: 21,
+  /** the file is about to have chunks beyond the first */
+  MarkStriped: 22,
+  /** target to target: drop a file's data from a byte on */
+  Cut: 23,
+  Fsync: 24,
+  /** a volume's root directory exists */
+  EnsureRoot: 25,
+  /** O_APPEND beyond the first chunk: claims [old size, old size + length) */
+  Reserve: 26,
+  /** counters, as JSON text */
+  TargetStats: 27,
+  /** refused with ENOTEMPTY unless the volume's root is empty; then dropped */
+  EnsureEmptyRoot: 28,
+} as const;
+
+export const FrameHeader = {
+  SIZE: 32,
+  /** uint: frameMagic */
+  magic: 0,
+  /** uint: 32 .. messageSlotBytes */
+  messageBytes: 4,
+  /** uint: 0 .. maxBulkBytes; if not 0 the frame holds exactly one request or reply */
+  bulkBytes: 8,
+  /** uint: reply: the RPC slot whose landing area the bulk goes to; request: noTag */
+  bulkTag: 12,
+  /** uint: requests or replies in the message, at least 1 */
+  count: 16,
+  /** uint: bit 0: replies (else requests) */
+  flags: 20,
+  /** uint */
+  reserved0: 24,
+  /** uint */
+  reserved1: 28,
+} as const;
+
+export const RequestHeader = {
+  SIZE: 16,
+  /** ushort: header and body, a multiple of 8 */
+  bytes: 0,
+  /** ubyte */
+  opcode: 2,
+  /** ubyte: bit 0: retransmission */
+  flags: 3,
+  /** ushort: 0 .. rpcSlots - 1 */
+  slot: 4,
+  /** ushort */
+  reserved: 6,
+  /** uint: of this slot; starts at 1, wraps to 1 */
+  sequence: 8,
+  /** uint: epoch of the cluster map that the sender placed by */
+  mapEpoch: 12,
+} as const;
+
+export const ReplyHeader = {
+  SIZE: 16,
+  /** ushort */
+  bytes: 0,
+  /** ubyte */
+  opcode: 2,
+  /** ubyte: bit 0: replayed from the session's record */
+  flags: 3,
+  /** ushort */
+  slot: 4,
+  /** ushort: 0, or an errno of Linux */
+  status: 6,
+  /** uint */
+  sequence: 8,
+  /** uint: epoch of the map that the target holds */
+  mapEpoch: 12,
+} as const;
+
+export const ReplyRecord = {
+  SIZE: 24,
+  /** uint */
+  sequence: 0,
+  /** ushort */
+  status: 4,
+  /** ubyte */
+  opcode: 6,
+  /** ubyte */
+  reserved: 7,
+  /** ulong: Create, Symlink, MakeDirInode: inode; Write, Reserve: offset written at */
+  result0: 8,
+  /** ulong: Write, Reserve, Extend: the file's size afterwards */
+  result1: 16,
+} as const;
+
+export const Attributes = {
+  SIZE: 88,
+  /** ulong */
+  inode: 0,
+  /** ulong */
+  sizeBytes: 8,
+  /** ulong: units of 512 bytes */
+  blocks: 16,
+  /** long: signed */
+  atimeSeconds: 24,
+  /** long */
+  mtimeSeconds: 32,
+  /** long */
+  ctimeSeconds: 40,
+  /** uint */
+  atimeNanoseconds: 48,
+  /** uint */
+  mtimeNanoseconds: 52,
+  /** uint */
+  ctimeNanoseconds: 56,
+  /** uint: type and permission bits, as st_mode */
+  mode: 60,
+  /** uint */
+  linkCount: 64,
+  /** uint */
+  uid: 68,
+  /** uint */
+  gid: 72,
+  /** uint */
+  rdev: 76,
+  /** uint: bit 0: striped (has or had chunks beyond the first) */
+  flags: 80,
+  /** uint */
+  reserved: 84,
+} as const;
+
+/** GetAttr, ReadLink, MarkStriped, Fsync, Release, EnsureEmptyRoot */
+export const InodeRequest = {
+  SIZE: 8,
+  /** ulong */
+  inode: 0,
+} as const;
+
+/** GetAttr, SetAttr, Create, Symlink, MakeDirInode, Link, Open */
+export const AttributesReply = {
+  SIZE: 96,
+  /** Attributes */
+  attributes: 0,
+  /** uint: bit 0 (Create): the file existed already */
+  flags: 88,
+  /** uint */
+  reserved: 92,
+} as const;
+
+/** Lookup, Unlink: the name follows */
+export const NameRequest = {
+  SIZE: 16,
+  /** ulong */
+  parent: 0,
+  /** ushort */
+  nameBytes: 8,
+  /** ushort */
+  reserved0: 10,
+  /** uint */
+  reserved1: 12,
+} as const;
+
+export const LookupReply = {
+  SIZE: 104,
+  /** ulong */
+  inode: 0,
+  /** uint: type bits only, when attributes are absent */
+  mode: 8,
+  /** uint: 0: the inode lives on another target, ask there */
+  hasAttributes: 12,
+  /** Attributes */
+  attributes: 16,
+} as const;
+
+export const SetAttrRequest = {
+  SIZE: 56,
+  /** ulong */
+  inode: 0,
+  /** ulong */
+  sizeBytes: 8,
+  /** long */
+  atimeSeconds: 16,
+  /** long */
+  mtimeSeconds: 24,
+  /** uint */
+  atimeNanoseconds: 32,
+  /** uint */
+  mtimeNanoseconds: 36,
+  /** uint: bit 0 mode, 1 uid, 2 gid, 3 size, 4 atime, 5 mtime, 6 atime now, 7 mtime now */
+  valid: 40,
+  /** uint */
+  mode: 44,
+  /** uint */
+  uid: 48,
+  /** uint */
+  gid: 52,
+} as const;
+
+/** the name follows */
+export const CreateRequest = {
+  SIZE: 32,
+  /** ulong */
+  parent: 0,
+  /** uint */
+  mode: 8,
+  /** uint */
+  uid: 12,
+  /** uint */
+  gid: 16,
+  /** uint */
+  rdev: 20,
+  /** ushort */
+  nameBytes: 24,
+  /** ushort: bit 0: exclusive (EEXIST if there), bit 1: register an open handle */
+  flags: 26,
+  /** uint */
+  reserved: 28,
+} as const;
+
+/** the name, then the target path follow */
+export const SymlinkRequest = {
+  SIZE: 24,
+  /** ulong */
+  parent: 0,
+  /** uint */
+  uid: 8,
+  /** uint */
+  gid: 12,
+  /** ushort */
+  nameBytes: 16,
+  /** ushort */
+  targetBytes: 18,
+  /** uint */
+  reserved: 20,
+} as const;
+
+export const MakeDirInodeRequest = {
+  SIZE: 24,
+  /** uint: where the client wants the new directory */
+  bucket: 0,
+  /** uint */
+  mode: 4,
+  /** uint */
+  uid: 8,
+  /** uint */
+  gid: 12,
+  /** ulong */
+  parent: 16,
+} as const;
+
+/** the name follows */
+export const LinkDirEntryRequest = {
+  SIZE: 32,
+  /** ulong */
+  parent: 0,
+  /** ulong */
+  inode: 8,
+  /** ushort */
+  nameBytes: 16,
+  /** ushort: bit 0: replace an entry whose inode is `staleInode` */
+  flags: 18,
+  /** uint */
+  reserved: 20,
+  /** ulong */
+  staleInode: 24,
+} as const;
+
+export const LinkDirEntryReply = {
+  SIZE: 8,
+  /** uint: for the set-group-ID rule */
+  parentMode: 0,
+  /** uint */
+  parentGid: 4,
+} as const;
+
+export const DropDirInodeRequest = {
+  SIZE: 8,
+  /** ulong */
+  inode: 0,
+} as const;
+
+/** the name follows */
+export const UnlinkDirEntryRequest = {
+  SIZE: 24,
+  /** ulong */
+  parent: 0,
+  /** ulong: the entry must still be this directory, else ENOENT */
+  inode: 8,
+  /** ushort */
+  nameBytes: 16,
+  /** ushort */
+  reserved0: 18,
+  /** uint */
+  reserved1: 20,
+} as const;
+
+export const UnlinkReply = {
+  SIZE: 16,
+  /** ulong */
+  inode: 0,
+  /** uint: that remain */
+  linkCount: 8,
+  /** uint */
+  reserved: 12,
+} as const;
+
+/** the name follows */
+export const LinkRequest = {
+  SIZE: 24,
+  /** ulong */
+  inode: 0,
+  /** ulong */
+  parent: 8,
+  /** ushort */
+  nameBytes: 16,
+  /** ushort */
+  reserved0: 18,
+  /** uint */
+  reserved1: 20,
+} as const;
+
+/** the old name, then the new name follow */
+export const RenameRequest = {
+  SIZE: 24,
+  /** ulong */
+  oldParent: 0,
+  /** ulong */
+  newParent: 8,
+  /** ushort */
+  oldNameBytes: 16,
+  /** ushort */
+  newNameBytes: 18,
+  /** uint: RENAME_NOREPLACE 1, RENAME_EXCHANGE 2 */
+  flags: 20,
+} as const;
+
+export const OpenRequest = {
+  SIZE: 16,
+  /** ulong */
+  inode: 0,
+  /** uint: bit 0: truncate to zero, bit 1: re-registration after a reconnect */
+  flags: 8,
+  /** uint */
+  reserved: 12,
+} as const;
+
+/** the reply's bulk (or, when small, its body) is packed DirEntry records */
+export const ReadDirRequest = {
+  SIZE: 24,
+  /** ulong */
+  inode: 0,
+  /** ulong: 0 from the start, else the cookie of the last entry seen */
+  cookie: 8,
+  /** uint */
+  maxBytes: 16,
+  /** uint: bit 0: with attributes (readdirplus) */
+  flags: 20,
+} as const;
+
+/** the records follow in the body when `inlineBytes` is not 0 */
+export const ReadDirReply = {
+  SIZE: 16,
+  /** uint */
+  inlineBytes: 0,
+  /** uint */
+  entryCount: 4,
+  /** uint: 1: nothing after these */
+  endOfDirectory: 8,
+  /** uint */
+  reserved: 12,
+} as const;
+
+/** the name follows, padded with zeros to a multiple of 8 */
+export const DirEntry = {
+  SIZE: 24,
+  /** ulong */
+  inode: 0,
+  /** ulong */
+  cookie: 8,
+  /** ushort */
+  nameBytes: 16,
+  /** ushort: 1: Attributes follow this struct, before the name */
+  hasAttributes: 18,
+  /** uint: type bits */
+  mode: 20,
+} as const;
+
+export const StatFsReply = {
+  SIZE: 32,
+  /** ulong */
+  totalBytes: 0,
+  /** ulong */
+  freeBytes: 8,
+  /** ulong: in use */
+  inodes: 16,
+  /** ulong */
+  freeInodes: 24,
+} as const;
+
+export const ReadRequest = {
+  SIZE: 24,
+  /** ulong */
+  inode: 0,
+  /** ulong */
+  chunk: 8,
+  /** uint: in the chunk */
+  offset: 16,
+  /** uint: offset + length <= chunkBytes */
+  lengthBytes: 20,
+} as const;
+
+/** the data follows in the body when `inlineBytes` is not 0, else it is the bulk */
+export const ReadReply = {
+  SIZE: 24,
+  /** ulong: of the file; meaningful from the inode's target (chunk 0) only */
+  sizeBytes: 0,
+  /** uint: of the data; short only where the chunk's data ends: the rest is zeros */
+  lengthBytes: 8,
+  /** uint */
+  inlineBytes: 12,
+  /** uint: CRC-32C of the data as sent */
+  checksum: 16,
+  /** uint */
+  reserved: 20,
+} as const;
+
+/** checksumCount CRC-32C words follow, then inlineBytes of data */
+export const WriteRequest = {
+  SIZE: 40,
+  /** ulong */
+  inode: 0,
+  /** ulong */
+  chunk: 8,
+  /** uint: in the chunk; ignored with append */
+  offset: 16,
+  /** uint */
+  lengthBytes: 20,
+  /** uint: bit 0: append (chunk 0 only; EAGAIN in the status if it would leave chunk 0) */
+  flags: 24,
+  /** uint: 0: the data is the bulk */
+  inlineBytes: 28,
+  /** uint: one for each started 4 KiB of the data, zero-padded to 4 KiB */
+  checksumCount: 32,
+  /** uint */
+  reserved: 36,
+} as const;
+
+export const WriteReply = {
+  SIZE: 16,
+  /** ulong: in the file, where the data went */
+  offset: 0,
+  /** ulong: of the file; 0 from a target that is not the inode's */
+  sizeBytes: 8,
+} as const;
+
+export const ExtendRequest = {
+  SIZE: 16,
+  /** ulong */
+  inode: 0,
+  /** ulong: the file is at least this long; 0: only mtime */
+  sizeBytes: 8,
+} as const;
+
+/** Extend */
+export const SizeReply = {
+  SIZE: 8,
+  /** ulong */
+  sizeBytes: 0,
+} as const;
+
+export const CutRequest = {
+  SIZE: 16,
+  /** ulong */
+  inode: 0,
+  /** ulong: 0: everything */
+  fromByte: 8,
+} as const;
+
+export const EnsureRootRequest = {
+  SIZE: 24,
+  /** ulong */
+  inode: 0,
+  /** uint */
+  mode: 8,
+  /** uint */
+  uid: 12,
+  /** uint */
+  gid: 16,
+  /** uint */
+  reserved: 20,
+} as const;
+
+export const ReserveRequest = {
+  SIZE: 16,
+  /** ulong */
+  inode: 0,
+  /** ulong */
+  lengthBytes: 8,
+} as const;
+
+export const ReserveReply = {
+  SIZE: 16,
+  /** ulong */
+  offset: 0,
+  /** ulong */
+  sizeBytes: 8,
+} as const;
