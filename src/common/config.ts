@@ -101,12 +101,20 @@ export class Config {
       const values = setting.list === true ? variable.split(',') : [variable];
       return { values, source: setting.env };
     }
-    let found: unknown = this.file;
-    for (const part of key.split('.')) found = (found as Record<string, unknown>)?.[part];
+    const found = at(this.file, key) as string | number | string[] | undefined;
     if (found === undefined) return undefined;
-    const values = Array.isArray(found) ? found.map(String) : [String(found as string | number)];
+    const values = Array.isArray(found) ? found.map(String) : [String(found)];
     return { values, source: `${key} in ${this.path ?? 'the configuration file'}` };
   }
+}
+
+function at(table: unknown, key: string): unknown {
+  let found = table;
+  for (const part of key.split('.')) {
+    if (typeof found !== 'object' || found === null) return undefined;
+    found = (found as Record<string, unknown>)[part];
+  }
+  return found;
 }
 
 const systemPath = '/etc/sealfs/sealfs.toml';

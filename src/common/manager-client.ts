@@ -3,6 +3,8 @@
  * a deadline and rejects with a SealfsError whose message a person can act on: UNAVAILABLE when
  * the manager cannot be reached or does not answer, otherwise the code that the manager gave.
  */
+import { request as httpRequest } from 'node:http';
+import type { IncomingMessage } from 'node:http';
 import type { z } from 'zod';
 import type { ErrorCode } from './errors.js';
 import { SealfsError, UsageError } from './errors.js';
@@ -54,7 +56,7 @@ export function normalizeManagerUrl(text: string): string {
   const problem = `'${text}' is not a manager URL; expected http://HOST:PORT`;
   if (!URL.canParse(withScheme)) throw new UsageError(problem);
   const url = new URL(withScheme);
-  if (url.protocol !== 'http:' && url.protocol !== 'https:') throw new UsageError(problem);
+  if (url.protocol !== 'http:') throw new UsageError(problem);
   if (url.hostname === '' || (url.pathname !== '/' && url.pathname !== '')) {
     throw new UsageError(problem);
   }
@@ -157,12 +159,11 @@ export class ManagerClient {
     let timer = setTimeout(expire, watchKeepaliveMs * 3);
     const end = AbortSignal.any([signal, watchdog.signal]);
     try {
-      const response = await fetch(`${this.url}/v1/watch?epoch=${epoch}`, { signal: end });
-      if (!response.ok) throw await this.errorOf(response);
-      if (response.body === null) return;
+      const response = await send('GET', `${this.url}/v1/watch?epoch=${epoch}`, undefined, end);
+      if (response.statusCode !== 200) throw this.errorOf(response, await readAll(response));
       const decoder = new TextDecoder();
       let rest = '';
-      for await (const bytes of response.body as AsyncIterable<Uint8Array>) {
+      for await (const bytes of response as AsyncIterable<Uint8Array>) {
         clearTimeout(timer);
         timer = setTimeout(expire, watchKeepaliveMs * 3);
         const lines = (rest + decoder.decode(bytes, { stream: true })).split('\n');
@@ -185,18 +186,12 @@ export class ManagerClient {
     schema: Schema,
     body?: unknown,
   ): Promise<z.infer<Schema>> {
-    let response: Response;
     let text: string;
     try {
-      response = await fetch(this.url + path, {
-        method,
-        signal: AbortSignal.timeout(this.timeoutMs),
-        ...(body === undefined
-          ? {}
-          : { body: JSON.stringify(body), headers: { 'content-type': 'application/json' } }),
-      });
-      if (!response.ok) throw await this.errorOf(response);
-      text = await response.text();
+      const signal = AbortSignal.timeout(this.timeoutMs);
+      const response = await send(method, this.url + path, body, signal);
+      text = await readAll(response);
+      if (Math.floor((response.statusCode ?? 0) / 100) !== 2) throw this.errorOf(response, text);
     } catch (error) {
       throw this.unreachable(error);
     }
@@ -215,8 +210,7 @@ export class ManagerClient {
     return result.data;
   }
 
-  private async errorOf(response: Response): Promise<SealfsError> {
-    const text = await response.text();
+  private errorOf(response: IncomingMessage, text: string): SealfsError {
     let answer: unknown;
     try {
       answer = JSON.parse(text);
@@ -224,7 +218,7 @@ export class ManagerClient {
       return this.notAManager(error);
     }
     const reply = errorReplySchema.safeParse(answer);
-    if (!reply.success) return this.notAManager(`HTTP status ${response.status}`);
+    if (!reply.success) return this.notAManager(`HTTP status ${response.statusCode}`);
     const { code, message } = reply.data.error;
     return new SealfsError(isErrorCode(code) ? code : 'FAILED', message);
   }
@@ -249,16 +243,49 @@ function isErrorCode(code: string): code is ErrorCode {
   return Object.hasOwn(httpStatusOfCode, code);
 }
 
-/** fetch wraps what went wrong as a cause, and an AggregateError where a name has two addresses. */
+/**
+ * One request on a connection of its own: a call a second is no load, and a kept connection that
+ * the manager's restart has closed would fail a call for nothing. Resolves with the answer's head.
+ */
+function send(
+  method: string,
+  url: string,
+  body: unknown,
+  signal: AbortSignal,
+): Promise<IncomingMessage> {
+  return new Promise((resolve, reject) => {
+    const text = body === undefined ? undefined : JSON.stringify(body);
+    const headers =
+      text === undefined
+        ? {}
+        : { 'content-type': 'application/json', 'content-length': Buffer.byteLength(text) };
+    const request = httpRequest(url, { method, signal, agent: false, headers });
+    request.once('response', resolve);
+    // Later errors belong to the response, whose reader gets them; the listener stays for both.
+    request.on('error', (error) => {
+      reject(signal.aborted && signal.reason instanceof Error ? signal.reason : error);
+    });
+    request.end(text);
+  });
+}
+
+async function readAll(response: IncomingMessage): Promise<string> {
+  const parts: Uint8Array[] = [];
+  for await (const part of response as AsyncIterable<Uint8Array>) parts.push(part);
+  return Buffer.concat(parts).toString('utf8');
+}
+
+/** A name with two addresses fails with an AggregateError, whose first error says why. */
 function reasonOf(error: unknown, timeoutMs: number): string {
   if (!(error instanceof Error)) return String(error);
   if (error.name === 'TimeoutError') return `no answer within ${timeoutMs / 1000} s`;
-  const cause = error.cause instanceof Error ? error.cause : error;
+  const first: unknown = error instanceof AggregateError ? error.errors[0] : error;
+  const cause = first instanceof Error ? first : error;
   const code = 'code' in cause && typeof cause.code === 'string' ? cause.code : '';
   if (code === 'ECONNREFUSED') return 'connection refused';
   if (code === 'ENOTFOUND' || code === 'EAI_AGAIN') return 'unknown host';
-  if (cause.message === '') return code;
-  return cause.message;
+  if (code === 'ABORT_ERR' || code === 'ECONNRESET') return 'connection lost';
+  return cause.message === '' ? code : cause.message;
 }
 
 function sleep(delayMs: number, signal: AbortSignal): Promise<void> {
