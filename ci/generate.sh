@@ -7,14 +7,13 @@ npx tsc schema/generate.ts --ignoreConfig --target es2023 --module nodenext --mo
 if [ "${1:-}" = --check ]; then
   scratch=$(mktemp -d)
   trap 'rm -rf "$scratch"' EXIT
-  node dist-generate/generate.js "$scratch/protocol" "$scratch/native"
-  npx prettier --log-level warn --config .prettierrc.json --write "$scratch/protocol"
-  for file in "$scratch"/protocol/*.generated.ts; do
-    diff -u "src/protocol/$(basename "$file")" "$file"
+  node dist-generate/generate.js "$scratch"
+  npx prettier --log-level warn --config .prettierrc.json --write "$scratch/src"
+  (cd "$scratch" && find . -type f) | while read -r file; do
+    diff -u "$file" "$scratch/$file"
   done
-  diff -u native/common/wire.generated.h "$scratch/native/wire.generated.h"
   echo "generated code is up to date"
 else
   node dist-generate/generate.js
-  npx prettier --log-level warn --write 'src/protocol/*.generated.ts'
+  npx prettier --log-level warn --write 'src/*/*.generated.ts'
 fi

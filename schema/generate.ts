@@ -1,13 +1,13 @@
 /**
- * Writes the generated code of the protocol from schema/: `wire.fbs` (fixed structs) becomes offset
- * tables for TypeScript and packed structs for C++, `limits.json` constants for both, and
- * `control.fbs` (tables) FlatBuffers' own TypeScript. The wire schema uses the plain subset of
- * FlatBuffers that needs no compiler: enums, and structs of scalars and structs.
+ * Writes the generated code from schema/: `wire.fbs` and `fuse.fbs` (fixed structs) become offset
+ * tables for TypeScript and structs for C++, `limits.json` constants for both, and `control.fbs`
+ * (tables) FlatBuffers' own TypeScript. Fixed structs use the plain subset of FlatBuffers that
+ * needs no compiler: enums, and structs of scalars and structs.
  */
 import { execFileSync } from 'node:child_process';
 import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 
 interface Field {
   name: string;
@@ -87,8 +87,8 @@ function docComment(comment: string, indent: string): string {
   return comment === '' ? '' : `${indent}/** ${comment} */\n`;
 }
 
-function typescriptWire(schema: Schema): string {
-  let out = `/** ${notice} Byte offsets of the wire structs; SIZE is a struct's length. */\n`;
+function typescriptStructs(schema: Schema): string {
+  let out = `/** ${notice} Byte offsets of fixed structs; SIZE is a struct's length. */\n`;
   for (const e of schema.enums) {
     out += `\nexport const ${e.name} = {\n`;
     for (const v of e.values) out += `${docComment(v.comment, '  ')}  ${v.name}: ${v.value},\n`;
@@ -113,9 +113,9 @@ function cppConstant(name: string): string {
   return `k${name[0]!.toUpperCase()}${name.slice(1)}`;
 }
 
-function cppWire(schema: Schema, limits: Limits): string {
+function cppStructs(namespace: string, schema: Schema, limits: Limits): string {
   let out = `// ${notice}\n#pragma once\n\n#include <cstddef>\n#include <cstdint>\n\n`;
-  out += 'namespace sealfs::wire {\n\n';
+  out += `namespace ${namespace} {\n${Object.keys(limits).length > 0 ? '\n' : ''}`;
   for (const [name, [value]] of Object.entries(limits)) {
     out += `constexpr uint64_t ${cppConstant(name)} = ${value}u;\n`;
   }
@@ -132,7 +132,7 @@ function cppWire(schema: Schema, limits: Limits): string {
       out += `static_assert(offsetof(${s.name}, ${snake(f.name)}) == ${f.offset});\n`;
     }
   }
-  return out + '\n}  // namespace sealfs::wire\n';
+  return `${out}\n}  // namespace ${namespace}\n`;
 }
 
 type Limits = Record<string, [number, string]>;
@@ -159,13 +159,21 @@ function controlTables(outDir: string): void {
   }
 }
 
-const protocolDir = process.argv[2] ?? 'src/protocol';
-const nativeDir = process.argv[3] ?? 'native/common';
-mkdirSync(protocolDir, { recursive: true });
-mkdirSync(nativeDir, { recursive: true });
-const schema = parse(readFileSync('schema/wire.fbs', 'utf8'));
+// The checkout, or a scratch folder to compare with it.
+const root = process.argv[2] ?? '.';
+const protocolDir = join(root, 'src/protocol');
+
+function write(path: string, text: string): void {
+  mkdirSync(dirname(join(root, path)), { recursive: true });
+  writeFileSync(join(root, path), text);
+}
+
 const limits = JSON.parse(readFileSync('schema/limits.json', 'utf8')) as Limits;
-writeFileSync(join(protocolDir, 'wire.generated.ts'), typescriptWire(schema));
-writeFileSync(join(protocolDir, 'limits.generated.ts'), typescriptLimits(limits));
-writeFileSync(join(nativeDir, 'wire.generated.h'), cppWire(schema, limits));
+const wire = parse(readFileSync('schema/wire.fbs', 'utf8'));
+write('src/protocol/wire.generated.ts', typescriptStructs(wire));
+write('src/protocol/limits.generated.ts', typescriptLimits(limits));
+write('native/common/wire.generated.h', cppStructs('sealfs::wire', wire, limits));
+const fuse = parse(readFileSync('schema/fuse.fbs', 'utf8'));
+write('src/native/fuse-layout.generated.ts', typescriptStructs(fuse));
+write('native/fuse/layout.generated.h', cppStructs('sealfs::fuse', fuse, {}));
 controlTables(protocolDir);

@@ -1,4 +1,4 @@
-/** Generated from schema/ by `npm run generate`; do not edit. Byte offsets of the wire structs; SIZE is a struct's length. */
+/** Generated from schema/ by `npm run generate`; do not edit. Byte offsets of fixed structs; SIZE is a struct's length. */
 
 export const Opcode = {
   /** first request on every connection; body: control.fbs Hello / HelloReply */

@@ -1,0 +1,170 @@
+/** Generated from schema/ by `npm run generate`; do not edit. Byte offsets of fixed structs; SIZE is a struct's length. */
+
+export const Operation = {
+  Lookup: 1,
+  GetAttr: 3,
+  SetAttr: 4,
+  ReadLink: 5,
+  Symlink: 6,
+  MkNod: 8,
+  MkDir: 9,
+  Unlink: 10,
+  RmDir: 11,
+  Rename: 12,
+  Link: 13,
+  Open: 14,
+  Read: 15,
+  Write: 16,
+  StatFs: 17,
+  Release: 18,
+  Fsync: 20,
+  Flush: 25,
+  OpenDir: 27,
+  ReadDir: 28,
+  ReleaseDir: 29,
+  FsyncDir: 30,
+  Create: 35,
+  ReadDirPlus: 44,
+} as const;
+
+export const EventKind = {
+  /** a new request stands in record `value` */
+  Request: 0,
+  /** the caller of request `value` was signalled; it should be answered soon */
+  Interrupt: 1,
+  /** the kernel and we have agreed; value is 0 */
+  Ready: 2,
+  /** unmounted or aborted; value is an errno, ENODEV in the usual case; the last event */
+  Ended: 3,
+} as const;
+
+export const ReplyKind = {
+  /** errno, or 0 where an operation answers nothing else */
+  Status: 0,
+  Entry: 1,
+  Attributes: 2,
+  /** entry and handle */
+  Create: 3,
+  Open: 4,
+  Written: 5,
+  /** gathered segments: Read, ReadLink */
+  Data: 6,
+  /** one segment of packed wire.DirEntry */
+  Directory: 7,
+  /** wire.StatFsReply in the place of the attributes */
+  StatFs: 8,
+} as const;
+
+export const OpenFlag = {
+  DirectIo: 1,
+  KeepCache: 2,
+  NonSeekable: 4,
+  CacheDirectory: 8,
+  NoFlush: 32,
+  /** with DirectIo: writes that do not extend the file need no lock */
+  ParallelDirectWrites: 64,
+} as const;
+
+export const RequestRecord = {
+  SIZE: 128,
+  /** uint */
+  operation: 0,
+  /** uint: of the index; a reply with another is dropped */
+  generation: 4,
+  /** ulong: the node, or the parent directory; the root is the session's rootInode */
+  inode: 8,
+  /** uint */
+  uid: 16,
+  /** uint */
+  gid: 20,
+  /** uint */
+  pid: 24,
+  /** uint: Open, Create, OpenDir, Read, Write: open(2) flags; Rename: renameat2(2) flags; Fsync: bit 0 data only; SetAttr: bit 0 with a handle */
+  flags: 28,
+  /** ulong: Read, Write, Release, Fsync, ReadDir, GetAttr, SetAttr: as given to open */
+  handle: 32,
+  /** ulong: Read, Write: in the file; ReadDir: cookie; SetAttr: new size; Link, Rename: new parent */
+  offset: 40,
+  /** uint: Read, ReadDir: at most; Write: of the data */
+  sizeBytes: 48,
+  /** uint: Create, MkNod, MkDir, SetAttr; umask applied */
+  mode: 52,
+  /** uint: MkNod */
+  rdev: 56,
+  /** uint: Write: arena offset of the data */
+  dataOffset: 60,
+  /** uint: arena offset, until the reply; Link: of the new name */
+  nameOffset: 64,
+  /** uint */
+  nameBytes: 68,
+  /** uint: Rename: new name; Symlink: target */
+  name2Offset: 72,
+  /** uint */
+  name2Bytes: 76,
+  /** uint: arena offset of the slot that holds data or names, given back at the reply; 0: none, or taken */
+  slot: 80,
+  /** uint */
+  reserved: 84,
+  /** uint: SetAttr, as wire.SetAttrRequest.valid: bit 0 mode, 1 uid, 2 gid, 3 size, 4 atime, 5 mtime, 6 atime now, 7 mtime now */
+  valid: 88,
+  /** uint */
+  setUid: 92,
+  /** uint */
+  setGid: 96,
+  /** uint: native's own: ReadDir: how many of "." and ".." are still to be listed */
+  dotsLeft: 100,
+  /** long */
+  atimeSeconds: 104,
+  /** long */
+  mtimeSeconds: 112,
+  /** uint */
+  atimeNanoseconds: 120,
+  /** uint */
+  mtimeNanoseconds: 124,
+} as const;
+
+export const EventRecord = {
+  SIZE: 8,
+  /** uint */
+  kind: 0,
+  /** uint */
+  value: 4,
+} as const;
+
+export const ReplyRecord = {
+  SIZE: 48,
+  /** uint: of the whole submission, a multiple of 8 */
+  bytes: 0,
+  /** uint */
+  kind: 4,
+  /** uint */
+  index: 8,
+  /** uint */
+  generation: 12,
+  /** uint: errno; not 0: nothing else counts */
+  status: 16,
+  /** uint: Written: bytes; Data: number of segments */
+  count: 20,
+  /** ulong: Create, Open; Directory: inode of ".." */
+  handle: 24,
+  /** uint: Create, Open: OpenFlag bits */
+  openFlags: 32,
+  /** uint */
+  entryTimeoutMs: 36,
+  /** uint */
+  attributesTimeoutMs: 40,
+  /** uint */
+  reserved: 44,
+} as const;
+
+export const Segment = {
+  SIZE: 16,
+  /** uint: arena offset; 0: zeros */
+  offset: 0,
+  /** uint */
+  lengthBytes: 4,
+  /** uint: bit 0: give back the bulk or message slot that holds it */
+  flags: 8,
+  /** uint */
+  reserved: 12,
+} as const;
