@@ -1,0 +1,410 @@
+/**
+ * MetaStore over LMDB (the lmdb package), power-safe by checkpoints of our own.
+ *
+ * LMDB runs with noSync and a writable map: a commit is in the kernel's page cache when it returns,
+ * so it survives SIGKILL, and costs no I/O. What is power-safe is the last *checkpoint*:
+ *
+ *   pin a read transaction at the committed snapshot S     LMDB then reuses no page of S
+ *   copy S's meta page (the other one is the next commit's)
+ *   barrier: the data devices are synced                    what S's extents point to is durable
+ *   fdatasync data.mdb
+ *   write the copy into the older slot of `checkpoint`, fdatasync
+ *   let go of the snapshot before                           its pages may be reused from here on
+ *
+ * A start under another boot id puts the newest slot's meta page back before LMDB opens. Checkpoints
+ * are made on `flush` and every two seconds while there are changes.
+ */
+import {
+  closeSync,
+  existsSync,
+  fdatasync,
+  fdatasyncSync,
+  mkdirSync,
+  openSync,
+  readFileSync,
+  rmSync,
+  statfsSync,
+  write,
+} from 'node:fs';
+import { dirname, join } from 'node:path';
+import { open, type RootDatabase } from 'lmdb';
+import { SealfsError } from '../common/errors.js';
+import {
+  createCheckpointFile,
+  encodeCheckpoint,
+  META_PAGE_BYTES,
+  newestCheckpoint,
+  readCurrentMetaPage,
+  restoreMetaPage,
+  slotOffset,
+  syncFolder,
+  type Checkpoint,
+  type MetaPageFacts,
+} from './checkpoint.js';
+import type { MetaStore } from './meta-store-api.js';
+import { allocateByWriting, PageSpace, type Allocate } from './page-space.js';
+
+export type { MetaStore } from './meta-store-api.js';
+
+export interface LmdbMetaStoreOptions {
+  directory: string;
+  /** Of this boot of the machine; default: the kernel's. */
+  bootId?: string;
+  /** Virtual size of the map; default: as large as the file system. */
+  mapBytes?: number;
+  /** A checkpoint is made this long after a change; 0: only on flush. Default 2,000. */
+  flushIntervalMs?: number;
+  /** fallocate, where there is a native one. */
+  allocate?: Allocate;
+}
+
+/** Done before data.mdb is synced; an error makes that flush fail. */
+export type FlushBarrier = (done: (error: Error | undefined) => void) => void;
+type FlushCallback = (error: Error | undefined) => void;
+
+const FLUSH_INTERVAL_MS = 2000;
+const USAGE_MAX_AGE_MS = 1000;
+const MAP_BYTES_MIN = 2 ** 30;
+const MAP_BYTES_MAX = 2 ** 42;
+/** lmdb's flag of a transaction that is committed when transactionSync returns. */
+const SYNCHRONOUS_COMMIT = 2;
+/** Views of lmdb's value buffer are kept by length up to here. */
+const VIEW_LENGTH_MAX = 16384;
+
+interface Pin {
+  done(): void;
+}
+
+/** What lmdb's types leave out. */
+interface LmdbInternals {
+  lastSize: number;
+  env: { info(): { lastTxnId: number } };
+}
+
+export function kernelBootId(): string {
+  return readFileSync('/proc/sys/kernel/random/boot_id', 'latin1').trim();
+}
+
+export class LmdbMetaStore implements MetaStore {
+  readonly directory: string;
+  #db: RootDatabase<Uint8Array, Uint8Array> & LmdbInternals;
+  readonly #bootId: string;
+  readonly #dataFd: number;
+  readonly #checkpointFd: number;
+  readonly #space: PageSpace;
+  readonly #metaPages = Buffer.alloc(2 * META_PAGE_BYTES);
+  readonly #views: (Uint8Array | undefined)[] = new Array<undefined>(VIEW_LENGTH_MAX + 1);
+  #viewsOf: ArrayBufferLike | undefined;
+  #facts: MetaPageFacts;
+  #inTransaction = false;
+  #wrote = false;
+  #commitSequence = 0;
+  #durableSequence = 0;
+  #generation: number;
+  #pinned: Pin;
+  #flushing = false;
+  #waiting: FlushCallback[] = [];
+  #barrier: FlushBarrier | undefined;
+  /** A failed fdatasync may have dropped pages: no later success can be believed. */
+  #broken: Error | undefined;
+  #timer: NodeJS.Timeout | undefined;
+  readonly #flushIntervalMs: number;
+  #usage = { bytesUsed: 0, bytesTotal: 0 };
+  #usageMs = -Infinity;
+  #closed = false;
+
+  /** Creates or opens the environment. Throws SealfsError CORRUPT if its checkpoint is not usable. */
+  constructor(options: LmdbMetaStoreOptions) {
+    this.directory = options.directory;
+    this.#bootId = options.bootId ?? kernelBootId();
+    this.#flushIntervalMs = options.flushIntervalMs ?? FLUSH_INTERVAL_MS;
+    mkdirSync(options.directory, { recursive: true });
+    const dataPath = join(options.directory, 'data.mdb');
+    const checkpointPath = join(options.directory, 'checkpoint');
+    const known = recover(dataPath, checkpointPath, this.#bootId);
+    this.#generation = known?.generation ?? 0;
+    this.#db = open({
+      path: options.directory,
+      noSubdir: false,
+      encoding: 'binary',
+      keyEncoding: 'binary',
+      cache: false,
+      noSync: true,
+      overlappingSync: false,
+      useWritemap: true,
+      maxDbs: 1,
+      mapSize: options.mapBytes ?? defaultMapBytes(options.directory),
+    }) as unknown as RootDatabase<Uint8Array, Uint8Array> & LmdbInternals;
+    this.#dataFd = openSync(dataPath, 'r+');
+    this.#space = new PageSpace(
+      this.#dataFd,
+      known?.allocatedBytes ?? 0,
+      options.allocate ?? allocateByWriting,
+    );
+    this.#facts = this.#readFacts();
+    this.#space.settle(this.#facts);
+    this.#pinned = this.#db.useReadTransaction();
+    this.#firstCheckpoint(checkpointPath);
+    this.#checkpointFd = openSync(checkpointPath, 'r+');
+  }
+
+  get commitSequence(): number {
+    return this.#commitSequence;
+  }
+
+  get durableSequence(): number {
+    return this.#durableSequence;
+  }
+
+  /** Lets changes spend the reserve that is kept for those that free space. */
+  useReserve(on: boolean): void {
+    this.#space.useReserve = on;
+  }
+
+  setFlushBarrier(barrier: FlushBarrier): void {
+    this.#barrier = barrier;
+  }
+
+  get(key: Uint8Array): Uint8Array | undefined {
+    const bytes = this.#db.getBinaryFast(key);
+    if (bytes === undefined) return undefined;
+    // lmdb reuses one large buffer and lies about its length: hand out a view of the true one.
+    const length = this.#db.lastSize;
+    if (length > VIEW_LENGTH_MAX) return new Uint8Array(bytes.buffer, bytes.byteOffset, length);
+    if (bytes.buffer !== this.#viewsOf) {
+      this.#views.fill(undefined);
+      this.#viewsOf = bytes.buffer;
+    }
+    return (this.#views[length] ??= new Uint8Array(bytes.buffer, bytes.byteOffset, length));
+  }
+
+  put(key: Uint8Array, value: Uint8Array): void {
+    this.#space.charge(value.length);
+    this.#wrote = true;
+    this.#db.putSync(key, value);
+  }
+
+  remove(key: Uint8Array): boolean {
+    this.#space.charge(0);
+    const found = this.#db.removeSync(key);
+    if (found) this.#wrote = true;
+    return found;
+  }
+
+  scan(
+    start: Uint8Array,
+    end: Uint8Array,
+    visit: (key: Uint8Array, value: Uint8Array) => boolean,
+  ): void {
+    for (const { key, value } of this.#db.getRange({ start, end })) {
+      if (!visit(key, value)) break;
+    }
+  }
+
+  transaction(body: () => void): void {
+    if (this.#inTransaction) throw new Error('meta store: transactions do not nest');
+    if (this.#space.unsettled) this.#settle();
+    this.#inTransaction = true;
+    this.#wrote = false;
+    try {
+      this.#db.transactionSync(() => {
+        body();
+      }, SYNCHRONOUS_COMMIT);
+      if (this.#wrote) this.#commitSequence++;
+    } finally {
+      this.#inTransaction = false;
+    }
+    if (this.#wrote) this.#startTimer();
+  }
+
+  flush(done: FlushCallback): void {
+    this.#waiting.push(done);
+    if (!this.#flushing) {
+      this.#flushing = true;
+      queueMicrotask(() => {
+        this.#beginFlush();
+      });
+    }
+  }
+
+  usage(): { bytesUsed: number; bytesTotal: number } {
+    const now = performance.now();
+    if (now - this.#usageMs < USAGE_MAX_AGE_MS) return this.#usage;
+    this.#usageMs = now;
+    const facts = this.#inTransaction ? this.#facts : this.#settle();
+    const disk = statfsSync(this.directory);
+    const bytesUsed = facts.usedPages * META_PAGE_BYTES;
+    const free = Math.max(0, this.#space.allocatedBytes - bytesUsed);
+    this.#usage = { bytesUsed, bytesTotal: bytesUsed + free + disk.bavail * disk.bsize };
+    return this.#usage;
+  }
+
+  async close(): Promise<void> {
+    if (this.#closed) return;
+    this.#closed = true;
+    clearTimeout(this.#timer);
+    const failed = await new Promise<Error | undefined>((resolve) => {
+      this.flush(resolve);
+    });
+    clearTimeout(this.#timer);
+    this.#pinned.done();
+    await this.#db.close();
+    closeSync(this.#dataFd);
+    closeSync(this.#checkpointFd);
+    if (failed !== undefined) throw failed;
+  }
+
+  #readFacts(): MetaPageFacts {
+    const facts = readCurrentMetaPage(this.#dataFd, this.#metaPages);
+    const last = this.#db.env.info().lastTxnId;
+    if (facts?.transactionId !== last) {
+      throw new SealfsError(
+        'UNSUPPORTED',
+        `this build of lmdb lays out its meta page in another way (transaction ${last})`,
+      );
+    }
+    return facts;
+  }
+
+  #settle(): MetaPageFacts {
+    const facts = readCurrentMetaPage(this.#dataFd, this.#metaPages);
+    if (facts !== undefined) {
+      this.#facts = facts;
+      this.#space.settle(facts);
+    }
+    return this.#facts;
+  }
+
+  /**
+   * At open: what is here becomes power-safe before anything is written, because the snapshot of
+   * the checkpoint that an earlier process left is not pinned, and its pages would be reused.
+   */
+  #firstCheckpoint(checkpointPath: string): void {
+    const checkpoint = this.#nextCheckpoint();
+    fdatasyncSync(this.#dataFd);
+    syncFolder(this.directory);
+    syncFolder(dirname(this.directory));
+    createCheckpointFile(checkpointPath, checkpoint);
+  }
+
+  /** Of the snapshot that has just been pinned; synchronous, so that no commit comes between. */
+  #nextCheckpoint(): Checkpoint {
+    const facts = this.#settle();
+    const at = (facts.transactionId % 2) * META_PAGE_BYTES;
+    return {
+      generation: ++this.#generation,
+      bootId: this.#bootId,
+      allocatedBytes: this.#space.allocatedBytes,
+      metaPage: Buffer.from(this.#metaPages.subarray(at, at + META_PAGE_BYTES)),
+    };
+  }
+
+  #startTimer(): void {
+    if (this.#timer !== undefined || this.#flushIntervalMs === 0 || this.#closed) return;
+    this.#timer = setTimeout(() => {
+      this.#timer = undefined;
+      if (this.#durableSequence === this.#commitSequence || this.#broken !== undefined) return;
+      this.flush((error) => {
+        // The next flush that somebody waits for reports it; here only the retry matters.
+        if (error !== undefined) this.#startTimer();
+      });
+    }, this.#flushIntervalMs);
+    this.#timer.unref();
+  }
+
+  #beginFlush(): void {
+    const waiting = this.#waiting;
+    this.#waiting = [];
+    const sequence = this.#commitSequence;
+    if (this.#broken !== undefined || sequence === this.#durableSequence) {
+      this.#endFlush(waiting, this.#broken);
+      return;
+    }
+    const pin: Pin = this.#db.useReadTransaction();
+    const checkpoint = this.#nextCheckpoint();
+    const fail = (error: Error): void => {
+      pin.done();
+      this.#endFlush(waiting, error);
+    };
+    const synced = (): void => {
+      this.#writeCheckpoint(checkpoint, (error) => {
+        if (error !== undefined) {
+          this.#broken = error;
+          fail(error);
+          return;
+        }
+        this.#pinned.done();
+        this.#pinned = pin;
+        this.#durableSequence = sequence;
+        this.#endFlush(waiting, undefined);
+      });
+    };
+    if (this.#barrier === undefined) synced();
+    else {
+      this.#barrier((error) => {
+        if (error === undefined) synced();
+        else fail(error);
+      });
+    }
+  }
+
+  #writeCheckpoint(checkpoint: Checkpoint, done: FlushCallback): void {
+    fdatasync(this.#dataFd, (dataError) => {
+      if (dataError !== null) {
+        done(dataError);
+        return;
+      }
+      const slot = encodeCheckpoint(checkpoint);
+      const at = slotOffset(checkpoint.generation);
+      write(this.#checkpointFd, slot, 0, slot.length, at, (writeError, written) => {
+        if (writeError !== null || written !== slot.length) {
+          done(writeError ?? new Error('the checkpoint was written in part'));
+          return;
+        }
+        fdatasync(this.#checkpointFd, (error) => {
+          done(error ?? undefined);
+        });
+      });
+    });
+  }
+
+  #endFlush(waiting: FlushCallback[], error: Error | undefined): void {
+    this.#flushing = false;
+    if (this.#waiting.length > 0) {
+      this.#flushing = true;
+      queueMicrotask(() => {
+        this.#beginFlush();
+      });
+    }
+    for (const done of waiting) done(error);
+  }
+}
+
+/**
+ * Before LMDB opens: after a power loss the last checkpoint is restored. Returns the checkpoint
+ * that the environment has; undefined for a new one.
+ */
+function recover(dataPath: string, checkpointPath: string, bootId: string): Checkpoint | undefined {
+  if (!existsSync(checkpointPath)) {
+    // The first checkpoint is made before anything is stored: what lies here never came so far.
+    rmSync(dataPath, { force: true });
+    rmSync(join(dirname(dataPath), 'lock.mdb'), { force: true });
+    return undefined;
+  }
+  const checkpoint = newestCheckpoint(readFileSync(checkpointPath));
+  if (checkpoint === undefined) {
+    throw new SealfsError('CORRUPT', `${checkpointPath}: neither slot is valid`);
+  }
+  if (!existsSync(dataPath)) {
+    throw new SealfsError('CORRUPT', `${dataPath} is missing, but its checkpoint is there`);
+  }
+  if (checkpoint.bootId !== bootId) restoreMetaPage(dataPath, checkpoint);
+  return checkpoint;
+}
+
+/** The map is address space and a sparse file: as large as what could ever be stored there. */
+function defaultMapBytes(directory: string): number {
+  const disk = statfsSync(directory);
+  const bytes = Math.ceil((disk.blocks * disk.bsize) / MAP_BYTES_MIN) * MAP_BYTES_MIN;
+  return Math.min(MAP_BYTES_MAX, Math.max(MAP_BYTES_MIN, bytes));
+}
