@@ -1,0 +1,121 @@
+/**
+ * Processes killed with SIGKILL under load: nothing acknowledged is lost, and under `hard` the load
+ * goes on without an error. SEALFS_KILL_ROUNDS kills each kind of process that many times.
+ */
+import assert from 'node:assert/strict';
+import { spawn } from 'node:child_process';
+import { fileURLToPath } from 'node:url';
+import { existsSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { TestCluster, sealfs, sleep, until } from '../support/cluster.js';
+import { verifyLoad } from '../support/load.js';
+
+const rounds = Number(process.env['SEALFS_KILL_ROUNDS'] ?? '2');
+const loadScript = fileURLToPath(new URL('../support/load.js', import.meta.url));
+
+interface Load {
+  journal: string;
+  tag: string;
+  ended: Promise<string>;
+}
+
+/** Starts a load; `ended` resolves to its error output, empty when it succeeded. */
+function startLoad(cluster: TestCluster, mount: string, tag: string, seconds: number): Load {
+  const journal = join(cluster.dir, `journal-${tag}`);
+  const args = [loadScript, mount, journal, tag, `${seconds}`];
+  const child = spawn(process.execPath, args, { stdio: ['ignore', 'ignore', 'pipe'] });
+  let err = '';
+  child.stderr.on('data', (data: Buffer) => (err += data.toString()));
+  const ended = new Promise<string>((resolve) => {
+    child.once('exit', (status) => resolve(status === 0 ? '' : err || `status ${status}`));
+  });
+  return { journal, tag, ended };
+}
+
+function acknowledged(load: Load): number {
+  if (!existsSync(load.journal)) return 0;
+  return readFileSync(load.journal, 'utf8').split('\n').length - 1;
+}
+
+describe('kill -9 under load', function () {
+  this.timeout(60_000 + rounds * 40_000);
+  let cluster: TestCluster;
+  let mount: string;
+
+  beforeEach(async () => {
+    cluster = await TestCluster.start({ servers: 2, targets: 1, dataSize: '1G' });
+    mount = cluster.mount();
+  });
+
+  afterEach(async () => {
+    await cluster?.stop();
+  });
+
+  it('of a server loses nothing, and the load goes on without an error', async () => {
+    const loads = ['a', 'b'].map((tag) => startLoad(cluster, mount, tag, 2 + rounds * 3));
+    for (let round = 0; round < rounds; round++) {
+      await sleep(1000 + 200 * round);
+      await cluster.killServer(round % 2);
+      await sleep(300);
+      cluster.startServer(round % 2);
+      const before = loads.map(acknowledged);
+      await until('the load to go on', () =>
+        loads.every((l, i) => acknowledged(l) > before[i]! + 3),
+      );
+    }
+    for (const load of loads) {
+      assert.equal(await load.ended, '');
+      assert.ok(verifyLoad(mount, load.journal, load.tag) > 10);
+    }
+    const fresh = cluster.mount('fresh');
+    for (const load of loads) verifyLoad(fresh, load.journal, load.tag);
+  });
+
+  it('of all servers at once loses nothing', async () => {
+    const load = startLoad(cluster, mount, 'all', 6);
+    await sleep(2000);
+    await Promise.all([cluster.killServer(0), cluster.killServer(1)]);
+    cluster.startServer(0);
+    cluster.startServer(1);
+    assert.equal(await load.ended, '');
+    assert.ok(verifyLoad(mount, load.journal, 'all') > 10);
+  });
+
+  it('of the manager is not noticed by the load, nor is its restart', async () => {
+    const load = startLoad(cluster, mount, 'm', 2 + rounds * 2);
+    for (let round = 0; round < rounds; round++) {
+      await sleep(700);
+      await cluster.killManager();
+      const before = acknowledged(load);
+      await until('the load to go on without a manager', () => acknowledged(load) > before + 3);
+      await cluster.startManager();
+    }
+    assert.equal(await load.ended, '');
+    assert.ok(verifyLoad(mount, load.journal, 'm') > 10);
+    await until('the servers to be up again', () => cluster.targetsUp() === 2);
+    const volumes = sealfs('volume', 'list', '--json', '--manager', cluster.url);
+    assert.match(volumes.stdout, /"default"/);
+  });
+
+  it('of a client leaves what it acknowledged, for the next mount', async () => {
+    for (let round = 0; round < rounds; round++) {
+      const path = cluster.mount(`victim-${round}`);
+      const load = startLoad(cluster, path, `c${round}`, 30);
+      await until('some files', () => acknowledged(load) > 20);
+      process.kill(cluster.mountPid(path), 'SIGKILL');
+      assert.notEqual(await load.ended, '');
+      cluster.abandonMount(path);
+      const again = cluster.mount(`victim-${round}`);
+      assert.ok(verifyLoad(again, load.journal, `c${round}`) > 20);
+    }
+  });
+
+  it('SIGTERM ends a server cleanly, and a start finds everything', async () => {
+    const load = startLoad(cluster, mount, 't', 4);
+    await sleep(1500);
+    assert.equal(await cluster.killServer(0, 'SIGTERM'), 0);
+    cluster.startServer(0);
+    assert.equal(await load.ended, '');
+    assert.ok(verifyLoad(mount, load.journal, 't') > 10);
+  });
+});
