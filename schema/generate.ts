@@ -1,6 +1,7 @@
 /**
- * Writes the generated code from schema/: `wire.fbs` and `fuse.fbs` (fixed structs) become offset
- * tables for TypeScript and structs for C++, `limits.json` constants for both, and `control.fbs`
+ * Writes the generated code from schema/: `wire.fbs` and the layouts that one addon and its
+ * TypeScript share (`fuse.fbs`, `core.fbs`, `socket.fbs`), all fixed structs, become offset tables
+ * for TypeScript and structs for C++, `limits.json` constants for both, and `control.fbs`
  * (tables) FlatBuffers' own TypeScript. Fixed structs use the plain subset of FlatBuffers that
  * needs no compiler: enums, and structs of scalars and structs.
  */
@@ -25,6 +26,7 @@ interface Struct {
 
 interface Enum {
   name: string;
+  type: string;
   values: { name: string; value: number; comment: string }[];
 }
 
@@ -39,6 +41,7 @@ const scalars: Record<string, { size: number; cpp: string }> = {
   uint: { size: 4, cpp: 'uint32_t' },
   ulong: { size: 8, cpp: 'uint64_t' },
   long: { size: 8, cpp: 'int64_t' },
+  double: { size: 8, cpp: 'double' },
 };
 
 const notice = 'Generated from schema/ by `npm run generate`; do not edit.';
@@ -67,8 +70,9 @@ function layOut(name: string, comment: string, body: string, known: Struct[]): S
 
 function parse(text: string): Schema {
   const schema: Schema = { structs: [], enums: [] };
-  const blocks = /^(enum|struct)\s+(\w+)(?:\s*:\s*\w+)?\s*\{[^\S\n]*(?:\/\/\s*(.*))?\n([^}]*)\}/gm;
-  for (const [, kind, name, comment, body] of text.matchAll(blocks)) {
+  const blocks =
+    /^(enum|struct)\s+(\w+)(?:\s*:\s*(\w+))?\s*\{[^\S\n]*(?:\/\/\s*(.*))?\n([^}]*)\}/gm;
+  for (const [, kind, name, type, comment, body] of text.matchAll(blocks)) {
     if (kind === undefined || name === undefined || body === undefined) continue;
     if (kind === 'struct') {
       schema.structs.push(layOut(name, comment ?? '', body, schema.structs));
@@ -77,6 +81,7 @@ function parse(text: string): Schema {
     const values = [...body.matchAll(/^\s*(\w+)\s*=\s*(\d+),?[^\S\n]*(?:\/\/\s*(.*))?$/gm)];
     schema.enums.push({
       name,
+      type: scalars[type ?? 'ubyte']!.cpp,
       values: values.map((v) => ({ name: v[1]!, value: Number(v[2]), comment: v[3] ?? '' })),
     });
   }
@@ -120,7 +125,7 @@ function cppStructs(namespace: string, schema: Schema, limits: Limits): string {
     out += `constexpr uint64_t ${cppConstant(name)} = ${value}u;\n`;
   }
   for (const e of schema.enums) {
-    out += `\nenum class ${e.name} : uint8_t {\n`;
+    out += `\nenum class ${e.name} : ${e.type} {\n`;
     for (const v of e.values) out += `  k${v.name} = ${v.value},\n`;
     out += '};\n';
   }
@@ -173,7 +178,13 @@ const wire = parse(readFileSync('schema/wire.fbs', 'utf8'));
 write('src/protocol/wire.generated.ts', typescriptStructs(wire));
 write('src/protocol/limits.generated.ts', typescriptLimits(limits));
 write('native/common/wire.generated.h', cppStructs('sealfs::wire', wire, limits));
-const fuse = parse(readFileSync('schema/fuse.fbs', 'utf8'));
-write('src/native/fuse-layout.generated.ts', typescriptStructs(fuse));
-write('native/fuse/layout.generated.h', cppStructs('sealfs::fuse', fuse, {}));
+for (const [name, header, namespace] of [
+  ['fuse', 'native/fuse/layout.generated.h', 'sealfs::fuse'],
+  ['core', 'native/common/turn_state.generated.h', 'sealfs'],
+  ['socket', 'native/socket/layout.generated.h', 'sealfs::tcp'],
+] as const) {
+  const layout = parse(readFileSync(`schema/${name}.fbs`, 'utf8'));
+  write(`src/native/${name}-layout.generated.ts`, typescriptStructs(layout));
+  write(header, cppStructs(namespace, layout, {}));
+}
 controlTables(protocolDir);

@@ -1,0 +1,97 @@
+/** Generated from schema/ by `npm run generate`; do not edit. Byte offsets of fixed structs; SIZE is a struct's length. */
+
+export const RecordKind = {
+  /** by connect */
+  Opened: 1,
+  /** by a listener */
+  Accepted: 2,
+  Message: 3,
+  /** the last of its connection */
+  Closed: 4,
+  /** the number stays reserved: connect again, or close */
+  ConnectFailed: 5,
+  /** a listener could not accept; connection is 0 */
+  AcceptFailed: 6,
+} as const;
+
+export const SubmissionKind = {
+  /** with the bulk segments before it */
+  Frame: 1,
+  Bulk: 2,
+  Landing: 3,
+  CancelLanding: 4,
+  /** when the frames before it were tried once */
+  Close: 5,
+} as const;
+
+export const Reason = {
+  PeerClosed: 1000,
+  /** closed in the middle of a frame */
+  Truncated: 1001,
+  BadMagic: 1002,
+  BadMessageBytes: 1003,
+  BadBulkBytes: 1004,
+  BadBulkTag: 1005,
+  /** bulk for which no landing was set, or a smaller one */
+  NoLanding: 1006,
+  /** nothing came in the middle of a frame's bulk */
+  Stalled: 1007,
+  SendOverflow: 1008,
+  /** JavaScript asked to send what is not in the arena */
+  BadSubmission: 1009,
+  ClosedHere: 1010,
+} as const;
+
+export const Record = {
+  SIZE: 32,
+  /** uint */
+  kind: 0,
+  /** uint */
+  connection: 4,
+  /** uint: arena offset, valid until the next harvest */
+  messageOffset: 8,
+  /** uint */
+  messageBytes: 12,
+  /** uint: 0: none, or its landing was withdrawn */
+  bulkOffset: 16,
+  /** uint */
+  bulkBytes: 20,
+  /** uint: Closed, ConnectFailed, AcceptFailed: errno or Reason */
+  code: 24,
+  /** uint: 1: bulkOffset is in a bulk slot, now the receiver's */
+  ownsSlot: 28,
+} as const;
+
+export const Submission = {
+  SIZE: 24,
+  /** uint */
+  kind: 0,
+  /** uint */
+  connection: 4,
+  /** uint */
+  offset: 8,
+  /** uint: Landing: at most */
+  lengthBytes: 12,
+  /** uint: Frame, Bulk: 1: give the slot back when its bytes are out */
+  release: 16,
+  /** uint: Landing, CancelLanding */
+  tag: 20,
+} as const;
+
+export const Counters = {
+  SIZE: 56,
+  /** double */
+  framesSent: 0,
+  /** double */
+  framesReceived: 8,
+  /** double */
+  bytesSent: 16,
+  /** double */
+  bytesReceived: 24,
+  /** double */
+  bulkBytesCopied: 32,
+  /** double */
+  protocolErrors: 40,
+  /** double: open now */
+  connections: 48,
+} as const;
