@@ -19,14 +19,22 @@ export const BULK_FREE_OFFSET = 32768;
 export const SLOTS_MAX = 8191;
 export const BULK_STRIDE_BYTES = bulkSlotBytes + 2 * bulkHeadroomBytes;
 
+/** One receive area, where a socket engine reads into. */
+export const RECEIVE_AREA_BYTES = 1048576;
+
 export interface ArenaShape {
   messageSlots: number;
   bulkSlots: number;
+  /** One for each tcp transport over this arena; 64 at most. */
+  receiveAreas?: number;
 }
 
 export function arenaBytes(shape: ArenaShape): number {
   return (
-    ARENA_SLOTS_OFFSET + shape.messageSlots * messageSlotBytes + shape.bulkSlots * BULK_STRIDE_BYTES
+    ARENA_SLOTS_OFFSET +
+    shape.messageSlots * messageSlotBytes +
+    shape.bulkSlots * BULK_STRIDE_BYTES +
+    (shape.receiveAreas ?? 0) * RECEIVE_AREA_BYTES
   );
 }
 

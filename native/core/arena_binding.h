@@ -1,0 +1,11 @@
+// The arena's constructor for JavaScript: createArena(messageSlots, bulkSlots, receiveAreas) gives
+// { buffer, handle, fd, hugePages }.
+#pragma once
+
+#include <napi.h>
+
+namespace sealfs {
+
+Napi::Value create_arena(const Napi::CallbackInfo& info);
+
+}  // namespace sealfs
