@@ -1,0 +1,169 @@
+/**
+ * The typed face of the addon sealfs_extent: disk I/O between an arena and device files. The data
+ * path is two rings in shared memory (layout: native/extent/engine.h): `push` writes a submission,
+ * the thread's poller (or `submit`) starts it, `next` reads completions after a harvest.
+ *
+ * Memory of a submission belongs to the engine until its completion. Completions come in any
+ * order. Short transfers are continued by the engine: fewer bytes than asked mean the end of the
+ * file.
+ */
+import { loadAddon } from './load.js';
+
+export const EXTENT_READ = 1;
+export const EXTENT_WRITE = 2;
+/** fdatasync: covers the writes that completed before it was submitted. */
+export const EXTENT_SYNC = 3;
+/** fallocate; the length counts blocks. */
+export const EXTENT_ALLOCATE = 4;
+
+const RING_HEADER_WORDS = 16;
+const SUBMISSION_WORDS = 8;
+const COMPLETION_WORDS = 2;
+
+type NativeOpen = [file: number, direct: boolean, blockDevice: boolean, bytes: number];
+
+interface NativeEngine {
+  open(path: string, create: boolean, bytes: number): NativeOpen;
+  closeFile(file: number): void;
+  submit(): void;
+  harvest(): number;
+  source(): unknown;
+  memory(): [ArrayBuffer, ArrayBuffer];
+  mode(): string;
+  outstanding(): number;
+  destroy(): void;
+}
+
+interface ExtentAddon {
+  Engine: new (arena: unknown, depth: number, threads: number, force: boolean) => NativeEngine;
+  fallocate(path: string, offset: number, lengthBytes: number): number;
+}
+
+export interface ExtentFile {
+  /** Number for submissions. */
+  readonly file: number;
+  /** False: the file system has no O_DIRECT (tmpfs); the page cache is used. */
+  readonly direct: boolean;
+  readonly blockDevice: boolean;
+  readonly bytes: number;
+}
+
+export interface ExtentEngineOptions {
+  /** Operations handed to the kernel at a time; more wait in the engine. */
+  depth?: number;
+  /** Threads of the pool where io_uring is refused. */
+  threads?: number;
+  /** `threads` never tries io_uring. Default: SEALFS_EXTENT_ENGINE, else `auto`. */
+  engine?: 'auto' | 'threads';
+}
+
+export class ExtentEngine {
+  /** 'io_uring', 'io_uring (buffers not registered: why)' or 'threads (why)'. */
+  readonly mode: string;
+  readonly #native: NativeEngine;
+  readonly #submissions: Uint32Array;
+  readonly #completions: Int32Array;
+  readonly #capacity: number;
+
+  /**
+   * Over a native arena, of which `arenaHandle` is the external. Throws SealfsError UNSUPPORTED
+   * when the addon is missing, Error UNSUPPORTED when neither io_uring nor threads can be had.
+   */
+  constructor(arenaHandle: unknown, options: ExtentEngineOptions = {}) {
+    const addon = loadAddon<ExtentAddon>('sealfs_extent');
+    const engine = options.engine ?? process.env['SEALFS_EXTENT_ENGINE'] ?? 'auto';
+    this.#native = new addon.Engine(
+      arenaHandle,
+      options.depth ?? 128,
+      options.threads ?? 8,
+      engine === 'threads',
+    );
+    const [submissions, completions] = this.#native.memory();
+    this.#submissions = new Uint32Array(submissions);
+    this.#completions = new Int32Array(completions);
+    this.#capacity = (this.#submissions.length - RING_HEADER_WORDS) / SUBMISSION_WORDS;
+    this.mode = this.#native.mode();
+  }
+
+  /** The handle for `Reactor.addSource`. */
+  source(): unknown {
+    return this.#native.source();
+  }
+
+  /** Opens an existing file or block device and locks it. Throws a system error (`code`). */
+  open(path: string): ExtentFile {
+    return toFile(this.#native.open(path, false, 0));
+  }
+
+  /** Makes a file with `bytes` allocated; nothing is left on failure. Throws a system error. */
+  create(path: string, bytes: number): ExtentFile {
+    return toFile(this.#native.open(path, true, bytes));
+  }
+
+  /** After its last completion. */
+  closeFile(file: number): void {
+    this.#native.closeFile(file);
+  }
+
+  /** Queues one operation; the ring empties itself when it is full. */
+  push(
+    opcode: number,
+    file: number,
+    arenaOffset: number,
+    length: number,
+    block: number,
+    tag: number,
+  ): void {
+    const ring = this.#submissions;
+    let count = ring[0]!;
+    if (count === this.#capacity) {
+      this.#native.submit();
+      count = 0;
+    }
+    const at = RING_HEADER_WORDS + count * SUBMISSION_WORDS;
+    ring[at] = opcode;
+    ring[at + 1] = file;
+    ring[at + 2] = arenaOffset;
+    ring[at + 3] = length;
+    ring[at + 4] = block;
+    ring[at + 5] = tag;
+    ring[0] = count + 1;
+  }
+
+  /** Starts what was pushed; the poller does it after every turn. */
+  submit(): void {
+    if (this.#submissions[0]! > 0) this.#native.submit();
+  }
+
+  /** Without a poller: collects completions, never blocks; returns their number. */
+  harvest(): number {
+    return this.#native.harvest();
+  }
+
+  completionTag(index: number): number {
+    return this.#completions[RING_HEADER_WORDS + index * COMPLETION_WORDS]! >>> 0;
+  }
+
+  /** Bytes, 0, or an errno negated. */
+  completionResult(index: number): number {
+    return this.#completions[RING_HEADER_WORDS + index * COMPLETION_WORDS + 1]!;
+  }
+
+  get outstanding(): number {
+    return this.#native.outstanding();
+  }
+
+  /** Lets go of the engine; it ends when the poller has let go too. */
+  destroy(): void {
+    this.#native.destroy();
+  }
+}
+
+function toFile([file, direct, blockDevice, bytes]: NativeOpen): ExtentFile {
+  return { file, direct, blockDevice, bytes };
+}
+
+/** fallocate(2) of [offset, offset + lengthBytes) of an existing file: 0 or an errno. */
+export function fallocate(path: string, offset: number, lengthBytes: number): number {
+  return loadAddon<ExtentAddon>('sealfs_extent').fallocate(path, offset, lengthBytes);
+}
