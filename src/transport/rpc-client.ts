@@ -1,76 +1,172 @@
-/** Signatures of the client side of RPC; the bodies follow. */
-import type { Scheduler } from '../common/scheduler.js';
+/**
+ * The client side of RPC: the peers of one thread, their turn-end flush and their clock. A call's
+ * time is watched in ticks of `TICK_MS` while anything is outstanding; an idle client has no
+ * timer. See rpc-peer.ts for the life of a connection and rpc-outbox.ts for that of a request.
+ */
+import type { Scheduler, Timer } from '../common/scheduler.js';
+import { TURN_FLUSH } from '../common/scheduler.js';
 import type { ArenaMemory } from '../native/arena-memory.js';
-import type { RpcOperation } from './rpc-operation.js';
+import { RpcPeer } from './rpc-peer.js';
+import type { PeerHost, PeerPolicy, TargetAddress } from './rpc-peer.js';
+import { RpcSwitch } from './rpc-switch.js';
 import type { Transport } from './transport.js';
 
 export { RpcOperation } from './rpc-operation.js';
-
-export interface TargetAddress {
-  targetId: string;
-  host: string;
-  port: number;
-}
+export { RpcPeer } from './rpc-peer.js';
+export type { PeerState, TargetAddress } from './rpc-peer.js';
 
 export interface RpcClientOptions {
   clusterId: string;
+  /** host:pid, for people who read a target's log. */
   clientName: string;
+  /** 'target' for a target's own client; 'client' by default. */
   kind?: 'client' | 'target';
+  /** hard (default): calls wait for ever for a connection; soft: they fail with EIO. */
   mode?: 'hard' | 'soft';
+  /** Without a connection for so long, soft calls fail; 30,000 by default. */
   softTimeoutMs?: number;
+  /** Silence after which a connection with outstanding calls is probed; 10,000 by default. */
+  keepaliveMs?: number;
+  /** How long the probe's answer may take; 5,000 by default. */
+  probeTimeoutMs?: number;
+  /** For connecting, and for the handshake; 5,000 by default. */
+  handshakeTimeoutMs?: number;
+  /** Reconnect delays double from 50 to 2,000 by default, less a random part of up to a half. */
+  backoffMinMs?: number;
+  backoffMaxMs?: number;
+  mapEpoch?: number;
+  /** Gets one line for each lost or refused connection and each bad frame. */
   log?: (message: string) => void;
-  /** A handshake was completed: re-register open handles when `incarnationChanged`. */
+  /**
+   * A handshake is complete and what was unanswered is on its way again. `incarnationChanged`: the
+   * target was restarted, so open handles must be registered again: calls made here go out next.
+   */
   onReady?: (peer: RpcPeer, incarnationChanged: boolean) => void;
 }
 
-export type PeerState = 'idle' | 'connecting' | 'handshake' | 'ready' | 'backoff' | 'closed';
+/** Deadlines and time-outs are exact to one tick. */
+const TICK_MS = 50;
+/** How soon a peer that found no message slot tries again. */
+const STARVING_RETRY_MS = 1;
 
-export class RpcPeer {
-  readonly targetId: string = '';
-
-  get state(): PeerState {
-    return 'idle';
-  }
-
-  /** Sends, or queues when 64 are outstanding or there is no connection; `done` follows later. */
-  call(_operation: RpcOperation): void {
-    throw new Error('rpc client: body follows');
-  }
-
-  /** `done(EINTR)` follows, now or when its memory is no longer in use. No-op when idle. */
-  cancel(_operation: RpcOperation): void {
-    throw new Error('rpc client: body follows');
-  }
-
-  /** The target has moved: the next connection goes there; an open one elsewhere is closed. */
-  setAddress(_host: string, _port: number): void {
-    throw new Error('rpc client: body follows');
-  }
-
-  /** Connects without waiting for the first call. */
-  connect(): void {
-    throw new Error('rpc client: body follows');
-  }
-}
-
-export class RpcClient {
+export class RpcClient implements PeerHost {
+  readonly transport: Transport;
+  readonly arena: ArenaMemory;
+  readonly scheduler: Scheduler;
+  readonly connections: RpcSwitch;
+  readonly policy: PeerPolicy;
   /** Epoch of the map that requests are placed by; stands in every request. */
-  mapEpoch = 0;
+  mapEpoch: number;
+
+  readonly #peers = new Map<string, RpcPeer>();
+  #dirty: RpcPeer[] = [];
+  #flushing: RpcPeer[] = [];
+  #tick: Timer | null = null;
+  #retry: Timer | null = null;
+  #closed = false;
 
   constructor(
-    _transport: Transport,
-    _arena: ArenaMemory,
-    _scheduler: Scheduler,
-    _options: RpcClientOptions,
-  ) {}
-
-  /** The peer of this target, made at the first call; a different address is taken over. */
-  peer(_target: TargetAddress): RpcPeer {
-    throw new Error('rpc client: body follows');
+    transport: Transport,
+    arena: ArenaMemory,
+    scheduler: Scheduler,
+    options: RpcClientOptions,
+  ) {
+    this.transport = transport;
+    this.arena = arena;
+    this.scheduler = scheduler;
+    this.connections = RpcSwitch.of(transport);
+    this.mapEpoch = options.mapEpoch ?? 0;
+    this.policy = {
+      clusterId: options.clusterId,
+      clientName: options.clientName,
+      kind: options.kind ?? 'client',
+      mode: options.mode ?? 'hard',
+      softTimeoutMs: options.softTimeoutMs ?? 30_000,
+      keepaliveMs: options.keepaliveMs ?? 10_000,
+      probeTimeoutMs: options.probeTimeoutMs ?? 5_000,
+      handshakeTimeoutMs: options.handshakeTimeoutMs ?? 5_000,
+      backoffMinMs: options.backoffMinMs ?? 50,
+      backoffMaxMs: options.backoffMaxMs ?? 2_000,
+      log: options.log ?? (() => undefined),
+      onReady: options.onReady ?? (() => undefined),
+    };
+    scheduler.onTurnEnd(TURN_FLUSH, () => {
+      if (this.#dirty.length !== 0) this.#endTurn();
+    });
   }
 
-  /** Fails everything outstanding with ESHUTDOWN and closes the connections. */
+  get peers(): Iterable<RpcPeer> {
+    return this.#peers.values();
+  }
+
+  /**
+   * The peer of this target: made, unconnected, when first asked for; afterwards a different address
+   * moves it. Keep the object: this is a look-up by text.
+   */
+  peer(target: TargetAddress): RpcPeer {
+    let peer = this.#peers.get(target.targetId);
+    if (peer === undefined) {
+      peer = new RpcPeer(this, target);
+      if (this.#closed) peer.shutDown();
+      this.#peers.set(target.targetId, peer);
+    } else {
+      peer.setAddress(target.host, target.port);
+    }
+    return peer;
+  }
+
+  /**
+   * Fails everything outstanding with ENOTCONN and closes the connections. `done` of calls in
+   * flight follows when their connection is gone, so shut the transport down a turn later.
+   */
   close(): void {
-    throw new Error('rpc client: body follows');
+    if (this.#closed) return;
+    this.#closed = true;
+    for (const peer of this.#peers.values()) peer.shutDown();
+  }
+
+  markDirty(peer: RpcPeer): void {
+    if (peer.listed) return;
+    peer.listed = true;
+    this.#dirty.push(peer);
+    this.scheduler.requestTurn();
+  }
+
+  #endTurn(): void {
+    const peers = this.#dirty;
+    this.#dirty = this.#flushing;
+    this.#flushing = peers;
+    let starving = false;
+    for (let i = 0; i < peers.length; i++) {
+      const peer = peers[i]!;
+      peer.listed = false;
+      if (peer.endTurn()) {
+        peer.listed = true;
+        this.#dirty.push(peer);
+        starving = true;
+      }
+    }
+    peers.length = 0;
+    this.transport.flush();
+    if (!starving || this.#retry !== null) return;
+    this.#retry = this.scheduler.setTimer(STARVING_RETRY_MS, () => {
+      this.#retry = null;
+      this.scheduler.requestTurn();
+    });
+  }
+
+  startTicking(): void {
+    if (this.#tick !== null) return;
+    this.#tick = this.scheduler.setTimer(TICK_MS, () => {
+      this.#tick = null;
+      const now = this.scheduler.nowMs();
+      let needed = false;
+      for (const peer of this.#peers.values()) {
+        if (!peer.needsTick) continue;
+        peer.tick(now);
+        if (peer.needsTick) needed = true;
+      }
+      if (needed) this.startTicking();
+    });
   }
 }

@@ -38,9 +38,9 @@ export abstract class RpcOperation {
 
   /**
    * Exactly one for each `call`. `status` is 0 or an errno: the target's, or ETIMEDOUT (deadline),
-   * EINTR (cancelled), EIO (soft and no connection), ESHUTDOWN (client closed), EMSGSIZE (the body
-   * does not fit a message). The body, padded with zeros to a multiple of 8, is valid until
-   * return; `bulkBytes` bytes lie in the landing area.
+   * EINTR (cancelled), EIO (soft and no connection), ENOTCONN (client closed). The body, padded with
+   * zeros to a multiple of 8, is valid until return; `bulkBytes` bytes lie in the landing area.
+   * Never called inside `call`.
    */
   abstract done(status: number, body: number, bodyBytes: number, bulkBytes: number): void;
 }

@@ -7,6 +7,7 @@
 import { ReplyRecord } from '../protocol/wire.generated.js';
 import { rpcSlots } from '../protocol/limits.generated.js';
 import { readU53, writeU53 } from '../protocol/u53.js';
+import type { ReplyOutlet } from './rpc-reply-writer.js';
 import type { RpcRequest } from './rpc-request.js';
 
 export const SESSION_RECORD_BYTES = rpcSlots * ReplyRecord.SIZE;
@@ -27,8 +28,8 @@ export class Session {
   readonly idBytes: Uint8Array;
   readonly clientName: string;
   readonly kind: 'client' | 'target';
-  /** The newest connection, where answers go; 0 when there is none. */
-  connection = 0;
+  /** Of RpcServer alone: the newest connection, where answers go; null when there is none. */
+  outlet: ReplyOutlet | null = null;
   /** Set by `record`; whoever saves `records` clears it. */
   dirty = false;
   /** The service's own state of this session (open handles); untouched here. */
@@ -36,7 +37,11 @@ export class Session {
   /** rpcSlots ReplyRecords: the value to save. The same memory each time. */
   readonly records: Uint8Array;
 
-  /** Of RpcServer alone: the last sequence number and the request in execution of each slot. */
+  /**
+   * Of RpcServer alone: the last sequence number that arrived in this process (0: none), and the
+   * request in execution, of each slot. Saved records do not count as arrived: a slot may have gone
+   * far beyond its last mutation.
+   */
   readonly lastSequence = new Uint32Array(rpcSlots);
   readonly executing: (RpcRequest | null)[] = new Array<RpcRequest | null>(rpcSlots).fill(null);
   executingCount = 0;
@@ -58,9 +63,10 @@ export class Session {
     this.#words = new Uint32Array(this.records.buffer);
     if (saved?.length !== SESSION_RECORD_BYTES) return;
     this.records.set(saved);
-    for (let slot = 0; slot < rpcSlots; slot++) {
-      this.lastSequence[slot] = this.#words[slot * RECORD_WORDS]!;
-    }
+  }
+
+  get connected(): boolean {
+    return this.outlet !== null;
   }
 
   /**

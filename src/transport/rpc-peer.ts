@@ -1,0 +1,550 @@
+/**
+ * One target as its client sees it: a session that outlives connections, the calls in flight and
+ * those that wait for a slot.
+ *
+ *   idle ── call ──> connecting ── open ──> handshake ── HelloReply ──> ready
+ *                        ^  └───── failed, lost, refused ──┴──────────────┤
+ *                        └── time is up ── backoff <──────────────────────┘      closed: for good
+ *
+ * On `ready` all that is unanswered is sent again with its old sequence numbers: the target answers
+ * what it has executed from its records. A lost message cannot hang a call: a connection that
+ * stays silent while calls are outstanding is probed with an Echo, then given up.
+ */
+import { errno } from '../common/errno.js';
+import type { Scheduler, Timer } from '../common/scheduler.js';
+import type { ArenaMemory } from '../native/arena-memory.js';
+import {
+  ENTRY_HEADER_BYTES,
+  FRAME_HEADER_BYTES,
+  SEQUENCE_OUTSIDE,
+  checkFrame,
+  opcodeName,
+  roundUp8,
+  writeFrameHeader,
+  writeRequestHeader,
+} from '../protocol/frame.js';
+import { encodeHello } from '../protocol/handshake.js';
+import { noTag, protocolVersion, rpcSlots } from '../protocol/limits.generated.js';
+import { FrameHeader, Opcode } from '../protocol/wire.generated.js';
+import { readHelloReply, refusalOf } from './rpc-handshake.js';
+import { RPC_IDLE, RPC_WAITING } from './rpc-operation.js';
+import type { RpcOperation } from './rpc-operation.js';
+import { RequestOutbox, SLOT_DYING, SLOT_FREE, SLOT_SENT, checkOperation } from './rpc-outbox.js';
+import { OperationQueue } from './rpc-queue.js';
+import type { RpcSink, RpcSwitch } from './rpc-switch.js';
+import type { Transport } from './transport.js';
+
+export interface TargetAddress {
+  targetId: string;
+  host: string;
+  port: number;
+}
+
+export type PeerState = 'idle' | 'connecting' | 'handshake' | 'ready' | 'backoff' | 'closed';
+
+/** RpcClientOptions with every default filled in. */
+export interface PeerPolicy {
+  readonly clusterId: string;
+  readonly clientName: string;
+  readonly kind: 'client' | 'target';
+  readonly mode: 'hard' | 'soft';
+  readonly softTimeoutMs: number;
+  readonly keepaliveMs: number;
+  readonly probeTimeoutMs: number;
+  readonly handshakeTimeoutMs: number;
+  readonly backoffMinMs: number;
+  readonly backoffMaxMs: number;
+  readonly log: (message: string) => void;
+  readonly onReady: (peer: RpcPeer, incarnationChanged: boolean) => void;
+}
+
+/** What a peer has from its client. */
+export interface PeerHost {
+  readonly transport: Transport;
+  readonly arena: ArenaMemory;
+  readonly scheduler: Scheduler;
+  readonly connections: RpcSwitch;
+  readonly policy: PeerPolicy;
+  readonly mapEpoch: number;
+  /** `endTurn` is due at this turn's end. */
+  markDirty(peer: RpcPeer): void;
+  /** `tick` is due from now on, until `needsTick` is false. */
+  startTicking(): void;
+}
+
+export class RpcPeer implements RpcSink {
+  readonly targetId: string;
+  /** 32 hex digits, for the lifetime of this object. */
+  readonly sessionId: string;
+  /** From the last handshake; '' before the first. */
+  incarnation = '';
+  /** The epoch of the map that the target holds, by its last reply. */
+  targetEpoch = 0;
+  /** Why the target refused the last handshake; '' when it did not. */
+  refusal = '';
+  /** Of RpcClient alone: in its list of dirty peers. */
+  listed = false;
+
+  readonly #host: PeerHost;
+  readonly #words: Uint32Array;
+  readonly #outbox: RequestOutbox;
+  readonly #waiting = new OperationQueue();
+  #hostName: string;
+  #port: number;
+  #state: PeerState = 'idle';
+  #connection = 0;
+  /** Scheduler's milliseconds of entering the present state. */
+  #stateMs = 0;
+  /** Since when there is no ready connection. */
+  #downMs = 0;
+  /** Soft, and down for too long: calls fail at once. */
+  #failing = false;
+  #backoff: Timer | null = null;
+  #attempts = 0;
+  #outstanding = 0;
+  #withDeadline = 0;
+  #heard = false;
+  #heardMs = 0;
+  /** When the probe was sent; 0: none is. */
+  #probeMs = 0;
+
+  constructor(host: PeerHost, address: TargetAddress) {
+    this.#host = host;
+    this.#words = host.arena.words;
+    this.#outbox = new RequestOutbox(host.transport, host.arena);
+    this.targetId = address.targetId;
+    this.#hostName = address.host;
+    this.#port = address.port;
+    let id = '';
+    for (let i = 0; i < 4; i++) {
+      const word = Math.floor(host.scheduler.random() * 4294967296);
+      id += word.toString(16).padStart(8, '0');
+    }
+    this.sessionId = id;
+  }
+
+  get state(): PeerState {
+    return this.#state;
+  }
+
+  /** Calls that are not done, those that wait for a slot included. */
+  get outstanding(): number {
+    return this.#outstanding;
+  }
+
+  /** Slots that can be used now: fewer than rpcSlots means calls or late answers in flight. */
+  get freeSlots(): number {
+    return this.#outbox.freeSlotCount;
+  }
+
+  /**
+   * Sends the operation at the turn's end, or queues it while rpcSlots are outstanding, no message
+   * slot is free or there is no connection. Requests are sent in the order of calls.
+   */
+  call(operation: RpcOperation): void {
+    if (operation.rpcState !== RPC_IDLE) throw new Error('rpc: this operation is outstanding');
+    checkOperation(operation);
+    if (operation.deadlineMs > 0) {
+      operation.rpcDueMs = this.#host.scheduler.nowMs() + operation.deadlineMs;
+      this.#withDeadline++;
+    } else {
+      operation.rpcDueMs = 0;
+    }
+    if (this.#outstanding++ === 0) {
+      this.#heard = true;
+      this.#host.startTicking();
+    }
+    if (this.#state === 'ready' && this.#waiting.head === null) {
+      if (this.#outbox.place(operation, this.#host.mapEpoch)) {
+        this.#host.markDirty(this);
+        return;
+      }
+    }
+    operation.rpcState = RPC_WAITING;
+    this.#waiting.push(operation);
+    this.#host.markDirty(this);
+    if (this.#state === 'idle') this.connect();
+  }
+
+  /**
+   * Gives up an outstanding operation: `done(EINTR)` is called, before this returns unless the
+   * transport still reads the operation's memory. The request may have been executed or not. Does
+   * nothing to an idle operation.
+   */
+  cancel(operation: RpcOperation): void {
+    const state = operation.rpcState;
+    const sentHere = state >= 0 && this.#outbox.operations[state] === operation;
+    if (state === RPC_WAITING || sentHere) this.#giveUp(operation, errno.EINTR);
+  }
+
+  /** Connects without waiting for the first call; from then on the connection is kept up. */
+  connect(): void {
+    if (this.#state !== 'idle') return;
+    this.#downMs = this.#host.scheduler.nowMs();
+    this.#startConnection();
+  }
+
+  /** The target has moved: the next connection goes there, an open one elsewhere is closed. */
+  setAddress(host: string, port: number): void {
+    if (host === this.#hostName && port === this.#port) return;
+    this.#hostName = host;
+    this.#port = port;
+    this.#attempts = 0;
+    if (this.#connection !== 0) {
+      this.#host.transport.close(this.#connection, 'the target has moved');
+    } else if (this.#state === 'backoff') {
+      this.#backoff?.cancel();
+      this.#backoff = null;
+      this.#startConnection();
+    }
+  }
+
+  /** Of RpcClient: fails everything with ENOTCONN, at the latest when the connection is gone. */
+  shutDown(): void {
+    if (this.#state === 'closed') return;
+    this.#enter('closed');
+    this.#backoff?.cancel();
+    this.#backoff = null;
+    this.#host.markDirty(this);
+    if (this.#connection !== 0) this.#host.transport.close(this.#connection, 'closing');
+    else this.#failAll(errno.ENOTCONN);
+  }
+
+  // ------------------------------------------------------------ connection
+
+  #enter(state: PeerState): void {
+    this.#state = state;
+    this.#stateMs = this.#host.scheduler.nowMs();
+    this.#probeMs = 0;
+  }
+
+  #startConnection(): void {
+    this.#enter('connecting');
+    this.#connection = this.#host.connections.connect(this.#hostName, this.#port, this);
+    this.#host.startTicking();
+  }
+
+  onOpen(): void {
+    const hello = encodeHello({
+      protocolVersion,
+      sessionId: this.sessionId,
+      clusterId: this.#host.policy.clusterId,
+      targetId: this.targetId,
+      clientName: this.#host.policy.clientName,
+      slotCount: rpcSlots,
+      kind: this.#host.policy.kind,
+    });
+    this.#enter('handshake');
+    if (!this.#sendOutside(Opcode.Hello, hello)) this.#closeConnection('no message slot is free');
+  }
+
+  /** A request outside of the slots, in a frame of its own. */
+  #sendOutside(opcode: number, body: Uint8Array): boolean {
+    const message = this.#host.arena.messages.take();
+    if (message === 0) return false;
+    const entry = message + FRAME_HEADER_BYTES;
+    const entryBytes = ENTRY_HEADER_BYTES + roundUp8(body.length);
+    const bytes = this.#host.arena.bytes;
+    bytes.fill(0, entry, entry + entryBytes);
+    bytes.set(body, entry + ENTRY_HEADER_BYTES);
+    const words = this.#words;
+    const epoch = this.#host.mapEpoch;
+    writeRequestHeader(words, entry, entryBytes, opcode, 0, 0, SEQUENCE_OUTSIDE, epoch);
+    writeFrameHeader(words, message, FRAME_HEADER_BYTES + entryBytes, noTag, 1, 0);
+    this.#host.transport.send(this.#connection, message, FRAME_HEADER_BYTES + entryBytes, true);
+    this.#host.markDirty(this);
+    return true;
+  }
+
+  #closeConnection(reason: string): void {
+    if (this.#connection !== 0) this.#host.transport.close(this.#connection, reason);
+  }
+
+  onClose(reason: string): void {
+    const wasReady = this.#state === 'ready';
+    this.#connection = 0;
+    this.#outbox.connectionLost();
+    if (this.#state === 'closed') {
+      this.#finishDying();
+      this.#failAll(errno.ENOTCONN);
+      return;
+    }
+    if (wasReady) {
+      this.#downMs = this.#host.scheduler.nowMs();
+      this.#host.policy.log(`rpc: lost the connection to target ${this.targetId}: ${reason}`);
+    }
+    this.#enter('backoff');
+    const policy = this.#host.policy;
+    const full = Math.min(policy.backoffMaxMs, policy.backoffMinMs * 2 ** this.#attempts);
+    if (full < policy.backoffMaxMs) this.#attempts++;
+    const delayMs = full * (0.5 + this.#host.scheduler.random() / 2);
+    this.#backoff = this.#host.scheduler.setTimer(delayMs, () => {
+      this.#backoff = null;
+      this.#startConnection();
+    });
+    // Last: the callbacks may call, cancel or close.
+    this.#finishDying();
+  }
+
+  /** Operations that only waited for the connection's end. */
+  #finishDying(): void {
+    const outbox = this.#outbox;
+    for (let slot = 0; slot < rpcSlots; slot++) {
+      if (outbox.states[slot] !== SLOT_DYING) continue;
+      const operation = outbox.operations[slot]!;
+      outbox.settle(slot);
+      this.#finish(operation, operation.rpcDueMs < 0 ? errno.ETIMEDOUT : errno.EINTR);
+    }
+  }
+
+  #helloArrived(frame: number, messageBytes: number): void {
+    const reply = readHelloReply(this.#words, this.#host.arena.bytes, frame, messageBytes);
+    if (typeof reply === 'string') {
+      this.#protocolError(reply);
+      return;
+    }
+    const refusal = refusalOf(reply, this.targetId);
+    if (refusal !== '') {
+      this.#refused(refusal);
+      return;
+    }
+    const changed = this.incarnation !== '' && this.incarnation !== reply.incarnation;
+    this.incarnation = reply.incarnation;
+    this.targetEpoch = reply.mapEpoch;
+    this.#becomeReady(changed);
+  }
+
+  /** Tried again all the same, slowly: the address or the target may be put right. */
+  #refused(refusal: string): void {
+    if (refusal !== this.refusal) {
+      this.#host.policy.log(`rpc: target ${this.targetId} refuses the handshake: ${refusal}`);
+    }
+    this.refusal = refusal;
+    this.#attempts = 16;
+    this.#closeConnection('handshake refused');
+  }
+
+  #becomeReady(incarnationChanged: boolean): void {
+    this.#enter('ready');
+    this.refusal = '';
+    this.#attempts = 0;
+    this.#failing = false;
+    this.#heard = true;
+    this.#outbox.connection = this.#connection;
+    this.#outbox.retransmit();
+    this.#host.markDirty(this);
+    this.#host.policy.onReady(this, incarnationChanged);
+    this.#drain();
+  }
+
+  #protocolError(reason: string): void {
+    this.#host.transport.counters.protocolErrors++;
+    this.#host.policy.log(`rpc: bad frame from target ${this.targetId}: ${reason}`);
+    this.#closeConnection(reason);
+  }
+
+  // ------------------------------------------------------------ replies
+
+  onMessage(frame: number, messageBytes: number, bulkOffset: number, bulkBytes: number): void {
+    const wrong = checkFrame(this.#words, frame, messageBytes, bulkBytes, true);
+    if (wrong !== '') {
+      this.#protocolError(wrong);
+      return;
+    }
+    this.#heard = true;
+    if (this.#state === 'handshake') {
+      this.#helloArrived(frame, messageBytes);
+      return;
+    }
+    const connection = this.#connection;
+    const words = this.#words;
+    const bulkTag = words[(frame + FrameHeader.bulkTag) >>> 2]!;
+    const end = frame + messageBytes;
+    let entry = frame + FRAME_HEADER_BYTES;
+    // A callback may end the connection; the rest of the frame is then answered once more.
+    while (entry < end && this.#connection === connection && this.#state === 'ready') {
+      const entryBytes = words[entry >>> 2]! & 0xffff;
+      const error = this.#replyArrived(entry, entryBytes, bulkOffset, bulkBytes, bulkTag);
+      if (error !== '') {
+        this.#protocolError(error);
+        return;
+      }
+      entry += entryBytes;
+    }
+    if (this.#waiting.head !== null) this.#drain();
+  }
+
+  #replyArrived(
+    entry: number,
+    entryBytes: number,
+    bulkOffset: number,
+    bulkBytes: number,
+    bulkTag: number,
+  ): string {
+    const words = this.#words;
+    const at = entry >>> 2;
+    const opcode = (words[at]! >>> 16) & 0xff;
+    const slot = words[at + 1]! & 0xffff;
+    const sequence = words[at + 2]!;
+    this.targetEpoch = words[at + 3]!;
+    if (sequence === SEQUENCE_OUTSIDE) {
+      if (opcode !== Opcode.Echo || this.#probeMs === 0) return 'reply outside of the slots';
+      this.#probeMs = 0;
+      return '';
+    }
+    const outbox = this.#outbox;
+    const state = outbox.states[slot]!;
+    if (state === SLOT_FREE || outbox.sequences[slot] !== sequence || outbox.isUnsent(slot)) {
+      return `reply to nothing in slot ${slot}`;
+    }
+    if (outbox.opcodes[slot] !== opcode) {
+      return `${opcodeName(opcode)} answers ${opcodeName(outbox.opcodes[slot]!)}`;
+    }
+    if (state !== SLOT_SENT) {
+      if (state !== SLOT_DYING) outbox.settle(slot);
+      return '';
+    }
+    const operation = outbox.operations[slot]!;
+    if (bulkBytes !== 0) {
+      const landed = bulkOffset === operation.landingOffset && bulkBytes <= operation.landingBytes;
+      if (!landed || bulkTag !== slot) return 'bulk that was not asked for';
+    } else if (operation.landingBytes !== 0) {
+      this.#host.transport.cancelLanding(this.#connection, slot);
+    }
+    const status = words[at + 1]! >>> 16;
+    outbox.settle(slot);
+    operation.rpcState = RPC_IDLE;
+    this.#outstanding--;
+    if (operation.rpcDueMs !== 0) this.#withDeadline--;
+    const body = entry + ENTRY_HEADER_BYTES;
+    operation.done(status, body, entryBytes - ENTRY_HEADER_BYTES, bulkBytes);
+    return '';
+  }
+
+  // ------------------------------------------------------------ queue, time, failure
+
+  /** Sends waiting operations as far as slots go. */
+  #drain(): void {
+    if (this.#state !== 'ready') return;
+    let operation = this.#waiting.head;
+    while (operation !== null && this.#outbox.freeSlotCount !== 0) {
+      if (!this.#outbox.place(operation, this.#host.mapEpoch)) break;
+      this.#waiting.remove(operation);
+      operation = this.#waiting.head;
+    }
+    this.#host.markDirty(this);
+  }
+
+  /**
+   * Of RpcClient, at the turn's end: hands gathered requests to the transport. Returns true when
+   * operations wait for a message slot, so that it must be tried again soon.
+   */
+  endTurn(): boolean {
+    if (this.#state === 'closed' && this.#connection === 0) this.#failAll(errno.ENOTCONN);
+    if (this.#failing) this.#failAll(errno.EIO);
+    if (this.#waiting.head !== null) this.#drain();
+    if (this.#outbox.unsealed) this.#outbox.seal();
+    const starving = this.#state === 'ready' && this.#waiting.head !== null;
+    return starving && this.#outbox.freeSlotCount !== 0;
+  }
+
+  get needsTick(): boolean {
+    const opening = this.#state === 'connecting' || this.#state === 'handshake';
+    return opening || this.#outstanding !== 0;
+  }
+
+  /** Of RpcClient, now and then while `needsTick`: deadlines, probes, time-outs. */
+  tick(nowMs: number): void {
+    const policy = this.#host.policy;
+    if (this.#heard) {
+      this.#heard = false;
+      this.#heardMs = nowMs;
+    }
+    if (this.#withDeadline !== 0) this.#expire(nowMs);
+    if (this.#state === 'connecting' || this.#state === 'handshake') {
+      if (nowMs - this.#stateMs >= policy.handshakeTimeoutMs) {
+        this.#closeConnection(`no answer in ${policy.handshakeTimeoutMs} ms`);
+      }
+    } else if (this.#state === 'ready' && this.#outstanding !== 0) {
+      this.#watchSilence(nowMs);
+    }
+    const soft = policy.mode === 'soft' && this.#state !== 'ready' && this.#state !== 'closed';
+    if (soft && nowMs - this.#downMs >= policy.softTimeoutMs) {
+      this.#failing = true;
+      this.#failAll(errno.EIO);
+    }
+  }
+
+  #watchSilence(nowMs: number): void {
+    const policy = this.#host.policy;
+    if (this.#probeMs !== 0) {
+      if (nowMs - Math.max(this.#probeMs, this.#heardMs) >= policy.probeTimeoutMs) {
+        this.#closeConnection('the connection is silent');
+      }
+    } else if (nowMs - this.#heardMs >= policy.keepaliveMs) {
+      if (this.#sendOutside(Opcode.Echo, new Uint8Array(0))) this.#probeMs = nowMs;
+    }
+  }
+
+  #expire(nowMs: number): void {
+    const due: RpcOperation[] = [];
+    for (let waiting = this.#waiting.head; waiting !== null; waiting = waiting.rpcNext) {
+      if (waiting.rpcDueMs > 0 && waiting.rpcDueMs <= nowMs) due.push(waiting);
+    }
+    for (const operation of this.#outbox.operations) {
+      if (operation === null) continue;
+      if (operation.rpcDueMs > 0 && operation.rpcDueMs <= nowMs) due.push(operation);
+    }
+    for (const operation of due) {
+      // The callback of an earlier one may have ended this one, or called it anew.
+      const stillDue = operation.rpcDueMs > 0 && operation.rpcDueMs <= nowMs;
+      if (operation.rpcState !== RPC_IDLE && stillDue) this.#giveUp(operation, errno.ETIMEDOUT);
+    }
+  }
+
+  /** Ends an outstanding operation from this side: deadline, or cancelled. */
+  #giveUp(operation: RpcOperation, status: number): void {
+    const slot = operation.rpcState;
+    if (slot === RPC_WAITING) {
+      this.#waiting.remove(operation);
+    } else if (this.#outbox.connection === 0) {
+      this.#outbox.settle(slot);
+    } else if (this.#outbox.states[slot] === SLOT_DYING) {
+      return;
+    } else if (operation.bulkBytes !== 0) {
+      // The transport may be reading the data: only the connection's end frees it for certain.
+      this.#outbox.states[slot] = SLOT_DYING;
+      if (operation.rpcDueMs !== 0) this.#withDeadline--;
+      operation.rpcDueMs = status === errno.ETIMEDOUT ? -1 : 0;
+      this.#closeConnection('gave up a request with data');
+      return;
+    } else {
+      this.#outbox.abandon(slot);
+    }
+    this.#finish(operation, status);
+  }
+
+  #finish(operation: RpcOperation, status: number): void {
+    operation.rpcState = RPC_IDLE;
+    this.#outstanding--;
+    if (operation.rpcDueMs > 0) this.#withDeadline--;
+    operation.done(status, 0, 0, 0);
+  }
+
+  /** Without a connection: ends everything. What callbacks call anew is not touched. */
+  #failAll(status: number): void {
+    const outbox = this.#outbox;
+    let left = this.#waiting.length;
+    for (let slot = 0; slot < rpcSlots; slot++) {
+      const operation = outbox.operations[slot]!;
+      if (operation === null || outbox.connection !== 0) continue;
+      outbox.settle(slot);
+      this.#finish(operation, status);
+    }
+    for (; left > 0 && this.#waiting.head !== null; left--) {
+      const operation = this.#waiting.head;
+      this.#waiting.remove(operation);
+      this.#finish(operation, status);
+    }
+  }
+}
