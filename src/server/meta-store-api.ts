@@ -32,6 +32,12 @@ export interface MetaStore {
    */
   flush(done: (error: Error | undefined) => void): void;
   /**
+   * `barrier` is run by every flush after its snapshot is taken and before that is made power-safe;
+   * an error makes the flush fail. The data side syncs its devices there, so that no power-safe
+   * extent points at data that is not.
+   */
+  setFlushBarrier(barrier: FlushBarrier): void;
+  /**
    * Number of committed transactions that wrote something, monotonic within a process. Inside
    * `transaction` it is still the last commit's: what the open one does will be `commitSequence + 1`.
    */
@@ -42,3 +48,5 @@ export interface MetaStore {
   /** Flushes, then releases the environment. */
   close(): Promise<void>;
 }
+
+export type FlushBarrier = (done: (error: Error | undefined) => void) => void;
