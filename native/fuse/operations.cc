@@ -1,0 +1,251 @@
+// Goal: libfuse's decoded requests as records. Method: one callback an operation, each filling the
+// fields of RequestRecord that schema/fuse.fbs names for it. What is absent here (xattr, locks,
+// fallocate, …) libfuse answers with ENOSYS, which the kernel remembers.
+#include <fcntl.h>
+
+#include "native/fuse/session.h"
+
+namespace sealfs::fuse {
+namespace {
+
+using Opened = Session::Opened;
+
+Session& session_of(fuse_req_t request) {
+  return *static_cast<Session*>(fuse_req_userdata(request));
+}
+
+void set_name(Session& session, Opened* opened, const char* name) {
+  RequestRecord* record = opened->record;
+  record->name_offset = session.keep_name(opened, name, &record->name_bytes);
+}
+
+void set_name2(Session& session, Opened* opened, const char* name) {
+  RequestRecord* record = opened->record;
+  record->name2_offset = session.keep_name(opened, name, &record->name2_bytes);
+}
+
+Opened begin_named(fuse_req_t request, Operation operation, fuse_ino_t parent, const char* name) {
+  Session& session = session_of(request);
+  Opened opened = session.begin(request, operation, parent);
+  set_name(session, &opened, name);
+  return opened;
+}
+
+// An operation on an open file or directory.
+Opened begin_open(fuse_req_t request, Operation operation, fuse_ino_t node,
+                  const fuse_file_info* info) {
+  Opened opened = session_of(request).begin(request, operation, node);
+  if (info != nullptr) {
+    opened.record->handle = info->fh;
+    opened.record->flags = static_cast<uint32_t>(info->flags);
+  }
+  return opened;
+}
+
+void init(void* userdata, fuse_conn_info* connection) {
+  static_cast<Session*>(userdata)->negotiate(connection);
+}
+
+void lookup(fuse_req_t request, fuse_ino_t parent, const char* name) {
+  begin_named(request, Operation::kLookup, parent, name);
+}
+
+void forget(fuse_req_t request, fuse_ino_t, uint64_t lookups) {
+  session_of(request).count().forgets += lookups;
+  fuse_reply_none(request);
+}
+
+void forget_multi(fuse_req_t request, size_t count, fuse_forget_data* forgets) {
+  SessionCounters& counters = session_of(request).count();
+  for (size_t i = 0; i < count; i++) counters.forgets += forgets[i].nlookup;
+  fuse_reply_none(request);
+}
+
+void getattr(fuse_req_t request, fuse_ino_t node, fuse_file_info* info) {
+  begin_open(request, Operation::kGetAttr, node, info);
+}
+
+// The wire's bits from the kernel's (linux/fuse.h, FATTR_).
+uint32_t valid_bits(uint32_t to_set) {
+  uint32_t bits = 0;
+  if (to_set & FATTR_MODE) bits |= 1 << 0;
+  if (to_set & FATTR_UID) bits |= 1 << 1;
+  if (to_set & FATTR_GID) bits |= 1 << 2;
+  if (to_set & FATTR_SIZE) bits |= 1 << 3;
+  if (to_set & FATTR_ATIME) bits |= 1 << 4;
+  if (to_set & FATTR_MTIME) bits |= 1 << 5;
+  if (to_set & FATTR_ATIME_NOW) bits |= 1 << 6;
+  if (to_set & FATTR_MTIME_NOW) bits |= 1 << 7;
+  return bits;
+}
+
+void setattr(fuse_req_t request, fuse_ino_t node, struct stat* to, int to_set,
+             fuse_file_info* info) {
+  RequestRecord* record = begin_open(request, Operation::kSetAttr, node, info).record;
+  record->flags = info != nullptr ? 1 : 0;
+  record->valid = valid_bits(static_cast<uint32_t>(to_set));
+  record->mode = to->st_mode;
+  record->set_uid = to->st_uid;
+  record->set_gid = to->st_gid;
+  record->offset = static_cast<uint64_t>(to->st_size);
+  record->atime_seconds = to->st_atim.tv_sec;
+  record->atime_nanoseconds = static_cast<uint32_t>(to->st_atim.tv_nsec);
+  record->mtime_seconds = to->st_mtim.tv_sec;
+  record->mtime_nanoseconds = static_cast<uint32_t>(to->st_mtim.tv_nsec);
+}
+
+void readlink(fuse_req_t request, fuse_ino_t node) {
+  session_of(request).begin(request, Operation::kReadLink, node);
+}
+
+void mknod(fuse_req_t request, fuse_ino_t parent, const char* name, mode_t mode, dev_t rdev) {
+  RequestRecord* record = begin_named(request, Operation::kMkNod, parent, name).record;
+  record->mode = mode;
+  record->rdev = static_cast<uint32_t>(rdev);
+}
+
+void mkdir(fuse_req_t request, fuse_ino_t parent, const char* name, mode_t mode) {
+  begin_named(request, Operation::kMkDir, parent, name).record->mode = S_IFDIR | (mode & 07777);
+}
+
+void unlink(fuse_req_t request, fuse_ino_t parent, const char* name) {
+  begin_named(request, Operation::kUnlink, parent, name);
+}
+
+void rmdir(fuse_req_t request, fuse_ino_t parent, const char* name) {
+  begin_named(request, Operation::kRmDir, parent, name);
+}
+
+void symlink(fuse_req_t request, const char* target, fuse_ino_t parent, const char* name) {
+  Opened opened = begin_named(request, Operation::kSymlink, parent, name);
+  set_name2(session_of(request), &opened, target);
+}
+
+void rename(fuse_req_t request, fuse_ino_t parent, const char* name, fuse_ino_t new_parent,
+            const char* new_name, unsigned flags) {
+  Opened opened = begin_named(request, Operation::kRename, parent, name);
+  Session& session = session_of(request);
+  set_name2(session, &opened, new_name);
+  opened.record->offset = session.inode_of(new_parent);
+  opened.record->flags = flags;
+}
+
+void link(fuse_req_t request, fuse_ino_t node, fuse_ino_t new_parent, const char* new_name) {
+  RequestRecord* record = begin_named(request, Operation::kLink, node, new_name).record;
+  record->offset = session_of(request).inode_of(new_parent);
+}
+
+void open(fuse_req_t request, fuse_ino_t node, fuse_file_info* info) {
+  begin_open(request, Operation::kOpen, node, info);
+}
+
+void create(fuse_req_t request, fuse_ino_t parent, const char* name, mode_t mode,
+            fuse_file_info* info) {
+  RequestRecord* record = begin_named(request, Operation::kCreate, parent, name).record;
+  record->mode = mode;
+  record->flags = static_cast<uint32_t>(info->flags);
+}
+
+void read(fuse_req_t request, fuse_ino_t node, size_t size, off_t offset, fuse_file_info* info) {
+  RequestRecord* record = begin_open(request, Operation::kRead, node, info).record;
+  record->offset = static_cast<uint64_t>(offset);
+  record->size_bytes = static_cast<uint32_t>(size);
+}
+
+void write(fuse_req_t request, fuse_ino_t node, const char* data, size_t size, off_t offset,
+           fuse_file_info* info) {
+  const Opened opened = begin_open(request, Operation::kWrite, node, info);
+  opened.record->offset = static_cast<uint64_t>(offset);
+  session_of(request).keep_data(opened, data, static_cast<uint32_t>(size));
+}
+
+void flush(fuse_req_t request, fuse_ino_t node, fuse_file_info* info) {
+  if (session_of(request).options().flush) {
+    begin_open(request, Operation::kFlush, node, info);
+  } else {
+    fuse_reply_err(request, ENOSYS);  // the kernel asks no more
+  }
+}
+
+void release(fuse_req_t request, fuse_ino_t node, fuse_file_info* info) {
+  begin_open(request, Operation::kRelease, node, info);
+}
+
+void fsync(fuse_req_t request, fuse_ino_t node, int data_only, fuse_file_info* info) {
+  begin_open(request, Operation::kFsync, node, info).record->flags = data_only != 0;
+}
+
+void opendir(fuse_req_t request, fuse_ino_t node, fuse_file_info* info) {
+  begin_open(request, Operation::kOpenDir, node, info);
+}
+
+void list(fuse_req_t request, Operation operation, fuse_ino_t node, size_t size, off_t offset,
+          fuse_file_info* info) {
+  RequestRecord* record = begin_open(request, operation, node, info).record;
+  const uint64_t from = static_cast<uint64_t>(offset);
+  record->size_bytes = static_cast<uint32_t>(size);
+  record->dots_left = from < kDots ? static_cast<uint32_t>(kDots - from) : 0;
+  record->offset = from < kDots ? 0 : from - kDots;
+}
+
+void readdir(fuse_req_t request, fuse_ino_t node, size_t size, off_t offset, fuse_file_info* info) {
+  list(request, Operation::kReadDir, node, size, offset, info);
+}
+
+void readdirplus(fuse_req_t request, fuse_ino_t node, size_t size, off_t offset,
+                 fuse_file_info* info) {
+  list(request, Operation::kReadDirPlus, node, size, offset, info);
+}
+
+void releasedir(fuse_req_t request, fuse_ino_t node, fuse_file_info* info) {
+  begin_open(request, Operation::kReleaseDir, node, info);
+}
+
+void fsyncdir(fuse_req_t request, fuse_ino_t node, int data_only, fuse_file_info* info) {
+  begin_open(request, Operation::kFsyncDir, node, info).record->flags = data_only != 0;
+}
+
+void statfs(fuse_req_t request, fuse_ino_t node) {
+  session_of(request).begin(request, Operation::kStatFs, node);
+}
+
+fuse_lowlevel_ops make_operations() {
+  fuse_lowlevel_ops ops = {};
+  ops.init = init;
+  ops.lookup = lookup;
+  ops.forget = forget;
+  ops.forget_multi = forget_multi;
+  ops.getattr = getattr;
+  ops.setattr = setattr;
+  ops.readlink = readlink;
+  ops.mknod = mknod;
+  ops.mkdir = mkdir;
+  ops.unlink = unlink;
+  ops.rmdir = rmdir;
+  ops.symlink = symlink;
+  ops.rename = rename;
+  ops.link = link;
+  ops.open = open;
+  ops.create = create;
+  ops.read = read;
+  ops.write = write;
+  ops.flush = flush;
+  ops.release = release;
+  ops.fsync = fsync;
+  ops.opendir = opendir;
+  ops.readdir = readdir;
+  ops.readdirplus = readdirplus;
+  ops.releasedir = releasedir;
+  ops.fsyncdir = fsyncdir;
+  ops.statfs = statfs;
+  return ops;
+}
+
+}  // namespace
+
+const fuse_lowlevel_ops& operations() {
+  static const fuse_lowlevel_ops ops = make_operations();
+  return ops;
+}
+
+}  // namespace sealfs::fuse

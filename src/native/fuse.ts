@@ -1,0 +1,230 @@
+/**
+ * One FUSE mount: a session of native/fuse as a source of the thread's reactor. The kernel's
+ * requests of a turn come one after another to `FuseHandler.onRequest`; answers are methods of
+ * `FuseRequest`, now or later. Works on the main thread and in a worker.
+ *
+ *   new FuseSession ─> mount() ─> onReady ─> onRequest… ─> onEnded ─> close()
+ *                                              unmount() ──^
+ *
+ * The thread that serves a mount must not touch paths below it: it would wait for itself.
+ */
+import { EventKind, EventRecord } from './fuse-layout.generated.js';
+import {
+  fuseAddon,
+  type FuseCounters,
+  type FuseInfo,
+  type NativeFuseSession,
+} from './fuse-addon.js';
+import { checkFuseDevice, checkMountPoint, unmountPath } from './fuse-mount.js';
+import { FuseReplies, FuseRequest } from './fuse-request.js';
+import type { NativeArena } from './arena.js';
+import type { Reactor } from './reactor.js';
+import { errno, errnoName } from '../common/errno.js';
+import { SealfsError } from '../common/errors.js';
+
+export type { FuseCounters, FuseInfo } from './fuse-addon.js';
+export { FuseRequest } from './fuse-request.js';
+export { OpenFlag, Operation } from './fuse-layout.generated.js';
+
+export interface FuseOptions {
+  mountpoint: string;
+  /** First column of df and mount. Default 'sealfs'. */
+  filesystemName?: string;
+  /** The inode that the kernel calls node 1; requests and replies use it. Default 1. */
+  rootInode?: number;
+  /** Other users may enter. Needs root or user_allow_other. Default: as root. */
+  allowOther?: boolean;
+  /** The kernel checks permissions by mode, uid and gid. Default true. */
+  defaultPermissions?: boolean;
+  readOnly?: boolean;
+  /** Whether listings bring attributes: when the kernel expects to need them ('auto'), … */
+  readDirPlus?: 'off' | 'auto' | 'always';
+  /** Negotiate shared mmap of files opened with DirectIo; see FuseInfo.directIoMmap. Default true. */
+  directIoMmap?: boolean;
+  /** The server clears set-user-ID bits on write, chown and truncate. Default false: the kernel. */
+  handleKillPriv?: boolean;
+  /** Flush requests (one at every close) are wanted. Default false. */
+  flush?: boolean;
+  /** Asynchronous requests that the kernel keeps in flight. Default 256. */
+  maxBackground?: number;
+  /** The arena's last bulk slots, left to others. Default 4. */
+  reserveBulkSlots?: number;
+  /** Writes up to here move to a message slot instead of keeping a bulk slot. Default 8192. */
+  smallWriteBytes?: number;
+  /** More options for mount(8), for instance 'noatime' or 'suid'. */
+  mountOptions?: string[];
+}
+
+export interface FuseHandler {
+  /** Answer it now or later, exactly once. */
+  onRequest(request: FuseRequest): void;
+  /** The caller of an unanswered request got a signal: answer it soon, EINTR if it did nothing. */
+  onInterrupt(request: FuseRequest): void;
+  /** Agreed with the kernel; comes before the first request. */
+  onReady(info: FuseInfo): void;
+  /** Once: no request follows. `reason` for people; unmounting from outside is the usual one. */
+  onEnded(reason: string): void;
+}
+
+const READ_DIR_PLUS = { off: 0, auto: 1, always: 2 } as const;
+/** How long `unmount` waits for the kernel to say goodbye after the mount point is free. */
+const GOODBYE_MS = 5000;
+
+export class FuseSession {
+  readonly mountpoint: string;
+  readonly #reactor: Reactor;
+  readonly #words: Uint32Array;
+  readonly #handler: FuseHandler;
+  readonly #native: NativeFuseSession;
+  readonly #replies: FuseReplies;
+  readonly #requests: FuseRequest[] = [];
+  readonly #events: number;
+  readonly #closeAtExit = () => this.close();
+  #source = -1;
+  #ended = false;
+  #closed = false;
+  #onGoodbye: (() => void) | undefined;
+
+  /**
+   * Takes two bulk slots of the arena. Throws UsageError for a mount point that cannot be used,
+   * SealfsError UNSUPPORTED when this machine cannot mount FUSE.
+   */
+  constructor(reactor: Reactor, arena: NativeArena, options: FuseOptions, handler: FuseHandler) {
+    const allowOther = options.allowOther ?? process.getuid?.() === 0;
+    checkFuseDevice(allowOther);
+    this.mountpoint = checkMountPoint(options.mountpoint);
+    this.#reactor = reactor;
+    this.#words = arena.words;
+    this.#handler = handler;
+    const native = new (fuseAddon().Session)(arena.handle, {
+      mountOptions: mountOptions(options, allowOther),
+      rootInode: options.rootInode ?? 1,
+      readDirPlus: READ_DIR_PLUS[options.readDirPlus ?? 'auto'],
+      directIoMmap: options.directIoMmap ?? true,
+      handleKillPriv: options.handleKillPriv ?? false,
+      flush: options.flush ?? false,
+      maxBackground: options.maxBackground ?? 256,
+      reserveBulkSlots: options.reserveBulkSlots ?? 4,
+      smallWriteBytes: options.smallWriteBytes ?? 8192,
+    });
+    this.#native = native;
+    const layout = native.layout;
+    this.#replies = new FuseReplies(reactor, arena, native, layout);
+    this.#events = (layout.eventsOffset + layout.headerBytes) >>> 2;
+    for (let i = 0; i < layout.recordCapacity; i++) {
+      const at = layout.recordsOffset + i * layout.recordBytes;
+      this.#requests.push(new FuseRequest(this.#replies, i, at));
+    }
+  }
+
+  /** Mounts; requests come in later turns. Throws SealfsError FAILED with libfuse's reason. */
+  mount(): void {
+    try {
+      this.#native.mount(this.mountpoint);
+    } catch (error) {
+      this.close();
+      const why = error instanceof Error ? error.message : String(error);
+      throw new SealfsError('FAILED', `cannot mount at ${this.mountpoint}: ${why}`, {
+        cause: error,
+      });
+    }
+    process.on('exit', this.#closeAtExit);
+    this.#source = this.#reactor.addSource(this.#native.source, (count) => this.#onTurn(count));
+  }
+
+  get counters(): FuseCounters {
+    return this.#native.counters;
+  }
+
+  /** Valid from onReady on. */
+  get info(): FuseInfo {
+    return this.#native.negotiated;
+  }
+
+  /**
+   * Unmounts while serving what the kernel still asks, then closes. Throws SealfsError BUSY, and
+   * goes on serving, when the mount is in use, unless `lazy`: then the mount point is freed, and
+   * users who are left get errors.
+   */
+  async unmount(options: { lazy?: boolean } = {}): Promise<void> {
+    if (!this.#ended && !this.#closed) {
+      let lazy = false;
+      try {
+        await unmountPath(this.mountpoint, false);
+      } catch (error) {
+        const busy = error instanceof SealfsError && error.code === 'BUSY';
+        if (!this.#ended && !(busy && options.lazy === true)) throw error;
+        lazy = true;
+      }
+      if (lazy && !this.#ended) await unmountPath(this.mountpoint, true);
+      else await this.#goodbye();
+    }
+    this.close();
+  }
+
+  /**
+   * Ends at once: unanswered requests get ENOTCONN, the mount point is freed. Requests that are
+   * still being worked on are to be answered all the same: that gives their slots back.
+   */
+  close(): void {
+    if (this.#closed) return;
+    this.#closed = true;
+    process.off('exit', this.#closeAtExit);
+    if (this.#source >= 0) this.#reactor.removeSource(this.#source);
+    this.#source = -1;
+    // What was answered in this turn still goes out.
+    this.#native.submit();
+    this.#replies.detached = true;
+    this.#native.close();
+    this.#onGoodbye?.();
+  }
+
+  #goodbye(): Promise<void> {
+    if (this.#ended || this.#closed) return Promise.resolve();
+    return new Promise((resolve) => {
+      const timer = setTimeout(resolve, GOODBYE_MS);
+      this.#onGoodbye = () => {
+        clearTimeout(timer);
+        resolve();
+      };
+    });
+  }
+
+  #onTurn(count: number): void {
+    const words = this.#words;
+    let event = this.#events;
+    for (let i = 0; i < count && !this.#closed; i++) {
+      const kind = words[event]!;
+      const value = words[event + 1]!;
+      event += EventRecord.SIZE / 4;
+      if (kind === EventKind.Request) {
+        const request = this.#requests[value]!;
+        request.activate();
+        this.#handler.onRequest(request);
+      } else if (kind === EventKind.Interrupt) {
+        const request = this.#requests[value]!;
+        if (request.active) this.#handler.onInterrupt(request);
+      } else if (kind === EventKind.Ready) {
+        this.#handler.onReady(this.info);
+      } else {
+        this.#end(value);
+      }
+    }
+  }
+
+  #end(status: number): void {
+    this.#ended = true;
+    const reason =
+      status === errno.ENODEV ? 'unmounted' : `the FUSE connection failed: ${errnoName(status)}`;
+    this.#handler.onEnded(reason);
+    this.#onGoodbye?.();
+  }
+}
+
+function mountOptions(options: FuseOptions, allowOther: boolean): string[] {
+  const list = [`fsname=${options.filesystemName ?? 'sealfs'}`, 'subtype=sealfs'];
+  if (allowOther) list.push('allow_other');
+  if (options.defaultPermissions ?? true) list.push('default_permissions');
+  if (options.readOnly === true) list.push('ro');
+  return [...list, ...(options.mountOptions ?? [])];
+}
