@@ -1,0 +1,110 @@
+/**
+ * getattr and setattr. Both first bring the mtime of a file that is being written here up to date:
+ * getattr would show an old one, and after setattr a late update would undo what it set.
+ *
+ *   (mtime behind) ── Extend ──> SetAttr or GetAttr ──> reply
+ */
+import {
+  AttributesReply,
+  InodeRequest,
+  Opcode,
+  SetAttrRequest,
+} from '../protocol/wire.generated.js';
+import { AttributeChange } from './attributes.js';
+import { encodeInode, encodeSetAttr } from './bodies.js';
+import type { ClientContext } from './context.js';
+import type { OpenFile, SizeWaiter } from './open-file.js';
+import { CoreOperation, OperationPool } from './operation.js';
+import type { ClientRequest } from './request.js';
+import type { SizeTracker } from './size-tracker.js';
+
+abstract class FlushedOperation extends CoreOperation implements SizeWaiter {
+  protected inode = 0;
+  protected file: OpenFile | null = null;
+
+  protected startFlushed(inode: number, tracker: SizeTracker): void {
+    this.inode = inode;
+    const file = this.context.files.peek(inode);
+    if (file === undefined || tracker.flush(file, this)) {
+      this.proceed();
+      return;
+    }
+    file.users++;
+    this.file = file;
+  }
+
+  sizeUpdated(status: number): void {
+    if (this.file !== null) this.context.files.drop(this.file);
+    this.file = null;
+    if (status !== 0) this.finishError(status);
+    else this.proceed();
+  }
+
+  protected abstract proceed(): void;
+
+  override done(status: number, body: number, bodyBytes: number): void {
+    const checked = this.context.checkReply(status, bodyBytes, AttributesReply.SIZE);
+    if (checked !== 0) {
+      this.finishError(checked);
+      return;
+    }
+    const attributes = this.context.readAttributes(body + AttributesReply.attributes);
+    this.release()?.replyAttributes(attributes);
+  }
+}
+
+class GetAttrOperation extends FlushedOperation {
+  start(inode: number, tracker: SizeTracker): void {
+    this.startFlushed(inode, tracker);
+  }
+
+  protected override proceed(): void {
+    this.send(this.context.peerOfInode(this.inode), Opcode.GetAttr, InodeRequest.SIZE);
+  }
+
+  override encode(body: number): number {
+    return encodeInode(this.context.arena, body, this.inode);
+  }
+}
+
+class SetAttrOperation extends FlushedOperation {
+  readonly #change = new AttributeChange();
+
+  start(inode: number, change: AttributeChange, tracker: SizeTracker): void {
+    this.#change.copyFrom(change);
+    this.startFlushed(inode, tracker);
+  }
+
+  protected override proceed(): void {
+    this.send(this.context.peerOfInode(this.inode), Opcode.SetAttr, SetAttrRequest.SIZE);
+  }
+
+  override encode(body: number): number {
+    return encodeSetAttr(this.context.arena, body, this.inode, this.#change);
+  }
+}
+
+export class AttributeOperations {
+  readonly #tracker: SizeTracker;
+  readonly #getAttr: OperationPool<GetAttrOperation>;
+  readonly #setAttr: OperationPool<SetAttrOperation>;
+
+  constructor(context: ClientContext, tracker: SizeTracker) {
+    this.#tracker = tracker;
+    this.#getAttr = new OperationPool((pool) => new GetAttrOperation(context, pool));
+    this.#setAttr = new OperationPool((pool) => new SetAttrOperation(context, pool));
+  }
+
+  getAttributes(request: ClientRequest, inode: number): void {
+    this.#getAttr.take(request).start(inode, this.#tracker);
+  }
+
+  setAttributes(request: ClientRequest, inode: number, change: AttributeChange): void {
+    this.#setAttr.take(request).start(inode, change, this.#tracker);
+  }
+
+  interrupt(request: ClientRequest): void {
+    this.#getAttr.interrupt(request);
+    this.#setAttr.interrupt(request);
+  }
+}

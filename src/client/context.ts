@@ -1,0 +1,158 @@
+/**
+ * What all operations of one core share: the injected surroundings, the table of targets, the
+ * open files, counters. No behaviour beyond finding the peer of a bucket.
+ */
+import { errno } from '../common/errno.js';
+import type { Scheduler } from '../common/scheduler.js';
+import type { ArenaMemory } from '../native/arena-memory.js';
+import { BucketTable } from '../placement/bucket-table.js';
+import { targetEndpoint } from '../placement/cluster-map.js';
+import type { ClusterMap } from '../placement/cluster-map.js';
+import { bucketOfInode, stripeBucket } from '../placement/inode-number.js';
+import { SealfsError } from '../common/errors.js';
+import { RpcClient } from '../transport/rpc-client.js';
+import type { RpcPeer } from '../transport/rpc-client.js';
+import type { Transport } from '../transport/transport.js';
+import { FileAttributes } from './attributes.js';
+import type { OpenFileTable } from './open-file.js';
+
+export interface ClientOptions {
+  /** host:pid, for people. */
+  clientName: string;
+  /** hard: wait for a target that is away, for ever; soft: EIO after `softTimeoutMs`. */
+  mode: 'hard' | 'soft';
+  softTimeoutMs: number;
+  /** How long a file's size is believed without asking its target again. */
+  sizeFreshMs: number;
+  log: (message: string) => void;
+}
+
+export const defaultClientOptions: ClientOptions = {
+  clientName: 'client',
+  mode: 'hard',
+  softTimeoutMs: 60_000,
+  sizeFreshMs: 1000,
+  log: () => undefined,
+};
+
+export interface ClientEnvironment {
+  transport: Transport;
+  arena: ArenaMemory;
+  scheduler: Scheduler;
+  /** The map to begin with; has at least one member. */
+  map: ClusterMap;
+  options: ClientOptions;
+}
+
+export class ClientCounters {
+  /** Payloads that did not match their checksum on arrival (answered EIO). */
+  checksumErrors = 0;
+  /** Replies that contradicted the protocol (answered EIO). */
+  malformedReplies = 0;
+  readBytes = 0;
+  writtenBytes = 0;
+  /** Directory entries without inode that were found and removed. */
+  danglingEntries = 0;
+}
+
+export class ClientContext {
+  readonly arena: ArenaMemory;
+  readonly scheduler: Scheduler;
+  readonly options: ClientOptions;
+  readonly rpc: RpcClient;
+  readonly counters = new ClientCounters();
+  /** Lent to reply methods; see request.ts. */
+  readonly attributes = new FileAttributes();
+  /** Set by FileSystemCore right after construction. */
+  files!: OpenFileTable;
+  /** Peers of all members, by member index of the present map. */
+  peers: RpcPeer[] = [];
+  /** Counts restarts of targets: whoever registers a handle meanwhile does it again. */
+  incarnationChanges = 0;
+  /** Counts Release requests, for the same reason. */
+  releases = 0;
+  #table: BucketTable;
+  readonly #transportKind: 'tcp' | 'rdma' | 'sim';
+
+  constructor(
+    environment: ClientEnvironment,
+    onReady: (peer: RpcPeer, incarnationChanged: boolean) => void,
+  ) {
+    const { options, transport } = environment;
+    this.arena = environment.arena;
+    this.scheduler = environment.scheduler;
+    this.options = options;
+    this.#transportKind = transport.kind;
+    this.rpc = new RpcClient(transport, this.arena, this.scheduler, {
+      clusterId: environment.map.clusterId,
+      clientName: options.clientName,
+      kind: 'client',
+      mode: options.mode,
+      softTimeoutMs: options.softTimeoutMs,
+      log: options.log,
+      onReady,
+    });
+    this.#table = BucketTable.build(environment.map);
+    this.#adopt(environment.map);
+  }
+
+  get mapEpoch(): number {
+    return this.#table.map.epoch;
+  }
+
+  /** A newer map: other buckets, other addresses. Older ones and foreign clusters' are ignored. */
+  setMap(map: ClusterMap): void {
+    if (map.epoch <= this.#table.map.epoch || map.clusterId !== this.#table.map.clusterId) return;
+    if (map.members.length === 0) return;
+    this.#table = BucketTable.build(map);
+    this.#adopt(map);
+  }
+
+  #adopt(map: ClusterMap): void {
+    this.rpc.mapEpoch = map.epoch;
+    this.peers = map.members.map((member) => {
+      const address = targetEndpoint(member, this.#transportKind);
+      if (address === undefined) {
+        throw new SealfsError(
+          'UNSUPPORTED',
+          `target ${member.targetId} has no ${this.#transportKind} endpoint`,
+        );
+      }
+      return this.rpc.peer(address);
+    });
+  }
+
+  peerOfBucket(bucket: number): RpcPeer {
+    return this.peers[this.#table.memberOfBucket(bucket)]!;
+  }
+
+  peerOfInode(inode: number): RpcPeer {
+    return this.peers[this.#table.memberOfBucket(bucketOfInode(inode))]!;
+  }
+
+  peerOfChunk(inode: number, chunk: number): RpcPeer {
+    return this.peers[this.#table.memberOfBucket(stripeBucket(inode, chunk))]!;
+  }
+
+  /**
+   * The lent view of the Attributes at this arena offset; learns a known file's size on the way.
+   */
+  readAttributes(offset: number): FileAttributes {
+    const attributes = this.attributes;
+    attributes.point(this.arena.words, offset);
+    const file = this.files.peek(attributes.inode);
+    if (file !== undefined) {
+      file.learnSize(attributes.sizeBytes, this.scheduler.nowMs());
+      if (attributes.striped) file.learnStriped();
+    }
+    return attributes;
+  }
+
+  /** Status 0 with a reply shorter than its struct is the peer's fault: EIO. */
+  checkReply(status: number, bodyBytes: number, expectedBytes: number): number {
+    if (status !== 0) return status;
+    if (bodyBytes >= expectedBytes) return 0;
+    this.counters.malformedReplies++;
+    return errno.EIO;
+  }
+}

@@ -1,0 +1,279 @@
+/**
+ * The client: a POSIX-shaped file system made of requests to targets. One method for each
+ * operation; callbacks on pooled request objects, no promises; errors are errno numbers. All it
+ * touches (transport, memory, clock, the map) is given to it, so that the simulator can
+ * run many of them. Front ends: fuse-front.ts, files.ts.
+ *
+ * The core caches nothing that the kernel could: no entries, no attributes, no data. It remembers
+ * what open files need (open-file.ts). docs/client.md tells the rules.
+ */
+import { errno } from '../common/errno.js';
+import type { ClusterMap } from '../placement/cluster-map.js';
+import { AttributeOperations } from './attribute-operations.js';
+import type { AttributeChange } from './attributes.js';
+import { CREATE_EXCLUSIVE } from './bodies.js';
+import { ClientContext } from './context.js';
+import type { ClientCounters, ClientEnvironment } from './context.js';
+import { Directories } from './directories.js';
+import { DirectoryReads } from './directory-read.js';
+import { FileReads } from './file-read.js';
+import { FileSyncs } from './file-sync.js';
+import { FileWrites } from './file-write.js';
+import { HandleTable } from './handles.js';
+import { Namespace } from './namespace.js';
+import { OpenFileTable } from './open-file.js';
+import { OpenOperations } from './open-operations.js';
+import type { ClientRequest, NameReference } from './request.js';
+import { SizeTracker } from './size-tracker.js';
+import { VolumeOperations } from './volume-operations.js';
+
+export class FileSystemCore {
+  readonly #context: ClientContext;
+  readonly #handles = new HandleTable();
+  readonly #namespace: Namespace;
+  readonly #directories: Directories;
+  readonly #attributes: AttributeOperations;
+  readonly #opens: OpenOperations;
+  readonly #reads: FileReads;
+  readonly #writes: FileWrites;
+  readonly #syncs: FileSyncs;
+  readonly #directoryReads: DirectoryReads;
+  readonly #volume: VolumeOperations;
+
+  /** Throws SealfsError UNSUPPORTED when a target of the map has no endpoint of this transport. */
+  constructor(environment: ClientEnvironment) {
+    const context = new ClientContext(environment, (peer, incarnationChanged) => {
+      if (incarnationChanged) this.#opens.targetRestarted(peer);
+    });
+    context.files = new OpenFileTable();
+    const tracker = new SizeTracker(context);
+    this.#context = context;
+    this.#namespace = new Namespace(context, tracker);
+    this.#directories = new Directories(context);
+    this.#attributes = new AttributeOperations(context, tracker);
+    this.#opens = new OpenOperations(context, this.#handles, tracker);
+    this.#reads = new FileReads(context);
+    this.#writes = new FileWrites(context, tracker);
+    this.#syncs = new FileSyncs(context, tracker);
+    this.#directoryReads = new DirectoryReads(context);
+    this.#volume = new VolumeOperations(context);
+  }
+
+  get counters(): ClientCounters {
+    return this.#context.counters;
+  }
+
+  get openHandles(): number {
+    return this.#handles.count;
+  }
+
+  /** Files with open handles or operations: 0 when all is closed and quiet. */
+  get openFiles(): number {
+    return this.#context.files.count;
+  }
+
+  get mapEpoch(): number {
+    return this.#context.mapEpoch;
+  }
+
+  /** Whether some target is without a connection while it is wanted. */
+  get targetsAway(): number {
+    let away = 0;
+    for (const peer of this.#context.peers) {
+      if (peer.state !== 'ready' && peer.state !== 'idle') away++;
+    }
+    return away;
+  }
+
+  /** A newer cluster map; others are ignored. */
+  setMap(map: ClusterMap): void {
+    this.#context.setMap(map);
+  }
+
+  /** Fails everything outstanding with ESHUTDOWN; no request is taken afterwards. */
+  close(): void {
+    this.#context.rpc.close();
+  }
+
+  /**
+   * Gives up what is outstanding for this request, as far as it can be: it is then answered with
+   * EINTR, at once or when its memory is no longer in use. What a target has been asked to change
+   * may happen all the same.
+   */
+  interrupt(request: ClientRequest): void {
+    this.#reads.interrupt(request);
+    this.#writes.interrupt(request);
+    this.#syncs.interrupt(request);
+    this.#attributes.interrupt(request);
+    this.#namespace.interrupt(request);
+    this.#directories.interrupt(request);
+    this.#directoryReads.interrupt(request);
+    this.#opens.interrupt(request);
+    this.#volume.interrupt(request);
+  }
+
+  // ---------------------------------------------------------------- names
+
+  lookup(request: ClientRequest, parent: number, name: NameReference): void {
+    this.#namespace.lookup(request, parent, name);
+  }
+
+  /** `mode` with the type; EEXIST when the name is taken. */
+  makeNode(
+    request: ClientRequest,
+    parent: number,
+    name: NameReference,
+    mode: number,
+    rdev: number,
+  ): void {
+    this.#namespace.makeNode(request, parent, name, mode, rdev, CREATE_EXCLUSIVE);
+  }
+
+  makeDirectory(request: ClientRequest, parent: number, name: NameReference, mode: number): void {
+    this.#directories.makeDirectory(request, parent, name, mode);
+  }
+
+  removeDirectory(request: ClientRequest, parent: number, name: NameReference): void {
+    this.#directories.removeDirectory(request, parent, name);
+  }
+
+  symlink(
+    request: ClientRequest,
+    parent: number,
+    name: NameReference,
+    target: NameReference,
+  ): void {
+    this.#namespace.symlink(request, parent, name, target);
+  }
+
+  readLink(request: ClientRequest, inode: number): void {
+    this.#namespace.readLink(request, inode);
+  }
+
+  link(request: ClientRequest, inode: number, parent: number, name: NameReference): void {
+    this.#namespace.link(request, inode, parent, name);
+  }
+
+  unlink(request: ClientRequest, parent: number, name: NameReference): void {
+    this.#namespace.unlink(request, parent, name);
+  }
+
+  /** `flags`: RENAME_NOREPLACE 1, RENAME_EXCHANGE 2. */
+  rename(
+    request: ClientRequest,
+    oldParent: number,
+    oldName: NameReference,
+    newParent: number,
+    newName: NameReference,
+    flags: number,
+  ): void {
+    this.#namespace.rename(request, oldParent, oldName, newParent, newName, flags);
+  }
+
+  // ---------------------------------------------------------------- attributes
+
+  getAttributes(request: ClientRequest, inode: number): void {
+    this.#attributes.getAttributes(request, inode);
+  }
+
+  setAttributes(request: ClientRequest, inode: number, change: AttributeChange): void {
+    this.#attributes.setAttributes(request, inode, change);
+  }
+
+  // ---------------------------------------------------------------- open files
+
+  /** Creates (or, not `exclusive`, opens) a regular file. */
+  create(
+    request: ClientRequest,
+    parent: number,
+    name: NameReference,
+    mode: number,
+    exclusive: boolean,
+    truncate: boolean,
+  ): void {
+    this.#opens.create(request, parent, name, mode, exclusive, truncate);
+  }
+
+  open(request: ClientRequest, inode: number, truncate: boolean): void {
+    this.#opens.open(request, inode, truncate);
+  }
+
+  /** Nothing is asked of the target. */
+  openDirectory(request: ClientRequest, inode: number): void {
+    request.replyOpened(this.#handles.add(inode, null).number);
+  }
+
+  /** Of a file or a directory; the target hears of it later. */
+  releaseHandle(request: ClientRequest, handle: number): void {
+    const entry = this.#handles.get(handle);
+    if (entry === undefined) {
+      request.replyError(errno.EBADF);
+      return;
+    }
+    this.#opens.closeHandle(entry);
+    request.replyDone();
+  }
+
+  /** Up to `lengthBytes` into arena memory at `landing`. */
+  read(
+    request: ClientRequest,
+    handle: number,
+    offset: number,
+    lengthBytes: number,
+    landing: number,
+  ): void {
+    const file = this.#handles.get(handle)?.file;
+    if (file == null) request.replyError(errno.EBADF);
+    else this.#reads.read(request, file, offset, lengthBytes, landing);
+  }
+
+  /** `lengthBytes` (at most 1 MiB) from arena memory at `data`. With `append` at the file's end. */
+  write(
+    request: ClientRequest,
+    handle: number,
+    offset: number,
+    lengthBytes: number,
+    data: number,
+    append: boolean,
+  ): void {
+    const file = this.#handles.get(handle)?.file;
+    if (file == null) request.replyError(errno.EBADF);
+    else this.#writes.write(request, file, offset, lengthBytes, data, append);
+  }
+
+  /** Of a file or a directory. */
+  fsync(request: ClientRequest, handle: number): void {
+    const entry = this.#handles.get(handle);
+    if (entry === undefined) request.replyError(errno.EBADF);
+    else this.#syncs.fsync(request, entry.inode, entry.file);
+  }
+
+  /** Entries after `cookie`, at most `maxBytes` of records; more than 8 KiB land at `landing`. */
+  readDirectory(
+    request: ClientRequest,
+    handle: number,
+    cookie: number,
+    maxBytes: number,
+    withAttributes: boolean,
+    landing: number,
+  ): void {
+    const entry = this.#handles.get(handle);
+    if (entry === undefined) request.replyError(errno.EBADF);
+    else this.#directoryReads.read(request, entry, cookie, maxBytes, withAttributes, landing);
+  }
+
+  // ---------------------------------------------------------------- the volume
+
+  statFs(request: ClientRequest): void {
+    this.#volume.statFs(request);
+  }
+
+  /** A volume's root directory exists afterwards, owned by the request's user if it was made. */
+  ensureRoot(request: ClientRequest, inode: number, mode: number): void {
+    this.#volume.ensureRoot(request, inode, mode);
+  }
+
+  dropEmptyRoot(request: ClientRequest, inode: number): void {
+    this.#volume.dropEmptyRoot(request, inode);
+  }
+}

@@ -1,0 +1,178 @@
+/**
+ * Reading directories: one request fetches packed DirEntry records from a cookie on; they are
+ * handed to the front end as they came, after every length in them has been checked.
+ */
+import { errno } from '../common/errno.js';
+import { inlineDataBytes, nameBytesMax } from '../protocol/limits.generated.js';
+import { isU53, readU16, readU53, writeU53 } from '../protocol/u53.js';
+import {
+  Attributes,
+  DirEntry,
+  Opcode,
+  ReadDirReply,
+  ReadDirRequest,
+} from '../protocol/wire.generated.js';
+import type { ClientContext } from './context.js';
+import type { Handle } from './handles.js';
+import { CoreOperation, OperationPool } from './operation.js';
+import type { ClientRequest } from './request.js';
+
+const FLAG_WITH_ATTRIBUTES = 1;
+
+/** Walks packed DirEntry records in arena memory. */
+export class EntryCursor {
+  inode = 0;
+  cookie = 0;
+  /** Type bits. */
+  mode = 0;
+  nameOffset = 0;
+  nameBytes = 0;
+  /** Arena offset of the entry's Attributes, 0 when it has none. */
+  attributesOffset = 0;
+  /** A record does not fit the memory, or contradicts the protocol. */
+  malformed = false;
+  #words: Uint32Array = new Uint32Array(0);
+  #at = 0;
+  #end = 0;
+
+  start(words: Uint32Array, offset: number, lengthBytes: number): void {
+    this.#words = words;
+    this.#at = offset;
+    this.#end = offset + lengthBytes;
+    this.malformed = false;
+  }
+
+  /** False at the end, or at a malformed record. */
+  next(): boolean {
+    const at = this.#at;
+    if (at === this.#end) return false;
+    const words = this.#words;
+    this.malformed = true;
+    if (at + DirEntry.SIZE > this.#end) return false;
+    if (!isU53(words, at + DirEntry.inode) || !isU53(words, at + DirEntry.cookie)) return false;
+    this.nameBytes = readU16(words, at + DirEntry.nameBytes);
+    if (this.nameBytes === 0 || this.nameBytes > nameBytesMax) return false;
+    const withAttributes = readU16(words, at + DirEntry.hasAttributes) !== 0;
+    this.attributesOffset = withAttributes ? at + DirEntry.SIZE : 0;
+    this.nameOffset = at + DirEntry.SIZE + (withAttributes ? Attributes.SIZE : 0);
+    const next = (this.nameOffset + this.nameBytes + 7) & ~7;
+    // Arena offsets reach 2^32: undo the sign that the mask may have given.
+    this.#at = next >>> 0;
+    if (this.#at > this.#end) return false;
+    this.inode = readU53(words, at + DirEntry.inode);
+    this.cookie = readU53(words, at + DirEntry.cookie);
+    this.mode = words[(at + DirEntry.mode) >>> 2]!;
+    this.malformed = false;
+    return true;
+  }
+}
+
+class ReadDirectoryOperation extends CoreOperation {
+  #handle!: Handle;
+  #inode = 0;
+  #cookie = 0;
+  #maxBytes = 0;
+  #flags = 0;
+  readonly #cursor = new EntryCursor();
+
+  start(
+    handle: Handle,
+    cookie: number,
+    maxBytes: number,
+    withAttributes: boolean,
+    landing: number,
+  ): void {
+    this.#handle = handle;
+    this.#inode = handle.inode;
+    this.#cookie = cookie;
+    this.#maxBytes = maxBytes;
+    this.#flags = withAttributes ? FLAG_WITH_ATTRIBUTES : 0;
+    this.landingOffset = maxBytes <= inlineDataBytes ? 0 : landing;
+    this.landingBytes = maxBytes <= inlineDataBytes ? 0 : maxBytes;
+    this.send(this.context.peerOfInode(handle.inode), Opcode.ReadDir, ReadDirRequest.SIZE);
+  }
+
+  override encode(body: number): number {
+    const words = this.context.arena.words;
+    writeU53(words, body + ReadDirRequest.inode, this.#inode);
+    writeU53(words, body + ReadDirRequest.cookie, this.#cookie);
+    words[(body + ReadDirRequest.maxBytes) >>> 2] = this.#maxBytes;
+    words[(body + ReadDirRequest.flags) >>> 2] = this.#flags;
+    return ReadDirRequest.SIZE;
+  }
+
+  override done(status: number, body: number, bodyBytes: number, bulkBytes: number): void {
+    const { context } = this;
+    const checked = context.checkReply(status, bodyBytes, ReadDirReply.SIZE);
+    if (checked !== 0) {
+      this.finishError(checked);
+      return;
+    }
+    const words = context.arena.words;
+    const inlineBytes = words[(body + ReadDirReply.inlineBytes) >>> 2]!;
+    const last = words[(body + ReadDirReply.endOfDirectory) >>> 2] !== 0;
+    const inline = inlineBytes !== 0;
+    const offset = inline ? body + ReadDirReply.SIZE : this.landingOffset;
+    const lengthBytes = inline ? inlineBytes : bulkBytes;
+    if (inline && ReadDirReply.SIZE + inlineBytes > bodyBytes) {
+      this.#malformed();
+      return;
+    }
+    const cursor = this.#cursor;
+    let cookie = this.#cookie;
+    cursor.start(words, offset, lengthBytes);
+    while (cursor.next()) {
+      cookie = cursor.cookie;
+      if (cursor.attributesOffset === 0) continue;
+      // Attributes of a file that is being written here may be behind: let lookup fetch them.
+      const file = context.files.peek(cursor.inode);
+      if (file?.mtimeDirty === true) this.#withhold(cursor);
+    }
+    if (cursor.malformed) {
+      this.#malformed();
+      return;
+    }
+    // Cookie 0 is never the end: a rewound listing must see what was added.
+    if (last && cookie !== 0) this.#handle.endCookie = cookie;
+    this.release()?.replyEntries(offset, lengthBytes, last);
+  }
+
+  /** Attributes with inode 0 are "not known": front ends look them up. */
+  #withhold(cursor: EntryCursor): void {
+    writeU53(this.context.arena.words, cursor.attributesOffset + Attributes.inode, 0);
+  }
+
+  #malformed(): void {
+    this.context.counters.malformedReplies++;
+    this.finishError(errno.EIO);
+  }
+}
+
+export class DirectoryReads {
+  readonly #pool: OperationPool<ReadDirectoryOperation>;
+
+  constructor(context: ClientContext) {
+    this.#pool = new OperationPool((pool) => new ReadDirectoryOperation(context, pool));
+  }
+
+  /**
+   * Entries after `cookie` (0: from the start), at most `maxBytes` bytes of records; larger
+   * answers land at `landing`. "." and ".." are the front end's.
+   */
+  read(
+    request: ClientRequest,
+    handle: Handle,
+    cookie: number,
+    maxBytes: number,
+    withAttributes: boolean,
+    landing: number,
+  ): void {
+    // The last answer said that nothing follows: spares each listing a request.
+    if (cookie === handle.endCookie) request.replyEntries(0, 0, true);
+    else this.#pool.take(request).start(handle, cookie, maxBytes, withAttributes, landing);
+  }
+
+  interrupt(request: ClientRequest): void {
+    this.#pool.interrupt(request);
+  }
+}

@@ -1,0 +1,48 @@
+/**
+ * Open handles: small numbers (from 1) that front ends keep for their descriptors, found without
+ * hashing. A handle is of a file or of a directory.
+ */
+import type { OpenFile } from './open-file.js';
+
+export class Handle {
+  number = 0;
+  inode = 0;
+  /** Null: a directory's handle. */
+  file: OpenFile | null = null;
+  /** Directory: the cookie behind which nothing follows, once seen; -1: not seen. */
+  endCookie = -1;
+}
+
+export class HandleTable {
+  readonly #handles: (Handle | undefined)[] = [undefined];
+  readonly #freeNumbers: number[] = [];
+  readonly #pool: Handle[] = [];
+  #count = 0;
+
+  get count(): number {
+    return this.#count;
+  }
+
+  add(inode: number, file: OpenFile | null): Handle {
+    const handle = this.#pool.pop() ?? new Handle();
+    handle.inode = inode;
+    handle.file = file;
+    handle.endCookie = -1;
+    handle.number = this.#freeNumbers.pop() ?? this.#handles.length;
+    this.#handles[handle.number] = handle;
+    this.#count++;
+    return handle;
+  }
+
+  get(number: number): Handle | undefined {
+    return this.#handles[number];
+  }
+
+  /** The object may be reused by the next `add`. */
+  remove(handle: Handle): void {
+    this.#handles[handle.number] = undefined;
+    this.#freeNumbers.push(handle.number);
+    this.#pool.push(handle);
+    this.#count--;
+  }
+}

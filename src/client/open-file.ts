@@ -1,0 +1,146 @@
+/**
+ * What the client remembers of a file while somebody here has it open or works on it: whether the
+ * inode's target knows of that (registration), its size, whether it is striped, which targets
+ * hold writes that no fsync has covered. Nothing of it outlives the last user.
+ *
+ * Registration:
+ *
+ *   none ── first open ──> opening ── reply ──> open ── last close (Release sent) ──> none
+ *             (create registers by itself)        └── target restarted: Open again ──┘
+ *
+ * Size: `knownSize` is what the inode's target said last, and when. Answers of one target arrive
+ * in the order of their execution, so the newest is always assigned, never the greatest.
+ */
+import type { RpcPeer } from '../transport/rpc-client.js';
+import { chunkBytes, stripeBuckets } from '../protocol/limits.generated.js';
+import type { ClientContext } from './context.js';
+
+export const REGISTRATION_NONE = 0;
+export const REGISTRATION_OPENING = 1;
+export const REGISTRATION_OPEN = 2;
+
+export const STRIPED_NO = 0;
+export const STRIPED_MARKING = 1;
+export const STRIPED_YES = 2;
+
+/** An open that waits for another open of the same inode. */
+export interface OpenWaiter {
+  registrationEnded(): void;
+}
+
+/** A write that waits for MarkStriped. */
+export interface StripeWaiter {
+  stripedMarked(status: number): void;
+}
+
+/** Whoever waits for an Extend. */
+export interface SizeWaiter {
+  sizeUpdated(status: number): void;
+}
+
+export class OpenFile {
+  inode = 0;
+  /** Handles and operations that use this object. */
+  users = 0;
+  openCount = 0;
+  registration = REGISTRATION_NONE;
+  readonly openWaiters: OpenWaiter[] = [];
+
+  knownSize = 0;
+  /** Scheduler's milliseconds; -Infinity: never. */
+  knownSizeMs = -Infinity;
+
+  striped = STRIPED_NO;
+  readonly stripeWaiters: StripeWaiter[] = [];
+
+  /** Written beyond chunk 0 without an Extend since: the inode's mtime is behind. */
+  mtimeDirty = false;
+  extendBusy = false;
+  /** For the Extend after the one that is in flight. */
+  nextWanted = false;
+  nextSize = 0;
+  nextWaiters: SizeWaiter[] = [];
+  /** Of the Extend in flight. */
+  currentWaiters: SizeWaiter[] = [];
+
+  /** Targets other than the inode's that were written to since the last fsync. */
+  readonly touched: RpcPeer[] = [];
+
+  reset(inode: number): void {
+    this.inode = inode;
+    this.users = 0;
+    this.openCount = 0;
+    this.registration = REGISTRATION_NONE;
+    this.knownSize = 0;
+    this.knownSizeMs = -Infinity;
+    this.striped = STRIPED_NO;
+    this.mtimeDirty = false;
+    this.nextSize = 0;
+    this.touched.length = 0;
+  }
+
+  /** From an answer of the inode's target that has just arrived. */
+  learnSize(sizeBytes: number, nowMs: number): void {
+    this.knownSize = sizeBytes;
+    this.knownSizeMs = nowMs;
+  }
+
+  learnStriped(): void {
+    if (this.striped === STRIPED_NO) this.striped = STRIPED_YES;
+  }
+
+  isSizeFresh(nowMs: number, freshMs: number): boolean {
+    return nowMs - this.knownSizeMs <= freshMs;
+  }
+
+  touch(peer: RpcPeer): void {
+    if (!this.touched.includes(peer)) this.touched.push(peer);
+  }
+
+  /**
+   * Another open of this file, since closed, may have written anywhere: an fsync has to reach
+   * every target that can hold a chunk.
+   */
+  touchStripes(context: ClientContext): void {
+    const chunks = Math.min(stripeBuckets, Math.ceil(this.knownSize / chunkBytes));
+    for (let chunk = 1; chunk < chunks; chunk++) {
+      this.touch(context.peerOfChunk(this.inode, chunk));
+    }
+  }
+}
+
+export class OpenFileTable {
+  readonly #files = new Map<number, OpenFile>();
+  readonly #free: OpenFile[] = [];
+
+  get count(): number {
+    return this.#files.size;
+  }
+
+  peek(inode: number): OpenFile | undefined {
+    return this.#files.size === 0 ? undefined : this.#files.get(inode);
+  }
+
+  /** Adds a user; `drop` ends its use. */
+  take(inode: number): OpenFile {
+    let file = this.#files.get(inode);
+    if (file === undefined) {
+      file = this.#free.pop() ?? new OpenFile();
+      file.reset(inode);
+      this.#files.set(inode, file);
+    }
+    file.users++;
+    return file;
+  }
+
+  drop(file: OpenFile): void {
+    file.users--;
+    if (file.users > 0) return;
+    this.#files.delete(file.inode);
+    this.#free.push(file);
+  }
+
+  values(): IterableIterator<OpenFile> {
+    return this.#files.values();
+  }
+}

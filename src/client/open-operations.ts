@@ -1,0 +1,336 @@
+/**
+ * create, open and release. The inode's target keeps a file that is unlinked while open for as
+ * long as some client is registered there, so a client registers with its first handle of an inode
+ * and lets go with its last; in between opens cost nothing. Registration: see open-file.ts.
+ */
+import {
+  AttributesReply,
+  CreateRequest,
+  InodeRequest,
+  OpenRequest,
+  Opcode,
+  SetAttrRequest,
+} from '../protocol/wire.generated.js';
+import type { RpcPeer } from '../transport/rpc-client.js';
+import { AttributeChange, SET_SIZE } from './attributes.js';
+import {
+  CREATE_EXCLUSIVE,
+  CREATE_REGISTER,
+  OPEN_AGAIN,
+  OPEN_TRUNCATE,
+  encodeCreate,
+  encodeInode,
+  encodeOpen,
+  encodeSetAttr,
+} from './bodies.js';
+import type { ClientContext } from './context.js';
+import type { Handle, HandleTable } from './handles.js';
+import { REGISTRATION_NONE, REGISTRATION_OPEN, REGISTRATION_OPENING } from './open-file.js';
+import type { OpenFile, OpenWaiter } from './open-file.js';
+import { CoreOperation, OperationPool, checkName } from './operation.js';
+import { NameCopy } from './request.js';
+import type { ClientRequest, NameReference } from './request.js';
+import type { SizeTracker } from './size-tracker.js';
+
+const REPLY_EXISTED = 1;
+
+/** setattr to size 0. */
+const truncation = new AttributeChange();
+truncation.valid = SET_SIZE;
+
+const STEP_REGISTER = 0;
+const STEP_TRUNCATE = 1;
+
+class OpenOperation extends CoreOperation implements OpenWaiter {
+  owner!: OpenOperations;
+  #file!: OpenFile;
+  #truncate = false;
+  #step = STEP_REGISTER;
+
+  start(file: OpenFile, truncate: boolean): void {
+    this.#file = file;
+    this.#truncate = truncate;
+    this.registrationEnded();
+  }
+
+  /** Also the start: goes on with whatever the registration's state asks for. */
+  registrationEnded(): void {
+    const file = this.#file;
+    if (file.registration === REGISTRATION_OPENING) {
+      file.openWaiters.push(this);
+      return;
+    }
+    const peer = this.context.peerOfInode(file.inode);
+    if (file.registration === REGISTRATION_NONE) {
+      file.registration = REGISTRATION_OPENING;
+      this.#step = STEP_REGISTER;
+      this.send(peer, Opcode.Open, OpenRequest.SIZE);
+    } else if (this.#truncate) {
+      this.#step = STEP_TRUNCATE;
+      this.send(peer, Opcode.SetAttr, SetAttrRequest.SIZE);
+    } else {
+      this.#finish();
+    }
+  }
+
+  override encode(body: number): number {
+    const { arena } = this.context;
+    const inode = this.#file.inode;
+    return this.#step === STEP_TRUNCATE
+      ? encodeSetAttr(arena, body, inode, truncation)
+      : encodeOpen(arena, body, inode, this.#truncate ? OPEN_TRUNCATE : 0);
+  }
+
+  override done(status: number, body: number, bodyBytes: number): void {
+    const { context } = this;
+    const file = this.#file;
+    const checked = context.checkReply(status, bodyBytes, AttributesReply.SIZE);
+    if (checked === 0) context.readAttributes(body + AttributesReply.attributes);
+    if (this.#step === STEP_REGISTER) {
+      this.owner.registered(file, checked);
+      if (checked === 0 && file.striped !== 0) file.touchStripes(context);
+    }
+    if (checked === 0) {
+      this.#finish();
+    } else {
+      const request = this.release();
+      context.files.drop(file);
+      request?.replyError(checked);
+    }
+  }
+
+  #finish(): void {
+    const file = this.#file;
+    const handle = this.owner.addHandle(file);
+    this.release()?.replyOpened(handle.number);
+  }
+}
+
+class CreateOperation extends CoreOperation {
+  owner!: OpenOperations;
+  readonly #name = new NameCopy();
+  parent = 0;
+  mode = 0;
+  uid = 0;
+  gid = 0;
+  rdev = 0;
+  flags = 0;
+  truncate = false;
+  #step = STEP_REGISTER;
+  #inode = 0;
+  #incarnationChanges = 0;
+  #releases = 0;
+
+  start(name: NameReference): void {
+    this.#name.copyFrom(name);
+    this.#step = STEP_REGISTER;
+    this.#incarnationChanges = this.context.incarnationChanges;
+    this.#releases = this.context.releases;
+    const bytes = CreateRequest.SIZE + this.#name.lengthBytes;
+    this.send(this.context.peerOfInode(this.parent), Opcode.Create, bytes);
+  }
+
+  override encode(body: number): number {
+    const { arena } = this.context;
+    return this.#step === STEP_TRUNCATE
+      ? encodeSetAttr(arena, body, this.#inode, truncation)
+      : encodeCreate(arena, body, this, this.#name);
+  }
+
+  override done(status: number, body: number, bodyBytes: number): void {
+    const { context } = this;
+    const checked = context.checkReply(status, bodyBytes, AttributesReply.SIZE);
+    if (checked !== 0) {
+      this.#fail(checked);
+      return;
+    }
+    const attributes = context.readAttributes(body + AttributesReply.attributes);
+    if (this.#step === STEP_TRUNCATE) {
+      this.#finish(body);
+      return;
+    }
+    this.#inode = attributes.inode;
+    const file = context.files.take(attributes.inode);
+    file.learnSize(attributes.sizeBytes, context.scheduler.nowMs());
+    if (attributes.striped) file.learnStriped();
+    const existed =
+      (context.arena.words[(body + AttributesReply.flags) >>> 2]! & REPLY_EXISTED) !== 0;
+    if (existed && attributes.striped) file.touchStripes(context);
+    this.owner.createRegistered(file, this.#overtaken(existed));
+    if (existed && this.truncate) {
+      this.#step = STEP_TRUNCATE;
+      this.send(context.peerOfInode(this.#inode), Opcode.SetAttr, SetAttrRequest.SIZE);
+      return;
+    }
+    this.#finish(body);
+  }
+
+  /** The registration of this create may be gone again: the target restarted, or a Release went. */
+  #overtaken(existed: boolean): boolean {
+    const { context } = this;
+    return (
+      this.#incarnationChanges !== context.incarnationChanges ||
+      (existed && this.#releases !== context.releases)
+    );
+  }
+
+  #fail(status: number): void {
+    if (this.#step === STEP_TRUNCATE) {
+      const file = this.context.files.peek(this.#inode);
+      if (file !== undefined) this.owner.closeHandle(this.owner.addHandle(file));
+    }
+    this.finishError(status);
+  }
+
+  #finish(body: number): void {
+    const file = this.context.files.peek(this.#inode);
+    if (file === undefined) throw new Error('a file is forgotten while its create is going on');
+    const handle = this.owner.addHandle(file);
+    const attributes = this.context.readAttributes(body + AttributesReply.attributes);
+    this.release()?.replyCreated(attributes, handle.number);
+  }
+}
+
+/** Release, and Open for what the target has forgotten: nobody waits for either. */
+class RegistrationOperation extends CoreOperation {
+  inode = 0;
+
+  start(opcode: number): void {
+    const bytes = opcode === Opcode.Open ? OpenRequest.SIZE : InodeRequest.SIZE;
+    this.send(this.context.peerOfInode(this.inode), opcode, bytes);
+  }
+
+  override encode(body: number): number {
+    const { arena } = this.context;
+    return this.opcode === Opcode.Open
+      ? encodeOpen(arena, body, this.inode, OPEN_AGAIN)
+      : encodeInode(arena, body, this.inode);
+  }
+
+  override done(): void {
+    this.release();
+  }
+}
+
+export class OpenOperations {
+  readonly #context: ClientContext;
+  readonly #handles: HandleTable;
+  readonly #tracker: SizeTracker;
+  readonly #open: OperationPool<OpenOperation>;
+  readonly #create: OperationPool<CreateOperation>;
+  readonly #registration: OperationPool<RegistrationOperation>;
+
+  constructor(context: ClientContext, handles: HandleTable, tracker: SizeTracker) {
+    this.#context = context;
+    this.#handles = handles;
+    this.#tracker = tracker;
+    this.#open = new OperationPool((pool) => {
+      const operation = new OpenOperation(context, pool);
+      operation.owner = this;
+      return operation;
+    });
+    this.#create = new OperationPool((pool) => {
+      const operation = new CreateOperation(context, pool);
+      operation.owner = this;
+      return operation;
+    });
+    this.#registration = new OperationPool((pool) => new RegistrationOperation(context, pool));
+  }
+
+  open(request: ClientRequest, inode: number, truncate: boolean): void {
+    this.#open.take(request).start(this.#context.files.take(inode), truncate);
+  }
+
+  /** A regular file and a handle of it. Not `exclusive`: a file that exists is opened instead. */
+  create(
+    request: ClientRequest,
+    parent: number,
+    name: NameReference,
+    mode: number,
+    exclusive: boolean,
+    truncate: boolean,
+  ): void {
+    const status = checkName(name);
+    if (status !== 0) {
+      request.replyError(status);
+      return;
+    }
+    const operation = this.#create.take(request);
+    operation.parent = parent;
+    operation.mode = mode;
+    operation.uid = request.uid;
+    operation.gid = request.gid;
+    operation.flags = CREATE_REGISTER | (exclusive ? CREATE_EXCLUSIVE : 0);
+    operation.truncate = truncate;
+    operation.start(name);
+  }
+
+  /** The table's user of `file` that the caller took becomes the handle's. */
+  addHandle(file: OpenFile): Handle {
+    file.openCount++;
+    return this.#handles.add(file.inode, file);
+  }
+
+  /** Lets go of a file's handle; nothing is waited for. */
+  closeHandle(handle: Handle): void {
+    const file = handle.file;
+    this.#handles.remove(handle);
+    if (file === null) return;
+    file.openCount--;
+    if (file.openCount === 0 && file.registration === REGISTRATION_OPEN) {
+      file.registration = REGISTRATION_NONE;
+      // Extend goes first: to the same target, in order.
+      this.#tracker.flush(file, null);
+      this.#sendRelease(file.inode);
+    }
+    this.#context.files.drop(file);
+  }
+
+  #sendRelease(inode: number): void {
+    this.#context.releases++;
+    const operation = this.#registration.take(null);
+    operation.inode = inode;
+    operation.start(Opcode.Release);
+  }
+
+  #registerAgain(inode: number): void {
+    const operation = this.#registration.take(null);
+    operation.inode = inode;
+    operation.start(Opcode.Open);
+  }
+
+  /** Of OpenOperation: its Open was answered. */
+  registered(file: OpenFile, status: number): void {
+    file.registration = status === 0 ? REGISTRATION_OPEN : REGISTRATION_NONE;
+    if (status !== 0 && file.openCount > 0) {
+      // A create of this name has a handle meanwhile.
+      file.registration = REGISTRATION_OPEN;
+      this.#registerAgain(file.inode);
+    } else if (status !== 0) {
+      // Without an answer of the target (cancelled, timed out) it may have been registered.
+      this.#sendRelease(file.inode);
+    }
+    const waiters = file.openWaiters.splice(0);
+    for (const waiter of waiters) waiter.registrationEnded();
+  }
+
+  /** Of CreateOperation: Create has registered its file, for all we know unless `overtaken`. */
+  createRegistered(file: OpenFile, overtaken: boolean): void {
+    if (file.registration === REGISTRATION_NONE) file.registration = REGISTRATION_OPEN;
+    if (overtaken) this.#registerAgain(file.inode);
+  }
+
+  /** A target was started anew: it has forgotten who has which file open. */
+  targetRestarted(peer: RpcPeer): void {
+    this.#context.incarnationChanges++;
+    for (const file of this.#context.files.values()) {
+      if (file.registration !== REGISTRATION_OPEN) continue;
+      if (this.#context.peerOfInode(file.inode) === peer) this.#registerAgain(file.inode);
+    }
+  }
+
+  interrupt(request: ClientRequest): void {
+    this.#open.interrupt(request);
+    this.#create.interrupt(request);
+  }
+}
