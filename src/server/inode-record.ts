@@ -1,0 +1,222 @@
+/**
+ * The inode record: the wire's Attributes, as they are, and the parent (of directories). 96 bytes,
+ * fixed, so a reply is one copy of it (byte table: docs/formats/metadata.md).
+ *
+ * `InodeTable` is the transaction's view of them: a record that a batch touches is copied in once,
+ * changed in place, and put back once at the end, however many operations of the batch changed it
+ * (a directory that a thousand files are created in is written once).
+ */
+import { Attributes } from '../protocol/wire.generated.js';
+import { readI53, readU53, writeI53, writeU53 } from '../protocol/u53.js';
+import type { WallClock } from '../common/scheduler.js';
+import { inodeKey } from './keys.js';
+import type { MetaStore } from './meta-store-api.js';
+
+export const InodeRecord = {
+  ...Attributes,
+  /** ulong: of a directory: the directory that it stands in, 0 for a root */
+  parent: 88,
+  SIZE: 96,
+} as const;
+
+if (InodeRecord.SIZE !== Attributes.SIZE + 8) throw new Error('inode record: layout');
+
+/** In `flags`. */
+export const FLAG_STRIPED = 1;
+
+export const S_IFMT = 0o170000;
+export const S_IFSOCK = 0o140000;
+export const S_IFLNK = 0o120000;
+export const S_IFREG = 0o100000;
+export const S_IFBLK = 0o060000;
+export const S_IFDIR = 0o040000;
+export const S_IFCHR = 0o020000;
+export const S_IFIFO = 0o010000;
+export const S_ISUID = 0o4000;
+export const S_ISGID = 0o2000;
+export const S_IXGRP = 0o010;
+
+/** What stat shows for a directory. */
+export const DIRECTORY_BYTES = 4096;
+
+const INITIAL_SLOTS = 1024;
+
+export class InodeTable {
+  /** Records in slots; offsets that `load` and `add` return are into these. Replaced by growth. */
+  bytes = new Uint8Array(INITIAL_SLOTS * InodeRecord.SIZE);
+  words = new Uint32Array(this.bytes.buffer);
+  readonly #meta: MetaStore;
+  readonly #slots = new Map<number, number>();
+  #views: Uint8Array[] = [];
+  #dirty = new Uint8Array(INITIAL_SLOTS);
+  #removed = new Uint8Array(INITIAL_SLOTS);
+  #count = 0;
+
+  constructor(meta: MetaStore) {
+    this.#meta = meta;
+    this.#makeViews(INITIAL_SLOTS);
+  }
+
+  /** Offset of the record, -1 when there is no such inode. Valid until the next `load` or `add`. */
+  load(inode: number): number {
+    const known = this.#slots.get(inode);
+    if (known !== undefined) return this.#removed[known] === 1 ? -1 : known * InodeRecord.SIZE;
+    const value = this.#meta.get(inodeKey(inode));
+    if (value?.length !== InodeRecord.SIZE) return -1;
+    const slot = this.#take(inode);
+    this.bytes.set(value, slot * InodeRecord.SIZE);
+    return slot * InodeRecord.SIZE;
+  }
+
+  /** A zeroed record for a new inode, dirty. */
+  add(inode: number): number {
+    const slot = this.#slots.get(inode) ?? this.#take(inode);
+    const at = slot * InodeRecord.SIZE;
+    this.bytes.fill(0, at, at + InodeRecord.SIZE);
+    writeU53(this.words, at + InodeRecord.inode, inode);
+    this.#removed[slot] = 0;
+    this.#dirty[slot] = 1;
+    return at;
+  }
+
+  /** The record at this offset has been changed. */
+  touch(at: number): void {
+    this.#dirty[at / InodeRecord.SIZE] = 1;
+  }
+
+  remove(at: number): void {
+    const slot = at / InodeRecord.SIZE;
+    this.#removed[slot] = 1;
+    this.#dirty[slot] = 1;
+  }
+
+  /** Inside the transaction, at its end. */
+  save(): void {
+    for (let slot = 0; slot < this.#count; slot++) {
+      if (this.#dirty[slot] === 0) continue;
+      const view = this.#views[slot]!;
+      const key = inodeKey(readU53(this.words, slot * InodeRecord.SIZE + InodeRecord.inode));
+      if (this.#removed[slot] === 1) this.#meta.remove(key);
+      else this.#meta.put(key, view);
+    }
+  }
+
+  /** After the transaction, committed or not. */
+  clear(): void {
+    this.#slots.clear();
+    this.#dirty.fill(0, 0, this.#count);
+    this.#removed.fill(0, 0, this.#count);
+    this.#count = 0;
+  }
+
+  #take(inode: number): number {
+    if (this.#count === this.#dirty.length) this.#grow();
+    const slot = this.#count++;
+    this.#slots.set(inode, slot);
+    return slot;
+  }
+
+  #grow(): void {
+    const slots = this.#dirty.length * 2;
+    const { bytes } = this;
+    this.bytes = new Uint8Array(slots * InodeRecord.SIZE);
+    this.bytes.set(bytes);
+    this.words = new Uint32Array(this.bytes.buffer);
+    const dirty = this.#dirty;
+    const removed = this.#removed;
+    this.#dirty = new Uint8Array(slots);
+    this.#dirty.set(dirty);
+    this.#removed = new Uint8Array(slots);
+    this.#removed.set(removed);
+    this.#makeViews(slots);
+  }
+
+  #makeViews(slots: number): void {
+    this.#views = [];
+    for (let slot = 0; slot < slots; slot++) {
+      const at = slot * InodeRecord.SIZE;
+      this.#views.push(this.bytes.subarray(at, at + InodeRecord.SIZE));
+    }
+  }
+
+  // ---------------------------------------------------------------- fields
+
+  inode(at: number): number {
+    return readU53(this.words, at + InodeRecord.inode);
+  }
+
+  mode(at: number): number {
+    return this.words[(at + InodeRecord.mode) >>> 2]!;
+  }
+
+  setMode(at: number, mode: number): void {
+    this.words[(at + InodeRecord.mode) >>> 2] = mode;
+  }
+
+  isDirectory(at: number): boolean {
+    return (this.mode(at) & S_IFMT) === S_IFDIR;
+  }
+
+  linkCount(at: number): number {
+    return this.words[(at + InodeRecord.linkCount) >>> 2]!;
+  }
+
+  setLinkCount(at: number, count: number): void {
+    this.words[(at + InodeRecord.linkCount) >>> 2] = count;
+  }
+
+  size(at: number): number {
+    return readU53(this.words, at + InodeRecord.sizeBytes);
+  }
+
+  /** Also `blocks`: as if there were no holes. */
+  setSize(at: number, bytes: number): void {
+    writeU53(this.words, at + InodeRecord.sizeBytes, bytes);
+    writeU53(this.words, at + InodeRecord.blocks, Math.ceil(bytes / 512));
+  }
+
+  get32(at: number, field: number): number {
+    return this.words[(at + field) >>> 2]!;
+  }
+
+  set32(at: number, field: number, value: number): void {
+    this.words[(at + field) >>> 2] = value;
+  }
+
+  isStriped(at: number): boolean {
+    return (this.get32(at, InodeRecord.flags) & FLAG_STRIPED) !== 0;
+  }
+
+  parent(at: number): number {
+    return readU53(this.words, at + InodeRecord.parent);
+  }
+
+  setParent(at: number, parent: number): void {
+    writeU53(this.words, at + InodeRecord.parent, parent);
+  }
+
+  setCtime(at: number, now: WallClock): void {
+    writeI53(this.words, at + InodeRecord.ctimeSeconds, now.seconds);
+    this.words[(at + InodeRecord.ctimeNanoseconds) >>> 2] = now.nanoseconds;
+  }
+
+  setMtime(at: number, seconds: number, nanoseconds: number): void {
+    writeI53(this.words, at + InodeRecord.mtimeSeconds, seconds);
+    this.words[(at + InodeRecord.mtimeNanoseconds) >>> 2] = nanoseconds;
+  }
+
+  setAtime(at: number, seconds: number, nanoseconds: number): void {
+    writeI53(this.words, at + InodeRecord.atimeSeconds, seconds);
+    this.words[(at + InodeRecord.atimeNanoseconds) >>> 2] = nanoseconds;
+  }
+
+  /** The content changed: mtime and ctime. */
+  setChanged(at: number, now: WallClock): void {
+    this.setMtime(at, now.seconds, now.nanoseconds);
+    this.setCtime(at, now);
+  }
+
+  mtimeSeconds(at: number): number {
+    return readI53(this.words, at + InodeRecord.mtimeSeconds);
+  }
+}

@@ -1,0 +1,190 @@
+/** Operations that change an inode: SetAttr, Extend, Reserve, MarkStriped, and a write's part. */
+import { errno, ESTALE } from '../common/errno.js';
+import { chunkBytes, fileBytesMax } from '../protocol/limits.generated.js';
+import {
+  ExtendRequest,
+  InodeRequest,
+  ReserveReply,
+  ReserveRequest,
+  SetAttrRequest,
+  SizeReply,
+} from '../protocol/wire.generated.js';
+import { isI53, isU53, readI53, readU53, writeU53 } from '../protocol/u53.js';
+import {
+  FLAG_STRIPED,
+  InodeRecord,
+  S_IFDIR,
+  S_IFMT,
+  S_IFREG,
+  S_ISGID,
+  S_ISUID,
+  S_IXGRP,
+} from './inode-record.js';
+import type { Call, Namespace } from './namespace.js';
+
+export const SET_MODE = 1;
+export const SET_UID = 2;
+export const SET_GID = 4;
+export const SET_SIZE = 8;
+export const SET_ATIME = 16;
+export const SET_MTIME = 32;
+export const SET_ATIME_NOW = 64;
+export const SET_MTIME_NOW = 128;
+const NANOSECONDS = 1e9;
+
+export function setAttr(ns: Namespace, call: Call): number {
+  const { words } = call.memory;
+  const inode = ns.inodeField(call, SetAttrRequest.inode);
+  if (inode === 0) return errno.EINVAL;
+  const valid = words[(call.body + SetAttrRequest.valid) >>> 2]!;
+  const refused = checkTimes(call, valid);
+  if (refused !== 0) return refused;
+  const at = ns.inodes.load(inode);
+  if (at < 0) return ESTALE;
+  if ((valid & SET_SIZE) !== 0) {
+    const field = call.body + SetAttrRequest.sizeBytes;
+    if (!isU53(words, field)) return errno.EFBIG;
+    const status = setSize(ns, call, at, readU53(words, field));
+    if (status !== 0) return status;
+  }
+  if ((valid & SET_MODE) !== 0) {
+    const mode = words[(call.body + SetAttrRequest.mode) >>> 2]!;
+    ns.inodes.setMode(at, (ns.inodes.mode(at) & S_IFMT) | (mode & 0o7777));
+  }
+  if ((valid & SET_UID) !== 0) {
+    ns.inodes.set32(at, InodeRecord.uid, words[(call.body + SetAttrRequest.uid) >>> 2]!);
+  }
+  if ((valid & SET_GID) !== 0) {
+    ns.inodes.set32(at, InodeRecord.gid, words[(call.body + SetAttrRequest.gid) >>> 2]!);
+  }
+  setTimes(ns, call, at, valid);
+  ns.inodes.setCtime(at, ns.host.now());
+  ns.inodes.touch(at);
+  ns.replyAttributes(call, at, 0);
+  call.result0 = inode;
+  return 0;
+}
+
+function checkTimes(call: Call, valid: number): number {
+  const { words } = call.memory;
+  const { body } = call;
+  if ((valid & SET_ATIME) !== 0) {
+    if (!isI53(words, body + SetAttrRequest.atimeSeconds)) return errno.EINVAL;
+    if (words[(body + SetAttrRequest.atimeNanoseconds) >>> 2]! >= NANOSECONDS) return errno.EINVAL;
+  }
+  if ((valid & SET_MTIME) !== 0) {
+    if (!isI53(words, body + SetAttrRequest.mtimeSeconds)) return errno.EINVAL;
+    if (words[(body + SetAttrRequest.mtimeNanoseconds) >>> 2]! >= NANOSECONDS) return errno.EINVAL;
+  }
+  return 0;
+}
+
+function setTimes(ns: Namespace, call: Call, at: number, valid: number): void {
+  const { words } = call.memory;
+  const { body } = call;
+  const now = ns.host.now();
+  if ((valid & SET_ATIME_NOW) !== 0) {
+    ns.inodes.setAtime(at, now.seconds, now.nanoseconds);
+  } else if ((valid & SET_ATIME) !== 0) {
+    const seconds = readI53(words, body + SetAttrRequest.atimeSeconds);
+    ns.inodes.setAtime(at, seconds, words[(body + SetAttrRequest.atimeNanoseconds) >>> 2]!);
+  }
+  if ((valid & SET_MTIME_NOW) !== 0) {
+    ns.inodes.setMtime(at, now.seconds, now.nanoseconds);
+  } else if ((valid & SET_MTIME) !== 0) {
+    const seconds = readI53(words, body + SetAttrRequest.mtimeSeconds);
+    ns.inodes.setMtime(at, seconds, words[(body + SetAttrRequest.mtimeNanoseconds) >>> 2]!);
+  }
+}
+
+/** A regular file's new length; a shorter one cuts the data. The reply may have to wait for that. */
+export function setSize(ns: Namespace, call: Call, at: number, sizeBytes: number): number {
+  const mode = ns.inodes.mode(at) & S_IFMT;
+  if (mode === S_IFDIR) return errno.EISDIR;
+  if (mode !== S_IFREG) return errno.EINVAL;
+  if (sizeBytes > fileBytesMax) return errno.EFBIG;
+  const before = ns.inodes.size(at);
+  const inode = ns.inodes.inode(at);
+  if (sizeBytes < before || (sizeBytes === 0 && ns.inodes.isStriped(at))) {
+    const cutNow = ns.host.cutData(inode, sizeBytes, ns.inodes.isStriped(at));
+    if (!cutNow) call.waitForCut = inode;
+  }
+  ns.inodes.setSize(at, sizeBytes);
+  ns.inodes.setChanged(at, ns.host.now());
+  ns.inodes.touch(at);
+  return 0;
+}
+
+/** A file that was written beyond its first chunk: at least this long, and changed now. */
+export function extend(ns: Namespace, call: Call): number {
+  const { words } = call.memory;
+  const at = loadFile(ns, ns.inodeField(call, ExtendRequest.inode));
+  if (at < 0) return -at;
+  const field = call.body + ExtendRequest.sizeBytes;
+  if (!isU53(words, field)) return errno.EFBIG;
+  const sizeBytes = readU53(words, field);
+  if (sizeBytes > ns.inodes.size(at)) ns.inodes.setSize(at, sizeBytes);
+  written(ns, at);
+  writeU53(call.out.words, call.reply + SizeReply.sizeBytes, ns.inodes.size(at));
+  call.replyBytes = SizeReply.SIZE;
+  call.result1 = ns.inodes.size(at);
+  return 0;
+}
+
+/** O_APPEND beyond the first chunk: the caller owns [old size, new size). */
+export function reserve(ns: Namespace, call: Call): number {
+  const { words } = call.memory;
+  const at = loadFile(ns, ns.inodeField(call, ReserveRequest.inode));
+  if (at < 0) return -at;
+  const field = call.body + ReserveRequest.lengthBytes;
+  if (!isU53(words, field)) return errno.EFBIG;
+  const offset = ns.inodes.size(at);
+  const sizeBytes = offset + readU53(words, field);
+  if (sizeBytes > fileBytesMax) return errno.EFBIG;
+  if (sizeBytes > chunkBytes) markStripedRecord(ns, at);
+  ns.inodes.setSize(at, sizeBytes);
+  written(ns, at);
+  replyReserve(call, offset, sizeBytes);
+  call.result0 = offset;
+  call.result1 = sizeBytes;
+  return 0;
+}
+
+export function replyReserve(call: Call, offset: number, sizeBytes: number): void {
+  writeU53(call.out.words, call.reply + ReserveReply.offset, offset);
+  writeU53(call.out.words, call.reply + ReserveReply.sizeBytes, sizeBytes);
+  call.replyBytes = ReserveReply.SIZE;
+}
+
+/** Before a file gets data beyond its first chunk: from here on its removal asks other targets. */
+export function markStriped(ns: Namespace, call: Call): number {
+  const at = loadFile(ns, ns.inodeField(call, InodeRequest.inode));
+  if (at < 0) return -at;
+  markStripedRecord(ns, at);
+  return 0;
+}
+
+function markStripedRecord(ns: Namespace, at: number): void {
+  ns.inodes.set32(at, InodeRecord.flags, ns.inodes.get32(at, InodeRecord.flags) | FLAG_STRIPED);
+  ns.inodes.touch(at);
+}
+
+/** Offset of a regular file's record, or minus an errno. */
+export function loadFile(ns: Namespace, inode: number): number {
+  if (inode === 0) return -errno.EINVAL;
+  const at = ns.inodes.load(inode);
+  if (at < 0) return -ESTALE;
+  const mode = ns.inodes.mode(at) & S_IFMT;
+  if (mode === S_IFREG) return at;
+  return mode === S_IFDIR ? -errno.EISDIR : -errno.EINVAL;
+}
+
+/** A file's data was written: times, and the bits that a write takes away. */
+export function written(ns: Namespace, at: number): void {
+  const mode = ns.inodes.mode(at);
+  let stripped = mode & ~S_ISUID;
+  if ((mode & S_IXGRP) !== 0) stripped &= ~S_ISGID;
+  if (stripped !== mode) ns.inodes.setMode(at, stripped);
+  ns.inodes.setChanged(at, ns.host.now());
+  ns.inodes.touch(at);
+}

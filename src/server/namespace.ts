@@ -1,0 +1,280 @@
+/**
+ * The name space of one target: the state that its operations share. Operations are functions in
+ * namespace-*.ts that take this and a `Call`, check everything first, then change, and return 0 or
+ * an errno; an operation that fails has changed nothing.
+ *
+ * Mutations run inside a transaction of the MetaStore, many of them in one:
+ *
+ *   transaction { operation, operation, …; save() }  ->  committed() or aborted()
+ *
+ * Reads run outside and see what is committed.
+ */
+import { errno, ESTALE } from '../common/errno.js';
+import type { WallClock } from '../common/scheduler.js';
+import { bucketOfInode, isInode, makeInode, SEQUENCE_LIMIT } from '../placement/inode-number.js';
+import { firstSequence, nameBytesMax } from '../protocol/limits.generated.js';
+import { Attributes, AttributesReply } from '../protocol/wire.generated.js';
+import { isU53, readU16, readU53 } from '../protocol/u53.js';
+import type { Session } from '../transport/rpc-server.js';
+import { DentryTable, FoundEntry, type NameHash } from './dentries.js';
+import { InodeTable } from './inode-record.js';
+import {
+  inodeKey,
+  linkTargetKey,
+  nextSequenceKey,
+  numberOfOwnKey,
+  orphanKey,
+  ownRange,
+  propertyKey,
+} from './keys.js';
+import type { MetaStore } from './meta-store-api.js';
+
+/** Memory that holds wire structs: the arena, or a batch's copy of bodies. */
+export interface WireMemory {
+  readonly bytes: Uint8Array;
+  readonly words: Uint32Array;
+}
+
+/** One operation's input and output; reused. */
+export class Call {
+  session: Session | undefined;
+  memory!: WireMemory;
+  /** Offset of the request's body in `memory`, a multiple of 8. */
+  body = 0;
+  bodyBytes = 0;
+  out!: WireMemory;
+  /** Offset in `out` where the reply's body goes, a multiple of 8. */
+  reply = 0;
+  /** Set by the operation. */
+  replyBytes = 0;
+  /** What a replay of the reply is built from. */
+  result0 = 0;
+  result1 = 0;
+  /** Not 0: a handle of this inode is registered when the transaction is committed. */
+  openInode = 0;
+  /** Not 0: the reply waits until the data of this inode is cut everywhere. */
+  waitForCut = 0;
+}
+
+/** What the name space asks of the target around it. */
+export interface NamespaceHost {
+  now(): WallClock;
+  /** Whether this target holds the bucket. */
+  owns(bucket: number): boolean;
+  isOpen(inode: number): boolean;
+  /** Inside a transaction: all data of an inode that is removed goes, now or later. */
+  removeData(inode: number, sizeBytes: number, striped: boolean): void;
+  /**
+   * Inside a transaction: data from a byte on goes. True: it is gone in this transaction; false:
+   * other chunks or targets are asked, and replies wait for that.
+   */
+  cutData(inode: number, fromByte: number, striped: boolean): boolean;
+}
+
+const SEQUENCES_RESERVED = 1024;
+const INODE_COUNT_KEY = propertyKey('inodes');
+const ATTRIBUTES_WORDS = Attributes.SIZE / 4;
+
+export class Namespace {
+  readonly meta: MetaStore;
+  readonly host: NamespaceHost;
+  readonly inodes: InodeTable;
+  readonly dentries: DentryTable;
+  /** Scratch of operations. */
+  readonly found = new FoundEntry();
+  readonly found2 = new FoundEntry();
+  /** Inodes without a name that were open when it went. */
+  readonly orphans = new Set<number>();
+  readonly #sequences = new Map<number, { next: number; end: number }>();
+  readonly #number = new Uint8Array(8);
+  readonly #numberView = new DataView(this.#number.buffer);
+  #inodeCount = 0;
+  #inodeDelta = 0;
+
+  constructor(meta: MetaStore, host: NamespaceHost, hash?: NameHash) {
+    this.meta = meta;
+    this.host = host;
+    this.inodes = new InodeTable(meta);
+    this.dentries = new DentryTable(meta, hash);
+  }
+
+  /** Reads what is kept in memory. */
+  open(): void {
+    this.#inodeCount = this.#readNumber(INODE_COUNT_KEY) ?? 0;
+    this.orphans.clear();
+    const { start, end } = ownRange('orphan');
+    this.meta.scan(start, end, (key) => {
+      this.orphans.add(numberOfOwnKey(key));
+      return true;
+    });
+  }
+
+  /** Inodes in use, committed. */
+  get inodeCount(): number {
+    return this.#inodeCount;
+  }
+
+  /** At the end of a transaction, inside it. */
+  save(): void {
+    this.inodes.save();
+    if (this.#inodeDelta !== 0) {
+      this.#writeNumber(INODE_COUNT_KEY, this.#inodeCount + this.#inodeDelta);
+    }
+  }
+
+  committed(): void {
+    this.inodes.clear();
+    this.#inodeCount += this.#inodeDelta;
+    this.#inodeDelta = 0;
+  }
+
+  aborted(): void {
+    this.inodes.clear();
+    this.#inodeDelta = 0;
+    // What was reserved in the transaction is not; reading again wastes at most a reserve.
+    this.#sequences.clear();
+  }
+
+  countInodes(delta: number): void {
+    this.#inodeDelta += delta;
+  }
+
+  /** A new inode number in the bucket, never used before. Inside a transaction. */
+  allocateInode(bucket: number): number {
+    let range = this.#sequences.get(bucket);
+    if (range === undefined) {
+      const next = this.#readNumber(nextSequenceKey(bucket)) ?? firstSequence;
+      range = { next, end: next };
+      this.#sequences.set(bucket, range);
+    }
+    if (range.next === range.end) {
+      if (range.end + SEQUENCES_RESERVED > SEQUENCE_LIMIT) return 0;
+      range.end += SEQUENCES_RESERVED;
+      this.#writeNumber(nextSequenceKey(bucket), range.end);
+    }
+    return makeInode(bucket, range.next++);
+  }
+
+  /** Removes a record that nothing refers to any more, and its data. */
+  dropInode(at: number): void {
+    const inode = this.inodes.inode(at);
+    const mode = this.inodes.mode(at);
+    if ((mode & 0o170000) === 0o120000) this.meta.remove(linkTargetKey(inode));
+    if ((mode & 0o170000) === 0o100000) {
+      this.host.removeData(inode, this.inodes.size(at), this.inodes.isStriped(at));
+    }
+    this.inodes.remove(at);
+    this.countInodes(-1);
+  }
+
+  /** One name less: the last one takes the inode with it, or leaves an orphan while it is open. */
+  dropLink(at: number): void {
+    const count = this.inodes.linkCount(at) - 1;
+    this.inodes.setLinkCount(at, count);
+    this.inodes.setCtime(at, this.host.now());
+    this.inodes.touch(at);
+    if (count > 0) return;
+    const inode = this.inodes.inode(at);
+    if (!this.host.isOpen(inode)) {
+      this.dropInode(at);
+      return;
+    }
+    this.orphans.add(inode);
+    this.meta.put(orphanKey(inode), new Uint8Array(0));
+  }
+
+  /** The last handle of an orphan is closed. Inside a transaction. */
+  dropOrphan(inode: number): void {
+    if (this.host.isOpen(inode)) return;
+    this.orphans.delete(inode);
+    if (!this.meta.remove(orphanKey(inode))) return;
+    const at = this.inodes.load(inode);
+    if (at >= 0 && this.inodes.linkCount(at) === 0) this.dropInode(at);
+  }
+
+  // ---------------------------------------------------------------- arguments
+
+  /** The inode number in this field; 0 when it cannot be one. */
+  inodeField(call: Call, field: number): number {
+    const { words } = call.memory;
+    const at = call.body + field;
+    if (!isU53(words, at)) return 0;
+    const inode = readU53(words, at);
+    return isInode(inode) ? inode : 0;
+  }
+
+  /** Whether a name of `field16` bytes after `structBytes` is one: 0, or why not. */
+  checkName(call: Call, field16: number, at: number): number {
+    const length = readU16(call.memory.words, call.body + field16);
+    return checkNameBytes(call, at, length);
+  }
+
+  /** Offset of the record of a directory, or minus an errno. */
+  loadDirectory(inode: number): number {
+    if (inode === 0) return -errno.EINVAL;
+    const at = this.inodes.load(inode);
+    if (at < 0) return -ESTALE;
+    return this.inodes.isDirectory(at) ? at : -errno.ENOTDIR;
+  }
+
+  ownsInode(inode: number): boolean {
+    return this.host.owns(bucketOfInode(inode));
+  }
+
+  // ---------------------------------------------------------------- replies
+
+  /** An AttributesReply from a record of the table. */
+  replyAttributes(call: Call, at: number, flags: number): void {
+    const to = call.out.words;
+    const from = this.inodes.words;
+    const target = call.reply >>> 2;
+    const source = at >>> 2;
+    for (let i = 0; i < ATTRIBUTES_WORDS; i++) to[target + i] = from[source + i]!;
+    to[(call.reply + AttributesReply.flags) >>> 2] = flags;
+    to[(call.reply + AttributesReply.reserved) >>> 2] = 0;
+    call.replyBytes = AttributesReply.SIZE;
+  }
+
+  /** An AttributesReply from the store, outside a transaction; 0 or ESTALE. */
+  replyStored(call: Call, inode: number): number {
+    const record = this.meta.get(inodeKey(inode));
+    if (record === undefined) return ESTALE;
+    call.out.bytes.set(record, call.reply);
+    call.out.words[(call.reply + AttributesReply.flags) >>> 2] = 0;
+    call.out.words[(call.reply + AttributesReply.reserved) >>> 2] = 0;
+    call.replyBytes = AttributesReply.SIZE;
+    return 0;
+  }
+
+  // ---------------------------------------------------------------- numbers
+
+  #readNumber(key: Uint8Array): number | undefined {
+    const value = this.meta.get(key);
+    if (value?.length !== 8) return undefined;
+    this.#number.set(value);
+    return readU53(new Uint32Array(this.#number.buffer), 0);
+  }
+
+  #writeNumber(key: Uint8Array, value: number): void {
+    this.#numberView.setUint32(0, value >>> 0, true);
+    this.#numberView.setUint32(4, Math.floor(value / 2 ** 32), true);
+    this.meta.put(key, this.#number);
+  }
+}
+
+/** 0, or why these bytes of the body are not a name. */
+export function checkNameBytes(call: Call, at: number, length: number): number {
+  if (at + length > call.bodyBytes) return errno.EINVAL;
+  if (length === 0) return errno.ENOENT;
+  if (length > nameBytesMax) return errno.ENAMETOOLONG;
+  const { bytes } = call.memory;
+  const from = call.body + at;
+  for (let i = 0; i < length; i++) {
+    const byte = bytes[from + i]!;
+    if (byte === 0 || byte === 0x2f) return errno.EINVAL;
+  }
+  if (bytes[from] === 0x2e) {
+    if (length === 1 || (length === 2 && bytes[from + 1] === 0x2e)) return errno.EINVAL;
+  }
+  return 0;
+}
