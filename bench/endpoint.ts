@@ -1,0 +1,108 @@
+/** What the benches of RPC, metadata and data drive a target with: one thread's client side. */
+import { NativeArena } from '../src/native/arena.js';
+import { Reactor } from '../src/native/reactor.js';
+import { RpcClient } from '../src/transport/rpc-client.js';
+import type { RpcPeer } from '../src/transport/rpc-client.js';
+import { RpcOperation } from '../src/transport/rpc-operation.js';
+import { TcpTransport } from '../src/transport/tcp.js';
+import { ManagerClient } from '../src/common/manager-client.js';
+import { targetEndpoint } from '../src/placement/cluster-map.js';
+
+export class BenchEndpoint {
+  readonly arena = new NativeArena({ messageSlots: 512, bulkSlots: 32, receiveAreas: 16 });
+  readonly reactor = new Reactor();
+  readonly transport = new TcpTransport(this.reactor, this.arena);
+  readonly rpc: RpcClient;
+
+  constructor(clusterId: string) {
+    this.rpc = new RpcClient(this.transport, this.arena, this.reactor, {
+      clusterId,
+      clientName: `bench:${process.pid}`,
+    });
+  }
+
+  /** The first target of the cluster that this manager keeps. */
+  static async ofCluster(manager: string): Promise<{ endpoint: BenchEndpoint; peer: RpcPeer }> {
+    const map = await new ManagerClient(manager).map();
+    const address = targetEndpoint(map.members[0]!, 'tcp');
+    if (address === undefined) throw new Error('the target has no tcp endpoint');
+    const endpoint = new BenchEndpoint(map.clusterId);
+    endpoint.rpc.mapEpoch = map.epoch;
+    return { endpoint, peer: endpoint.rpc.peer(address) };
+  }
+
+  close(): void {
+    this.rpc.close();
+    this.transport.shutdown();
+    this.reactor.close();
+  }
+}
+
+/** One request slot of a bench: sends its next request from inside the last one's `done`. */
+export abstract class BenchOperation extends RpcOperation {
+  run!: Run;
+
+  /** Fills opcode, bodyBytes, bulk and landing for request number `index`. */
+  abstract prepare(index: number): void;
+
+  /** Checks a successful reply; throws when it is not what was asked for. */
+  protected check(_body: number, _bodyBytes: number, _bulkBytes: number): void {
+    // Most replies need no check beyond their status.
+  }
+
+  override done(status: number, body: number, bodyBytes: number, bulkBytes: number): void {
+    if (status !== 0) {
+      this.run.fail(new Error(`opcode ${this.opcode}: status ${status}`));
+      return;
+    }
+    this.check(body, bodyBytes, bulkBytes);
+    this.run.completed(this);
+  }
+}
+
+/** `count` requests with as many outstanding as there are operations; resolves to seconds. */
+export class Run {
+  readonly #peer: RpcPeer;
+  readonly #count: number;
+  #next = 0;
+  #done = 0;
+  #began = 0;
+  #resolve!: (seconds: number) => void;
+  fail!: (error: Error) => void;
+
+  private constructor(peer: RpcPeer, count: number) {
+    this.#peer = peer;
+    this.#count = count;
+  }
+
+  static execute(
+    endpoint: BenchEndpoint,
+    peer: RpcPeer,
+    count: number,
+    operations: BenchOperation[],
+  ): Promise<number> {
+    const run = new Run(peer, count);
+    return new Promise((resolve, reject) => {
+      run.#resolve = resolve;
+      run.fail = reject;
+      run.#began = performance.now();
+      for (const operation of operations) {
+        operation.run = run;
+        run.#issue(operation);
+      }
+      endpoint.reactor.requestTurn();
+    });
+  }
+
+  #issue(operation: BenchOperation): void {
+    if (this.#next >= this.#count) return;
+    operation.prepare(this.#next++);
+    this.#peer.call(operation);
+  }
+
+  completed(operation: BenchOperation): void {
+    this.#done++;
+    if (this.#done === this.#count) this.#resolve((performance.now() - this.#began) / 1000);
+    else this.#issue(operation);
+  }
+}
