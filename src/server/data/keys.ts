@@ -1,0 +1,83 @@
+/**
+ * Keys of chunks and of the allocator (table: docs/internals.md, "Metadata keys"). Big endian, so
+ * that byte order is number order. Each function fills a buffer of its own and returns it: valid
+ * until its next call.
+ */
+const TWO_32 = 4294967296;
+const CHUNK = 0x43; // 'C'
+const ALLOCATOR = 0x41; // 'A'
+
+export const CHUNK_KEY_BYTES = 17;
+/** No chunk number reaches it: files end below 2^53 bytes. */
+export const CHUNK_LIMIT = 2 ** 53;
+/** Stands for the device itself among its regions: see DeviceRecord. */
+export const DEVICE_RECORD_REGION = 0xffffffff;
+
+const chunkBuffer = new Uint8Array(CHUNK_KEY_BYTES);
+const chunkEndBuffer = new Uint8Array(CHUNK_KEY_BYTES);
+const regionBuffer = new Uint8Array(9);
+const regionEndBuffer = new Uint8Array(9);
+
+/** `value`: below 2^53. */
+function fill56(key: Uint8Array, at: number, value: number): void {
+  const high = Math.floor(value / TWO_32);
+  const low = value >>> 0;
+  key[at] = high >>> 16;
+  key[at + 1] = high >>> 8;
+  key[at + 2] = high;
+  key[at + 3] = low >>> 24;
+  key[at + 4] = low >>> 16;
+  key[at + 5] = low >>> 8;
+  key[at + 6] = low;
+}
+
+function fillChunk(key: Uint8Array, bucket: number, inode: number, chunk: number): Uint8Array {
+  key[0] = bucket >>> 8;
+  key[1] = bucket;
+  key[2] = CHUNK;
+  fill56(key, 3, inode);
+  fill56(key, 10, chunk);
+  return key;
+}
+
+export function chunkKey(bucket: number, inode: number, chunk: number): Uint8Array {
+  return fillChunk(chunkBuffer, bucket, inode, chunk);
+}
+
+/** After the last possible chunk of this inode in this bucket. */
+export function chunkEndKey(bucket: number, inode: number): Uint8Array {
+  return fillChunk(chunkEndBuffer, bucket, inode, CHUNK_LIMIT);
+}
+
+export function chunkOfKey(key: Uint8Array): number {
+  const high = (key[10]! << 16) | (key[11]! << 8) | key[12]!;
+  const low = ((key[13]! << 24) | (key[14]! << 16) | (key[15]! << 8) | key[16]!) >>> 0;
+  return high * TWO_32 + low;
+}
+
+function fillRegion(key: Uint8Array, device: number, region: number): Uint8Array {
+  key[0] = 0xff;
+  key[1] = 0xff;
+  key[2] = ALLOCATOR;
+  key[3] = device >>> 8;
+  key[4] = device;
+  key[5] = region >>> 24;
+  key[6] = region >>> 16;
+  key[7] = region >>> 8;
+  key[8] = region;
+  return key;
+}
+
+/** Bitmap of a region, or with DEVICE_RECORD_REGION the device's record. */
+export function regionKey(device: number, region: number): Uint8Array {
+  return fillRegion(regionBuffer, device, region);
+}
+
+/** End of a scan over a device's regions, its record excluded. */
+export function regionEndKey(device: number): Uint8Array {
+  return fillRegion(regionEndBuffer, device, DEVICE_RECORD_REGION);
+}
+
+export function regionOfKey(key: Uint8Array): number {
+  return ((key[5]! << 24) | (key[6]! << 16) | (key[7]! << 8) | key[8]!) >>> 0;
+}
