@@ -6,7 +6,7 @@ import { TcpTransport } from '../src/transport/tcp.js';
 
 const arena = new NativeArena({ messageSlots: 512, bulkSlots: 8, receiveAreas: 16 });
 const reactor = new Reactor();
-const transport = new TcpTransport(reactor, arena);
+const transport = new TcpTransport(arena, reactor);
 const server: RpcServer = new RpcServer(
   transport,
   arena,

@@ -11,7 +11,7 @@ import { targetEndpoint } from '../src/placement/cluster-map.js';
 export class BenchEndpoint {
   readonly arena = new NativeArena({ messageSlots: 512, bulkSlots: 32, receiveAreas: 16 });
   readonly reactor = new Reactor();
-  readonly transport = new TcpTransport(this.reactor, this.arena);
+  readonly transport = new TcpTransport(this.arena, this.reactor);
   readonly rpc: RpcClient;
 
   constructor(clusterId: string) {

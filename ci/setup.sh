@@ -1,17 +1,13 @@
 #!/usr/bin/env bash
 # Installs what is missing: Debian packages, then the project's npm packages. Safe to repeat; does
-# nothing when everything is there. `ci/setup.sh test` adds what only the tests need, `bench` what
-# only the benchmarks need.
+# nothing when everything is there. `ci/setup.sh test` adds what tests and benchmarks need.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 purpose=${1:-build}
 
 packages=(g++ make cmake ninja-build pkg-config util-linux fuse3 libfuse3-dev liburing-dev)
 if [ "$purpose" != build ]; then
-  packages+=(git rsync sqlite3 libgtest-dev flatbuffers-compiler clang-format procps)
-fi
-if [ "$purpose" = bench ]; then
-  packages+=(fio)
+  packages+=(git rsync sqlite3 libgtest-dev flatbuffers-compiler clang-format procps fio)
 fi
 
 missing=()

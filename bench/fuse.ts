@@ -1,0 +1,107 @@
+/**
+ * The mount beside its limits: stat and create+close from 4 processes against the same FUSE addon
+ * answering from a JavaScript Map, and 1 MiB sequential transfers against the data bench. Kernel
+ * caching of attributes and entries is off on both, so that every call is a request. Also the
+ * memory of an idle server and of a mount. Runs under `sealfs up`.
+ */
+import { execFileSync } from 'node:child_process';
+import { mkdirSync, mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { benchDataInside } from './data.js';
+import {
+  benchProgram,
+  checkoutRoot,
+  memoryWithoutArenaBytes,
+  nativeProgram,
+  processesMatching,
+  startChild,
+  stopChild,
+} from './processes.js';
+import { row } from './report.js';
+import type { Row } from './report.js';
+
+const mebibyte = 2 ** 20;
+const sealfs = join(checkoutRoot(), 'bin/sealfs.js');
+
+/** Operations or bytes per second of `processes` ranks in a micro mode of native/rank. */
+function ranks(
+  mode: string,
+  dir: string,
+  processes: number,
+  seconds: number,
+  extra: string[] = [],
+) {
+  const args = [mode, '--dir', dir, '--processes', `${processes}`, '--seconds', `${seconds}`];
+  const out = execFileSync(nativeProgram('sealfs_rank'), [...args, ...extra], { encoding: 'utf8' });
+  return (JSON.parse(out) as { rate: number }).rate;
+}
+
+interface Rates {
+  stat: number;
+  create: number;
+}
+
+function metadataRates(dir: string, seconds: number): Rates {
+  const stat = ranks('stat', dir, 4, seconds, ['--files', '500']);
+  const create = ranks('create-close', dir, 4, seconds);
+  return { stat, create };
+}
+
+async function baselineRates(scratch: string, seconds: number): Promise<Rates> {
+  const mountpoint = join(scratch, 'map');
+  mkdirSync(mountpoint);
+  const { child } = await startChild(benchProgram('fuse-map'), [mountpoint]);
+  try {
+    return metadataRates(mountpoint, seconds);
+  } finally {
+    await stopChild(child);
+  }
+}
+
+/** Rates of the data bench in the same run: MiB/s. */
+export interface DataLimits {
+  write: number;
+  read: number;
+}
+
+export function dataLimits(rows: Row[]): DataLimits {
+  const value = (name: string): number => rows.find((r) => r.name.startsWith(name))!.value;
+  return { write: value('data: 1 MiB write'), read: value('data: 1 MiB read') };
+}
+
+/** Inside `sealfs up --servers 1 --targets 1 -- …`. */
+export async function benchFuseInside(tiny: boolean, limits?: DataLimits): Promise<Row[]> {
+  const seconds = tiny ? 0.2 : 4;
+  const bytes = ['--bytes', `${(tiny ? 4 : 192) * mebibyte}`];
+  const data = limits ?? dataLimits(await benchDataInside(tiny));
+  const scratch = mkdtempSync(join(tmpdir(), 'sealfs-bench-fuse-'));
+  const mountpoint = join(scratch, 'mount');
+  mkdirSync(mountpoint);
+  const options = ['-o', 'attr=0,entry=0'];
+  execFileSync(process.execPath, [sealfs, 'mount', 'default', mountpoint, ...options]);
+  try {
+    const before = await baselineRates(scratch, seconds);
+    const rates = metadataRates(mountpoint, seconds);
+    const write = ranks('seq-write', mountpoint, 4, seconds, bytes) / mebibyte;
+    const read = ranks('seq-read', mountpoint, 4, seconds, bytes) / mebibyte;
+    const [server] = processesMatching(/sealfs\.js server /);
+    const [mount] = processesMatching(new RegExp(`sealfs\\.js mount .*${mountpoint}`));
+    const megabytes = (pid: number): number => memoryWithoutArenaBytes(pid) / 1e6;
+    const half = { minRatio: 0.5 };
+    return [
+      row('FUSE: stat, 4 processes', 'ops/s', rates.stat, { baseline: before.stat, ...half }),
+      row('FUSE: create+close, 4 processes', 'ops/s', rates.create, {
+        baseline: before.create,
+        ...half,
+      }),
+      row('FUSE: 1 MiB write', 'MiB/s', write, { baseline: data.write, minRatio: 0.6 }),
+      row('FUSE: 1 MiB read', 'MiB/s', read, { baseline: data.read, minRatio: 0.6 }),
+      row('memory of a server, arena and map not counted', 'MB', megabytes(server!), { max: 150 }),
+      row('memory of a mount, arena not counted', 'MB', megabytes(mount!), { max: 150 }),
+    ];
+  } finally {
+    execFileSync(process.execPath, [sealfs, 'umount', mountpoint]);
+    rmSync(scratch, { recursive: true });
+  }
+}

@@ -1,0 +1,41 @@
+/**
+ * The suites of `sealfs bench` and `npm run bench`. Those that need a cluster run themselves again
+ * as the command of `sealfs up` and read their rows back.
+ */
+import { benchDataInside } from './data.js';
+import { benchFuseInside, dataLimits } from './fuse.js';
+import { benchMetaInside } from './meta.js';
+import { benchProgram, underCluster } from './processes.js';
+import type { Report, Row } from './report.js';
+import { benchRpc } from './rpc.js';
+
+export const suiteNames = ['rpc', 'meta', 'data', 'fuse', 'all'] as const;
+export type SuiteName = (typeof suiteNames)[number];
+
+function clusterSuite(suite: SuiteName, tiny: boolean): Row[] {
+  const up = ['--servers', '1', '--targets', '1', '--transport', 'tcp'];
+  up.push('--data-size', tiny ? '256M' : '6G');
+  const args = [suite, '--inside', ...(tiny ? ['--tiny'] : [])];
+  const out = underCluster(up, benchProgram('main'), args);
+  const line = out.split('\n').find((text) => text.startsWith('{"rows"'));
+  if (line === undefined) throw new Error(`bench ${suite} printed no rows`);
+  return (JSON.parse(line) as Report).rows;
+}
+
+/** Runs a suite; figures need a machine that does nothing else. */
+export async function runSuite(suite: SuiteName, tiny: boolean): Promise<Report> {
+  if (suite === 'rpc') return { rows: await benchRpc(tiny) };
+  if (suite !== 'all') return { rows: clusterSuite(suite, tiny) };
+  const rows = await benchRpc(tiny);
+  rows.push(...clusterSuite('meta', tiny), ...clusterSuite('all', tiny));
+  return { rows };
+}
+
+/** The same inside a cluster; `all` here is data and then fuse, against each other. */
+export async function runInside(suite: SuiteName, tiny: boolean): Promise<Report> {
+  if (suite === 'meta') return { rows: await benchMetaInside(tiny) };
+  if (suite === 'fuse') return { rows: await benchFuseInside(tiny) };
+  const rows = await benchDataInside(tiny);
+  if (suite === 'all') rows.push(...(await benchFuseInside(tiny, dataLimits(rows))));
+  return { rows };
+}
