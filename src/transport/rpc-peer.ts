@@ -82,6 +82,8 @@ export class RpcPeer implements RpcSink {
   targetEpoch = 0;
   /** Why the target refused the last handshake; '' when it did not. */
   refusal = '';
+  /** Bad frames from the target, each of which ended a connection. */
+  protocolErrors = 0;
   /** Of RpcClient alone: in its list of dirty peers. */
   listed = false;
 
@@ -220,7 +222,13 @@ export class RpcPeer implements RpcSink {
 
   #startConnection(): void {
     this.#enter('connecting');
-    this.#connection = this.#host.connections.connect(this.#hostName, this.#port, this);
+    try {
+      this.#connection = this.#host.connections.connect(this.#hostName, this.#port, this);
+    } catch (error) {
+      // This machine cannot open one more connection: as good as one that failed.
+      this.onClose(error instanceof Error ? error.message : String(error));
+      return;
+    }
     this.#host.startTicking();
   }
 
@@ -338,7 +346,7 @@ export class RpcPeer implements RpcSink {
   }
 
   #protocolError(reason: string): void {
-    this.#host.transport.counters.protocolErrors++;
+    this.protocolErrors++;
     this.#host.policy.log(`rpc: bad frame from target ${this.targetId}: ${reason}`);
     this.#closeConnection(reason);
   }

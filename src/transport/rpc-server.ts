@@ -211,7 +211,6 @@ export class RpcServer {
   #refuseFrame(connection: ServerConnection, reason: string): void {
     if (!connection.outlet.open) return;
     this.counters.protocolErrors++;
-    this.#transport.counters.protocolErrors++;
     const name = connection.session?.clientName ?? 'a peer without handshake';
     this.#log(`rpc server: closing the connection of ${name}: ${reason}`);
     this.#closeConnection(connection, reason);
