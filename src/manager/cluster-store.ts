@@ -4,11 +4,12 @@
  * of writes, each whole or not at all.
  */
 import { createHash } from 'node:crypto';
-import { mkdirSync, statSync } from 'node:fs';
+import { statSync } from 'node:fs';
 import { createServer } from 'node:net';
 import type { Server } from 'node:net';
 import { open } from 'lmdb';
 import type { RootDatabase } from 'lmdb';
+import { makeDirectories } from '../common/directories.js';
 import { SealfsError, UsageError } from '../common/errors.js';
 
 export interface StoreWrite {
@@ -102,8 +103,7 @@ export class LmdbClusterStore implements ClusterStore {
 
 function makeDirectory(directory: string): void {
   try {
-    mkdirSync(directory, { recursive: true });
-    if (!statSync(directory).isDirectory()) throw new Error('not a directory');
+    makeDirectories(directory);
   } catch (error) {
     const reason = (error as NodeJS.ErrnoException).code ?? (error as Error).message;
     throw new UsageError(`the store's directory ${directory} cannot be made: ${reason}`, {
