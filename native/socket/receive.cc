@@ -117,7 +117,8 @@ ssize_t Engine::read_into(Connection& c, iovec* parts, int count, size_t asked) 
 }
 
 bool Engine::read_frames(Connection& c) {
-  const uint32_t start = cursor_;
+  // Frames lie aligned in the stream; what is read keeps its position modulo 8.
+  const uint32_t start = cursor_ + (8 - c.skip_bytes) % 8;
   const uint32_t held = static_cast<uint32_t>(c.held.size());
   const uint32_t records_left = records_.capacity() - records_.count();
   const uint32_t asked = std::min({c.read_bytes, area_end_ - start - held - kMessageSlot,
@@ -137,7 +138,7 @@ bool Engine::read_frames(Connection& c) {
 }
 
 bool Engine::read_bulk(Connection& c) {
-  const uint32_t start = cursor_;
+  const uint32_t start = cursor_ + c.bulk_bytes % 8;  // aligned as in read_frames
   iovec parts[2];
   int count = 2;
   parts[0] = {arena_->at(c.bulk_offset + (c.bulk_bytes - c.bulk_left)), c.bulk_left};

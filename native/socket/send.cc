@@ -40,7 +40,11 @@ void Engine::submit() {
     Connection* c = find(id);
     if (c == nullptr) continue;
     c->dirty = false;
-    if (!c->blocked) flush(*c);
+    if (c->blocked) {
+      check_backlog(*c);
+    } else {
+      flush(*c);
+    }
   }
   dirty_.clear();
 }
