@@ -140,11 +140,11 @@ export class RpcClient implements PeerHost {
     for (let i = 0; i < peers.length; i++) {
       const peer = peers[i]!;
       peer.listed = false;
-      if (peer.endTurn()) {
-        peer.listed = true;
-        this.#dirty.push(peer);
-        starving = true;
-      }
+      if (!peer.endTurn()) continue;
+      starving = true;
+      if (peer.listed) continue;
+      peer.listed = true;
+      this.#dirty.push(peer);
     }
     peers.length = 0;
     this.transport.flush();

@@ -1,14 +1,15 @@
 /**
  * A peer's 64 slots and the messages that carry their requests. Requests are appended to the current
  * message, which is sealed (sent) when it is full, before a request with bulk, and at the turn's
- * end. A sealed message is kept until all its requests are settled, so that they can be sent
- * again, unchanged, on the next connection.
+ * end. A sealed message is kept until all its requests are settled. When the connection is lost,
+ * those that are not are parked on the heap and sent again, unchanged, on the next one.
  *
  *   slot      free ── place ──> sent ── reply: settle ──────────────────────> free
  *                                ├── abandon ──> quarantined ── reply, loss ──> free
  *                                └── condemn ──> dying ── loss ──────────────> free
  *
  *   message   free ── place ──> current ── seal ──> kept ── last request settled ──> free
+ *                                                    └── loss ──> parked ── retransmit ──> kept
  *
  * A quarantined slot's caller has gone (deadline, cancel); the slot is not used until the late
  * answer or the end of the connection, so an old reply never meets a new request. A dying slot's
@@ -37,6 +38,8 @@ export const SLOT_DYING = 3;
 /** Each kept message holds at least one slot's request; one more is being filled. */
 const MESSAGES_MAX = rpcSlots + 1;
 const NO_MESSAGE = -1;
+/** Of a slot whose request waits on the heap for the next connection. */
+const PARKED = -2;
 
 export class RequestOutbox {
   /** By slot; read by the peer. */
@@ -46,7 +49,7 @@ export class RequestOutbox {
   readonly operations: (RpcOperation | null)[] = new Array<RpcOperation | null>(rpcSlots).fill(
     null,
   );
-  /** 0: no connection; frames are then kept and go out with `retransmit`. */
+  /** 0: no connection; `place` is then not called. */
   connection = 0;
 
   readonly #transport: Transport;
@@ -60,10 +63,12 @@ export class RequestOutbox {
   readonly #messageCount = new Uint32Array(MESSAGES_MAX);
   /** Unsettled requests of the message. */
   readonly #messageLive = new Uint32Array(MESSAGES_MAX);
-  /** Counts up with each message, so that a retransmission keeps the order. */
+  /** Counts up with each message: requests are parked in this order. */
   readonly #messageOrder = new Float64Array(MESSAGES_MAX);
   readonly #freeMessages: number[] = [];
   #nextOrder = 1;
+  /** Requests (without frame header) of messages of an earlier connection, in their order. */
+  #parked: Uint8Array[] = [];
   #current = NO_MESSAGE;
 
   constructor(transport: Transport, arena: ArenaMemory) {
@@ -85,7 +90,7 @@ export class RequestOutbox {
 
   /** The request of this slot has not left yet, so nobody can have answered it. */
   isUnsent(slot: number): boolean {
-    return this.#slotMessage[slot] === this.#current;
+    return this.#slotMessage[slot]! < 0 || this.#slotMessage[slot] === this.#current;
   }
 
   /**
@@ -93,7 +98,7 @@ export class RequestOutbox {
    * message slot is free.
    */
   place(operation: RpcOperation, mapEpoch: number): boolean {
-    if (this.#freeSlotCount === 0) return false;
+    if (this.#freeSlotCount === 0 || this.#parked.length !== 0) return false;
     const room = ENTRY_HEADER_BYTES + roundUp8(operation.bodyBytes);
     const hasBulk = operation.bulkBytes !== 0;
     let current = this.#current;
@@ -188,6 +193,7 @@ export class RequestOutbox {
     this.#freeSlots[this.#freeSlotCount++] = slot;
     const message = this.#slotMessage[slot]!;
     this.#slotMessage[slot] = NO_MESSAGE;
+    if (message < 0) return;
     const live = this.#messageLive[message]! - 1;
     this.#messageLive[message] = live;
     if (live === 0 && message !== this.#current) this.#release(message);
@@ -209,8 +215,9 @@ export class RequestOutbox {
   }
 
   /**
-   * The connection is gone, and with it every late answer: the current message is kept like the
-   * others, quarantined slots are free again.
+   * The connection is gone, and with it every late answer: quarantined slots are free again, and
+   * what is unanswered is parked on the heap, so that a target that is away holds no message slot
+   * that others need (a handshake, for one).
    */
   connectionLost(): void {
     this.connection = 0;
@@ -218,44 +225,69 @@ export class RequestOutbox {
     for (let slot = 0; slot < rpcSlots; slot++) {
       if (this.states[slot] === SLOT_QUARANTINED) this.settle(slot);
     }
-  }
-
-  /** Sends all that is unanswered on the new `connection`, in the first order. */
-  retransmit(): void {
     const messages: number[] = [];
     for (let slot = 0; slot < rpcSlots; slot++) {
       const message = this.#slotMessage[slot]!;
-      if (message !== NO_MESSAGE && !messages.includes(message)) messages.push(message);
+      if (message >= 0 && !messages.includes(message)) messages.push(message);
     }
     messages.sort((a, b) => this.#messageOrder[a]! - this.#messageOrder[b]!);
+    const unparked = this.#parked;
+    this.#parked = [];
     for (const message of messages) {
-      this.#compact(message);
-      this.#send(message);
+      const offset = this.#messageOffset[message]!;
+      const end = offset + this.#messageBytes[message]!;
+      this.#parked.push(this.#arena.bytes.slice(offset + FRAME_HEADER_BYTES, end));
+      for (let slot = 0; slot < rpcSlots; slot++) {
+        if (this.#slotMessage[slot] === message) this.#slotMessage[slot] = PARKED;
+      }
+      this.#release(message);
     }
+    this.#parked.push(...unparked);
   }
 
-  /** Takes the answered requests out of a kept message, and flags the others as retransmitted. */
-  #compact(message: number): void {
-    const words = this.#words;
+  /** Requests of an earlier connection still wait to be sent again; nothing new goes before them. */
+  get hasParked(): boolean {
+    return this.#parked.length !== 0;
+  }
+
+  isParked(slot: number): boolean {
+    return this.#slotMessage[slot] === PARKED;
+  }
+
+  /** Sends parked requests again, in the first order, as far as message slots go. */
+  retransmit(): void {
+    let done = 0;
+    while (done < this.#parked.length && this.#unpark(this.#parked[done]!)) done++;
+    this.#parked.splice(0, done);
+  }
+
+  /** Sends what is still wanted of a parked message; false when no message slot is free. */
+  #unpark(parked: Uint8Array): boolean {
+    const from = new Uint32Array(parked.buffer);
+    const message = this.#beginMessage();
+    if (message === NO_MESSAGE) return false;
+    this.#current = NO_MESSAGE;
     const base = this.#messageOffset[message]!;
-    const end = base + this.#messageBytes[message]!;
-    let to = base + FRAME_HEADER_BYTES;
-    let count = 0;
-    for (let from = to; from < end;) {
-      const entryBytes = words[from >>> 2]! & 0xffff;
-      const slot = words[(from + 4) >>> 2]! & 0xffff;
-      const mine = this.#slotMessage[slot] === message;
-      if (mine && this.sequences[slot] === words[(from + 8) >>> 2]) {
-        this.#arena.bytes.copyWithin(to, from, from + entryBytes);
-        words[to >>> 2]! |= REQUEST_RETRANSMISSION << 24;
+    let bytes = FRAME_HEADER_BYTES;
+    for (let entry = 0; entry < parked.length; ) {
+      const at = entry >>> 2;
+      const entryBytes = from[at]! & 0xffff;
+      const slot = from[at + 1]! & 0xffff;
+      if (this.#slotMessage[slot] === PARKED && this.sequences[slot] === from[at + 2]) {
+        this.#arena.bytes.set(parked.subarray(entry, entry + entryBytes), base + bytes);
+        this.#words[(base + bytes) >>> 2]! |= REQUEST_RETRANSMISSION << 24;
+        this.#slotMessage[slot] = message;
+        this.#messageCount[message]!++;
+        this.#messageLive[message]!++;
         this.#announceLanding(this.operations[slot]!, slot);
-        to += entryBytes;
-        count++;
+        bytes += entryBytes;
       }
-      from += entryBytes;
+      entry += entryBytes;
     }
-    this.#messageBytes[message] = to - base;
-    this.#messageCount[message] = count;
+    this.#messageBytes[message] = bytes;
+    if (this.#messageCount[message] === 0) this.#release(message);
+    else this.#send(message);
+    return true;
   }
 }
 

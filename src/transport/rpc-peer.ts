@@ -379,7 +379,10 @@ export class RpcPeer implements RpcSink {
       }
       entry += entryBytes;
     }
-    if (this.#waiting.head !== null) this.#drain();
+    if (this.#waiting.head !== null) {
+      this.#drain();
+      this.#host.markDirty(this);
+    }
   }
 
   #replyArrived(
@@ -434,13 +437,13 @@ export class RpcPeer implements RpcSink {
   /** Sends waiting operations as far as slots go. */
   #drain(): void {
     if (this.#state !== 'ready') return;
+    if (this.#outbox.hasParked) this.#outbox.retransmit();
     let operation = this.#waiting.head;
     while (operation !== null && this.#outbox.freeSlotCount !== 0) {
       if (!this.#outbox.place(operation, this.#host.mapEpoch)) break;
       this.#waiting.remove(operation);
       operation = this.#waiting.head;
     }
-    this.#host.markDirty(this);
   }
 
   /**
@@ -450,10 +453,11 @@ export class RpcPeer implements RpcSink {
   endTurn(): boolean {
     if (this.#state === 'closed' && this.#connection === 0) this.#failAll(errno.ENOTCONN);
     if (this.#failing) this.#failAll(errno.EIO);
-    if (this.#waiting.head !== null) this.#drain();
-    if (this.#outbox.unsealed) this.#outbox.seal();
-    const starving = this.#state === 'ready' && this.#waiting.head !== null;
-    return starving && this.#outbox.freeSlotCount !== 0;
+    const outbox = this.#outbox;
+    if (this.#waiting.head !== null || outbox.hasParked) this.#drain();
+    if (outbox.unsealed) outbox.seal();
+    if (this.#state !== 'ready') return false;
+    return outbox.hasParked || (this.#waiting.head !== null && outbox.freeSlotCount !== 0);
   }
 
   get needsTick(): boolean {
@@ -515,7 +519,7 @@ export class RpcPeer implements RpcSink {
     const slot = operation.rpcState;
     if (slot === RPC_WAITING) {
       this.#waiting.remove(operation);
-    } else if (this.#outbox.connection === 0) {
+    } else if (this.#outbox.isParked(slot)) {
       this.#outbox.settle(slot);
     } else if (this.#outbox.states[slot] === SLOT_DYING) {
       return;
