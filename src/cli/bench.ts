@@ -1,43 +1,44 @@
 /**
- * `sealfs bench …`: the registry of benchmarks. io500 registers itself; the others are measuring
- * programs of bench/ that return rows, each a `BenchEntry` here. They are loaded only when run.
+ * `sealfs bench …`: io500 brings its own options; the others are the suites of bench/, which is
+ * loaded only when one is run.
  */
 import type { Command } from 'commander';
+import { registerIo500 } from '../../io500/cli.js';
 import { addExample, addJsonOption } from './common-options.js';
-import { ExitStatus } from './failure.js';
+import { mountTemporarily } from './temporary-mount.js';
+import { version } from './version.js';
 
-export interface BenchEntry {
-  name: string;
-  description: string;
-  example: string;
-  /** Adds options of its own. */
-  configure?(command: Command): void;
-  /** Measures, prints its report (JSON if `json`), and says whether every row is met. */
-  run(options: BenchRunOptions): Promise<boolean>;
-}
-
-export interface BenchRunOptions {
-  json: boolean;
-  /** The command's options, as commander parsed them. */
-  values: Record<string, unknown>;
-}
-
-/** Filled by bench/: one entry for each of rpc, meta, data, fuse. */
-export const benches: BenchEntry[] = [];
+/** Name of the suite in bench/suites.ts, and what it measures. */
+const suites = [
+  ['rpc', 'round trips and requests a second over loopback, beside a C ping-pong'],
+  ['meta', 'creates and lookups at one target, beside LMDB in the same process'],
+  ['data', '1 MiB and odd-sized records to the real disk, beside fio'],
+  ['fuse', 'stat, create, read and write through a mount, beside a mount without a cluster'],
+  ['all', 'all of these, one after the other'],
+] as const;
 
 export function addBench(program: Command): void {
-  if (benches.length === 0) return;
-  const bench = program.command('bench').description('measure');
-  for (const entry of benches) addEntry(bench, entry);
-}
-
-function addEntry(bench: Command, entry: BenchEntry): void {
-  const command = bench.command(entry.name).description(entry.description);
-  addJsonOption(command);
-  entry.configure?.(command);
-  addExample(command, entry.example);
-  command.action(async (values: Record<string, unknown>) => {
-    const met = await entry.run({ json: values['json'] === true, values });
-    if (!met) throw new ExitStatus(1);
+  const bench = program.command('bench').description('measure: IO500, and each layer by itself');
+  addExample(
+    bench,
+    'sealfs bench io500 --dir /mnt/scratch --scale smoke',
+    'sealfs bench rpc --json',
+  );
+  registerIo500(bench, {
+    version: version(),
+    mountVolume: (request) => mountTemporarily(request, program.opts<{ config?: string }>().config),
   });
+  for (const [name, description] of suites) {
+    const command = bench
+      .command(name)
+      .description(description)
+      .option('--tiny', 'run for an instant, to see that it works; the figures mean nothing');
+    addJsonOption(command);
+    addExample(command, `sealfs bench ${name} --json`);
+    command.action(async (options: { json?: true; tiny?: true }) => {
+      const { runSuite } = await import('../../bench/suites.js');
+      const { printReport } = await import('../../bench/report.js');
+      printReport(await runSuite(name, options.tiny === true), options.json === true);
+    });
+  }
 }

@@ -104,7 +104,8 @@ async function mountInForeground(
   log.info({ mountPoint }, 'unmounted');
 }
 
-async function mountInBackground(
+/** Resolves when the mount answers; its process lives on without this one. */
+export async function mountInBackground(
   volume: string,
   mountPoint: string,
   options: MountCommandOptions,
