@@ -24,7 +24,9 @@ Pattern::Pattern(uint64_t run_seed, FileKind kind, uint64_t writer)
 uint64_t Pattern::word(size_t position) const { return seed_ + (position / 8) * kStep; }
 
 uint64_t Pattern::stampOf(size_t position, uint64_t id) const {
-  return ~seed_ ^ ((id + position) * kStampStep);
+  uint64_t product = (id + position) * kStampStep;
+  // Places are multiples of large powers of two: bring the high bits, where they differ, down.
+  return seed_ ^ product ^ (product >> 32);
 }
 
 void Pattern::fill(uint8_t* buffer, size_t bytes) const {
