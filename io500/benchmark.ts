@@ -89,7 +89,7 @@ export class Benchmark {
     this.ranks = ranks;
   }
 
-  /** Makes the data directory and starts the ranks. UsageError when the directory cannot be used. */
+  /** Makes the data directory and starts the ranks. UsageError when it cannot be made. */
   static async open(options: BenchmarkOptions): Promise<Benchmark> {
     if (!Number.isInteger(options.np) || options.np < 1) {
       throw new UsageError(`--np must be a whole number of at least 1, not ${options.np}`);

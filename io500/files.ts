@@ -11,7 +11,7 @@ import { recordTime } from './time.js';
 
 const disclaimer = 'unofficial: measured by the load generator of sealfs, not by the IO500 suite';
 
-/** FNV-1a, 32 bits, as upper-case hexadecimal: detects accidental edits, as the suite's own does. */
+/** FNV-1a, 32 bits, upper-case hexadecimal: shows accidental edits, as the suite's own does. */
 export function hashOf(text: string): string {
   let hash = 0x811c9dc5;
   for (const byte of Buffer.from(text, 'utf8')) {
