@@ -56,7 +56,7 @@ Examples:
   sealfs bench io500 --dir /mnt/sealfs --compare /var/tmp --scale laptop --json
   sealfs bench io500 --manager http://node1:7400 --volume scratch --np 16 --scale full --out dir
 
-The figures of the built-in load generator are unofficial. --io500-binary runs the official program.`;
+The built-in load generator's figures are unofficial; --io500-binary runs the official program.`;
 
 function parseNp(text: string): number {
   const np = Number(text);
