@@ -1,8 +1,8 @@
 /**
  * A file's attributes as the client handles them: the wire's `Attributes` struct where it lies, in
  * a reply's body, with a getter for each field. Nothing is decoded that nobody reads, and a front
- * end that passes the struct on copies its words. The core owns one such view and lends it to
- * reply methods; who keeps attributes copies them.
+ * end that passes the struct on copies its words. The core owns one such view over the arena and
+ * lends it to reply methods; who keeps attributes copies them.
  */
 import { Attributes } from '../protocol/wire.generated.js';
 import { readI53, readU53 } from '../protocol/u53.js';
@@ -31,33 +31,32 @@ export const SET_MTIME_NOW = 128;
 
 /** A place of one `Attributes` struct, read in place. */
 export class FileAttributes {
-  /** The memory that holds the struct, and the index in it of the struct's first word. */
-  words: Uint32Array = new Uint32Array(Attributes.SIZE / 4);
-  first = 0;
+  readonly words: Uint32Array;
+  /** Byte offset in the memory that `words` views, a multiple of 4. */
+  offset: number;
 
-  /** Makes this the struct at a byte offset, a multiple of 4, of the memory that `words` views. */
-  point(words: Uint32Array, byteOffset: number): this {
+  constructor(words: Uint32Array, offset: number) {
     this.words = words;
-    this.first = byteOffset >>> 2;
-    return this;
+    this.offset = offset;
   }
 
-  /** Copies another struct into this record's present memory. */
+  /** Copies another struct to this place. */
   copyFrom(other: FileAttributes): void {
-    const { words, first } = this;
-    for (let i = 0; i < ATTRIBUTES_WORDS; i++) words[first + i] = other.words[other.first + i]!;
+    const from = other.offset >>> 2;
+    const to = this.offset >>> 2;
+    for (let i = 0; i < ATTRIBUTES_WORDS; i++) this.words[to + i] = other.words[from + i]!;
   }
 
   #word(field: number): number {
-    return this.words[this.first + (field >>> 2)]!;
+    return this.words[(this.offset + field) >>> 2]!;
   }
 
   #unsigned(field: number): number {
-    return readU53(this.words, this.first * 4 + field);
+    return readU53(this.words, this.offset + field);
   }
 
   #signed(field: number): number {
-    return readI53(this.words, this.first * 4 + field);
+    return readI53(this.words, this.offset + field);
   }
 
   get inode(): number {
@@ -111,6 +110,11 @@ export class FileAttributes {
   isDirectory(): boolean {
     return (this.mode & S_IFMT) === S_IFDIR;
   }
+}
+
+/** Memory for one struct outside the arena. */
+export function ownedAttributes(): FileAttributes {
+  return new FileAttributes(new Uint32Array(ATTRIBUTES_WORDS), 0);
 }
 
 /** What a setattr is to change; the caller owns it, the core copies it. */

@@ -62,7 +62,9 @@ export class ClientContext {
   readonly rpc: RpcClient;
   readonly counters = new ClientCounters();
   /** Lent to reply methods; see request.ts. */
-  readonly attributes = new FileAttributes();
+  readonly attributes: FileAttributes;
+  /** A message slot kept for good, where attributes that a reply's body does not hold are lent. */
+  readonly #scratch: number;
   /** Set by FileSystemCore right after construction. */
   files!: OpenFileTable;
   /** Peers of all members, by member index of the present map. */
@@ -92,6 +94,9 @@ export class ClientContext {
       log: options.log,
       onReady,
     });
+    this.#scratch = this.arena.messages.take();
+    if (this.#scratch === 0) throw new SealfsError('FAILED', 'the arena has no message slot left');
+    this.attributes = new FileAttributes(this.arena.words, this.#scratch);
     this.#table = BucketTable.build(environment.map);
     this.#adopt(environment.map);
   }
@@ -139,13 +144,20 @@ export class ClientContext {
    */
   readAttributes(offset: number): FileAttributes {
     const attributes = this.attributes;
-    attributes.point(this.arena.words, offset);
+    attributes.offset = offset;
     const file = this.files.peek(attributes.inode);
     if (file !== undefined) {
       file.learnSize(attributes.sizeBytes, this.scheduler.nowMs());
       if (attributes.striped) file.learnStriped();
     }
     return attributes;
+  }
+
+  /** The lent view over a copy of attributes that an operation has kept. */
+  lendAttributes(kept: FileAttributes): FileAttributes {
+    this.attributes.offset = this.#scratch;
+    this.attributes.copyFrom(kept);
+    return this.attributes;
   }
 
   /** Status 0 with a reply shorter than its struct is the peer's fault: EIO. */

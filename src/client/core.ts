@@ -76,13 +76,20 @@ export class FileSystemCore {
     return this.#context.mapEpoch;
   }
 
-  /** Whether some target is without a connection while it is wanted. */
+  /** Targets without a connection although one is wanted. */
   get targetsAway(): number {
     let away = 0;
     for (const peer of this.#context.peers) {
       if (peer.state !== 'ready' && peer.state !== 'idle') away++;
     }
     return away;
+  }
+
+  /** Calls to targets that are not answered. */
+  get outstanding(): number {
+    let outstanding = 0;
+    for (const peer of this.#context.peers) outstanding += peer.outstanding;
+    return outstanding;
   }
 
   /** A newer cluster map; others are ignored. */
@@ -212,6 +219,12 @@ export class FileSystemCore {
     }
     this.#opens.closeHandle(entry);
     request.replyDone();
+  }
+
+  /** The same without a request: for a handle whose opener has gone. */
+  closeHandle(handle: number): void {
+    const entry = this.#handles.get(handle);
+    if (entry !== undefined) this.#opens.closeHandle(entry);
   }
 
   /** Up to `lengthBytes` into arena memory at `landing`. */

@@ -28,12 +28,12 @@ import {
 } from '../protocol/wire.generated.js';
 import {
   AttributeChange,
-  FileAttributes,
   SET_GID,
   SET_MODE,
   S_IFDIR,
   S_IFMT,
   S_ISGID,
+  ownedAttributes,
 } from './attributes.js';
 import {
   encodeInode,
@@ -56,7 +56,7 @@ const MAKE_DROP = 5;
 
 class MakeDirectoryOperation extends CoreOperation {
   readonly #name = new NameCopy();
-  readonly #attributes = new FileAttributes();
+  readonly #attributes = ownedAttributes();
   readonly #change = new AttributeChange();
   #step = MAKE_INODE;
   #parent = 0;
@@ -182,7 +182,8 @@ class MakeDirectoryOperation extends CoreOperation {
     const words = this.context.arena.words;
     const parentMode = words[(body + LinkDirEntryReply.parentMode) >>> 2]!;
     if ((parentMode & S_ISGID) === 0) {
-      this.release()?.replyEntry(this.#attributes);
+      const attributes = this.context.lendAttributes(this.#attributes);
+      this.release()?.replyEntry(attributes);
       return;
     }
     this.#change.valid = SET_MODE | SET_GID;

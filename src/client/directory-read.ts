@@ -4,7 +4,7 @@
  */
 import { errno } from '../common/errno.js';
 import { inlineDataBytes, nameBytesMax } from '../protocol/limits.generated.js';
-import { isU53, readU16, readU53, writeU53 } from '../protocol/u53.js';
+import { isU53, readU16, readU53, writeU16, writeU53 } from '../protocol/u53.js';
 import {
   Attributes,
   DirEntry,
@@ -120,13 +120,14 @@ class ReadDirectoryOperation extends CoreOperation {
     }
     const cursor = this.#cursor;
     let cookie = this.#cookie;
+    let begin = offset;
     cursor.start(words, offset, lengthBytes);
     while (cursor.next()) {
       cookie = cursor.cookie;
       if (cursor.attributesOffset === 0) continue;
       // Attributes of a file that is being written here may be behind: let lookup fetch them.
       const file = context.files.peek(cursor.inode);
-      if (file?.mtimeDirty === true) this.#withhold(cursor);
+      if (file?.mtimeDirty === true) begin = this.#withhold(begin, cursor);
     }
     if (cursor.malformed) {
       this.#malformed();
@@ -134,12 +135,19 @@ class ReadDirectoryOperation extends CoreOperation {
     }
     // Cookie 0 is never the end: a rewound listing must see what was added.
     if (last && cookie !== 0) this.#handle.endCookie = cookie;
-    this.release()?.replyEntries(offset, lengthBytes, last);
+    this.release()?.replyEntries(begin, lengthBytes - (begin - offset), last);
   }
 
-  /** Attributes with inode 0 are "not known": front ends look them up. */
-  #withhold(cursor: EntryCursor): void {
-    writeU53(this.context.arena.words, cursor.attributesOffset + Attributes.inode, 0);
+  /**
+   * Takes an entry's attributes out: what lies before them moves up by their length. Returns where
+   * the records begin now.
+   */
+  #withhold(begin: number, cursor: EntryCursor): number {
+    const { bytes, words } = this.context.arena;
+    const attributes = cursor.attributesOffset;
+    writeU16(words, attributes - DirEntry.SIZE + DirEntry.hasAttributes, 0);
+    bytes.copyWithin(begin + Attributes.SIZE, begin, attributes);
+    return begin + Attributes.SIZE;
   }
 
   #malformed(): void {

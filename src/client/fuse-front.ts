@@ -1,0 +1,335 @@
+/**
+ * The FUSE front end: the kernel's requests become calls of the core, one operation object each.
+ * Reads and listings land in arena slots that the kernel is answered from, and wait here for a
+ * slot when none is free; writes come in a slot already.
+ *
+ * An interrupted caller is answered EINTR only when waiting makes no sense: a program that gets
+ * SIGALRM must not see its writes fail on a healthy cluster.
+ */
+import { errno } from '../common/errno.js';
+import type { Scheduler } from '../common/scheduler.js';
+import { TURN_SUBMIT } from '../common/scheduler.js';
+import type { ArenaMemory } from '../native/arena-memory.js';
+import { OpenFlag, Operation } from '../native/fuse.js';
+import type { FuseHandler, FuseInfo, FuseRequest } from '../native/fuse.js';
+import { bulkSlotBytes, inlineDataBytes, messageSlotBytes } from '../protocol/limits.generated.js';
+import { writeU53 } from '../protocol/u53.js';
+import { StatFsReply } from '../protocol/wire.generated.js';
+import { AttributeChange } from './attributes.js';
+import type { FileSystemCore } from './core.js';
+import { FuseOperation } from './fuse-operation.js';
+import { NameReference } from './request.js';
+import type { FileSystemTotals } from './request.js';
+
+export interface FuseFrontOptions {
+  /** How long the kernel may believe a name, and attributes. */
+  entryTimeoutMs: number;
+  attributesTimeoutMs: number;
+  /** Direct I/O where shared mappings of such files work; otherwise through the page cache. */
+  directIo: 'auto' | 'on' | 'off';
+  /** An interrupted request is given up after this time while a target is away … */
+  interruptAwayMs: number;
+  /** … and after this time in any case. */
+  interruptAnyMs: number;
+}
+
+export const defaultFuseFrontOptions: FuseFrontOptions = {
+  entryTimeoutMs: 1000,
+  attributesTimeoutMs: 1000,
+  directIo: 'auto',
+  interruptAwayMs: 500,
+  interruptAnyMs: 10_000,
+};
+
+/** open(2), as the kernel sends them on every architecture that sealfs runs on. */
+const O_EXCL = 0o200;
+const O_TRUNC = 0o1000;
+const O_APPEND = 0o2000;
+
+/** Bulk slots that reads leave to writes, so that the kernel's requests keep being received. */
+const BULK_SLOTS_FOR_WRITES = 8;
+/** Message slots that reads leave to the RPC layer. */
+const MESSAGE_SLOTS_FOR_RPC = 160;
+const INTERRUPT_CHECK_MS = 250;
+
+export class FuseFront implements FuseHandler {
+  readonly core: FileSystemCore;
+  readonly arena: ArenaMemory;
+  readonly options: FuseFrontOptions;
+  /** Bits of OpenFlag for files; known from onReady on. */
+  openFlags = 0;
+  /** The mount has gone (unmounted from outside, or the connection failed). */
+  onGone: (reason: string) => void = () => undefined;
+  /** The kernel has agreed. */
+  onMounted: (info: FuseInfo) => void = () => undefined;
+
+  readonly #scheduler: Scheduler;
+  readonly #free: FuseOperation[] = [];
+  /** By index of the FuseRequest. */
+  readonly #active: (FuseOperation | undefined)[] = [];
+  /** Reads and listings that wait for a slot. */
+  readonly #waiting: FuseOperation[] = [];
+  readonly #interrupted = new Set<FuseOperation>();
+  #checking = false;
+  #slotsLeft = false;
+  readonly #scratch: number;
+  readonly #name = new NameReference();
+  readonly #name2 = new NameReference();
+  readonly #change = new AttributeChange();
+
+  /** Keeps one message slot of the arena. */
+  constructor(
+    core: FileSystemCore,
+    arena: ArenaMemory,
+    scheduler: Scheduler,
+    options: FuseFrontOptions,
+  ) {
+    this.core = core;
+    this.arena = arena;
+    this.options = options;
+    this.#scheduler = scheduler;
+    this.#scratch = arena.messages.take();
+    scheduler.onTurnEnd(TURN_SUBMIT, () => this.#turnEnds());
+  }
+
+  /** Requests that wait for a slot. */
+  get waiting(): number {
+    return this.#waiting.length;
+  }
+
+  onReady(info: FuseInfo): void {
+    const { directIo } = this.options;
+    const direct = directIo === 'on' || (directIo === 'auto' && info.directIoMmap);
+    this.openFlags = direct ? OpenFlag.DirectIo | OpenFlag.ParallelDirectWrites : 0;
+    this.onMounted(info);
+  }
+
+  onEnded(reason: string): void {
+    this.onGone(reason);
+  }
+
+  onInterrupt(fuse: FuseRequest): void {
+    const operation = this.#active[fuse.index];
+    if (operation?.fuse !== fuse) return;
+    this.#interrupted.add(operation);
+    this.#checkInterrupted();
+  }
+
+  onRequest(fuse: FuseRequest): void {
+    const operation = this.#free.pop() ?? new FuseOperation(this);
+    operation.start(fuse, this.#scheduler.nowMs());
+    this.#active[fuse.index] = operation;
+    this.#dispatch(operation, fuse);
+  }
+
+  #dispatch(operation: FuseOperation, fuse: FuseRequest): void {
+    const { core } = this;
+    switch (fuse.operation) {
+      case Operation.Lookup:
+        return core.lookup(operation, fuse.inode, this.#nameOf(fuse));
+      case Operation.GetAttr:
+        return core.getAttributes(operation, fuse.inode);
+      case Operation.SetAttr:
+        return core.setAttributes(operation, fuse.inode, this.#changeOf(fuse));
+      case Operation.Open:
+        return core.open(operation, fuse.inode, (fuse.flags & O_TRUNC) !== 0);
+      case Operation.Create:
+        return this.#create(operation, fuse);
+      case Operation.Read:
+      case Operation.ReadDir:
+      case Operation.ReadDirPlus:
+        return this.#startLanding(operation);
+      case Operation.Write:
+        return this.#write(operation, fuse);
+      case Operation.Release:
+      case Operation.ReleaseDir:
+        return core.releaseHandle(operation, fuse.handle);
+      case Operation.Fsync:
+      case Operation.FsyncDir:
+        return core.fsync(operation, fuse.handle);
+      case Operation.OpenDir:
+        return core.openDirectory(operation, fuse.inode);
+      case Operation.StatFs:
+        return core.statFs(operation);
+      case Operation.Flush:
+        return operation.replyDone();
+      default:
+        return this.#dispatchName(operation, fuse);
+    }
+  }
+
+  /** Operations that change names. */
+  #dispatchName(operation: FuseOperation, fuse: FuseRequest): void {
+    const { core } = this;
+    switch (fuse.operation) {
+      case Operation.MkNod:
+        return core.makeNode(operation, fuse.inode, this.#nameOf(fuse), fuse.mode, fuse.rdev);
+      case Operation.MkDir:
+        return core.makeDirectory(operation, fuse.inode, this.#nameOf(fuse), fuse.mode);
+      case Operation.RmDir:
+        return core.removeDirectory(operation, fuse.inode, this.#nameOf(fuse));
+      case Operation.Unlink:
+        return core.unlink(operation, fuse.inode, this.#nameOf(fuse));
+      case Operation.Symlink:
+        return core.symlink(operation, fuse.inode, this.#nameOf(fuse), this.#name2Of(fuse));
+      case Operation.ReadLink:
+        return core.readLink(operation, fuse.inode);
+      case Operation.Link:
+        return core.link(operation, fuse.inode, fuse.newParent, this.#nameOf(fuse));
+      case Operation.Rename:
+        return core.rename(
+          operation,
+          fuse.inode,
+          this.#nameOf(fuse),
+          fuse.newParent,
+          this.#name2Of(fuse),
+          fuse.flags,
+        );
+      default:
+        return operation.replyError(errno.ENOSYS);
+    }
+  }
+
+  #nameOf(fuse: FuseRequest): NameReference {
+    return this.#name.set(this.arena.bytes, fuse.nameOffset, fuse.nameBytes);
+  }
+
+  #name2Of(fuse: FuseRequest): NameReference {
+    return this.#name2.set(this.arena.bytes, fuse.name2Offset, fuse.name2Bytes);
+  }
+
+  #changeOf(fuse: FuseRequest): AttributeChange {
+    const change = this.#change;
+    change.valid = fuse.valid;
+    change.mode = fuse.mode & 0o7777;
+    change.uid = fuse.setUid;
+    change.gid = fuse.setGid;
+    change.sizeBytes = fuse.newSizeBytes;
+    change.atimeSeconds = fuse.atimeSeconds;
+    change.atimeNanoseconds = fuse.atimeNanoseconds;
+    change.mtimeSeconds = fuse.mtimeSeconds;
+    change.mtimeNanoseconds = fuse.mtimeNanoseconds;
+    return change;
+  }
+
+  #create(operation: FuseOperation, fuse: FuseRequest): void {
+    const exclusive = (fuse.flags & O_EXCL) !== 0;
+    const truncate = (fuse.flags & O_TRUNC) !== 0;
+    this.core.create(operation, fuse.inode, this.#nameOf(fuse), fuse.mode, exclusive, truncate);
+  }
+
+  #write(operation: FuseOperation, fuse: FuseRequest): void {
+    const append = (fuse.flags & O_APPEND) !== 0;
+    const { handle, offset, sizeBytes, dataOffset } = fuse;
+    this.core.write(operation, handle, offset, sizeBytes, dataOffset, append);
+  }
+
+  // ---------------------------------------------------------------- landing slots
+
+  /** Read, ReadDir, ReadDirPlus: with a slot now, or when one is free. */
+  #startLanding(operation: FuseOperation): void {
+    if (this.#waiting.length > 0 || !this.#land(operation)) this.#waiting.push(operation);
+  }
+
+  /** False when there is no slot. */
+  #land(operation: FuseOperation): boolean {
+    const { fuse } = operation;
+    if (fuse === null) return true;
+    const reading = fuse.operation === Operation.Read;
+    const bytes = Math.min(fuse.sizeBytes, bulkSlotBytes);
+    // Listings up to here come inside the message and need no room of their own.
+    if (reading || bytes > inlineDataBytes) {
+      operation.landing = this.#takeSlot(bytes);
+      if (operation.landing === 0) return false;
+      operation.landingBytes = bytes;
+    }
+    const { landing } = operation;
+    if (reading) {
+      this.core.read(operation, fuse.handle, fuse.offset, bytes, landing);
+    } else {
+      const plus = fuse.operation === Operation.ReadDirPlus;
+      this.core.readDirectory(operation, fuse.handle, fuse.cookie, bytes & ~7, plus, landing);
+    }
+    return true;
+  }
+
+  #takeSlot(bytes: number): number {
+    const { messages, bulk } = this.arena;
+    if (bytes <= messageSlotBytes && messages.available > MESSAGE_SLOTS_FOR_RPC) {
+      return messages.take();
+    }
+    return bulk.available > BULK_SLOTS_FOR_WRITES ? bulk.take() : 0;
+  }
+
+  /** Of FuseOperation: a reply has been queued whose slot is free after this turn's end. */
+  slotsLeave(): void {
+    this.#slotsLeft = true;
+  }
+
+  #turnEnds(): void {
+    this.#startWaiting();
+    // Slots of this turn's replies come back only after the hooks: look again then.
+    if (this.#slotsLeft && this.#waiting.length > 0) this.#scheduler.requestTurn();
+    this.#slotsLeft = false;
+  }
+
+  #startWaiting(): void {
+    let started = 0;
+    while (started < this.#waiting.length && this.#land(this.#waiting[started]!)) started++;
+    if (started === 0) return;
+    this.#waiting.splice(0, started);
+    // Their requests were queued behind this turn's flush.
+    this.#scheduler.requestTurn();
+  }
+
+  // ---------------------------------------------------------------- the rest
+
+  /** Of FuseOperation: it is answered, or nobody waits for it any more. */
+  recycle(operation: FuseOperation): void {
+    this.#free.push(operation);
+    if (this.#interrupted.size > 0) this.#interrupted.delete(operation);
+  }
+
+  /** Of FuseOperation: OpenFlag bits for what this request opened. */
+  flagsOf(fuse: FuseRequest): number {
+    return fuse.operation === Operation.OpenDir ? 0 : this.openFlags;
+  }
+
+  /** Of FuseOperation: lays the totals out as StatFsReply, valid until the next call. */
+  layOutTotals(totals: FileSystemTotals): number {
+    const words = this.arena.words;
+    const at = this.#scratch;
+    writeU53(words, at + StatFsReply.totalBytes, totals.totalBytes);
+    writeU53(words, at + StatFsReply.freeBytes, totals.freeBytes);
+    writeU53(words, at + StatFsReply.inodes, totals.inodes);
+    writeU53(words, at + StatFsReply.freeInodes, totals.freeInodes);
+    return at;
+  }
+
+  #checkInterrupted(): void {
+    const now = this.#scheduler.nowMs();
+    const { interruptAwayMs, interruptAnyMs } = this.options;
+    const limit = this.core.targetsAway > 0 ? interruptAwayMs : interruptAnyMs;
+    for (const operation of [...this.#interrupted]) {
+      if (now - operation.startedMs >= limit) this.#giveUp(operation);
+    }
+    if (this.#interrupted.size === 0 || this.#checking) return;
+    this.#checking = true;
+    this.#scheduler.setTimer(INTERRUPT_CHECK_MS, () => {
+      this.#checking = false;
+      this.#checkInterrupted();
+    });
+  }
+
+  #giveUp(operation: FuseOperation): void {
+    this.#interrupted.delete(operation);
+    const at = this.#waiting.indexOf(operation);
+    if (at >= 0) {
+      this.#waiting.splice(at, 1);
+      operation.replyError(errno.EINTR);
+      return;
+    }
+    operation.abandon();
+    this.core.interrupt(operation);
+  }
+}

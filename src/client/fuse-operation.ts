@@ -1,0 +1,163 @@
+/**
+ * One request of the kernel on its way through the core: answers go to the FuseRequest, slots back
+ * to their pools. Pooled by FuseFront.
+ *
+ *   pool ── start ──> in the core ── reply… ──> answered ──> pool
+ *                       └── abandon (EINTR is answered at once) ──> in the core, without a
+ *                           request ── reply… ──> slots given back, handles closed ──> pool
+ *
+ * So an interrupted caller never waits for a target that is away, and memory that the transport
+ * may still use is not given away early.
+ */
+import { errno } from '../common/errno.js';
+import type { FuseRequest } from '../native/fuse.js';
+import type { FileAttributes } from './attributes.js';
+import type { FuseFront } from './fuse-front.js';
+import type { ClientRequest, FileSystemTotals } from './request.js';
+import { giveSlot } from './slot-owner.js';
+
+export class FuseOperation implements ClientRequest {
+  uid = 0;
+  gid = 0;
+  /** Null in the pool, and once abandoned. */
+  fuse: FuseRequest | null = null;
+  startedMs = 0;
+  /** Slot that a read or a listing lands in, 0: none. */
+  landing = 0;
+  /** How much may land there. */
+  landingBytes = 0;
+  /** Slot of a write's data, ours since the request was abandoned; 0: none. */
+  dataSlot = 0;
+  readonly #front: FuseFront;
+
+  constructor(front: FuseFront) {
+    this.#front = front;
+  }
+
+  start(fuse: FuseRequest, nowMs: number): void {
+    this.fuse = fuse;
+    this.uid = fuse.uid;
+    this.gid = fuse.gid;
+    this.startedMs = nowMs;
+  }
+
+  /** Answers EINTR now; the core's answer will find nobody. */
+  abandon(): void {
+    const { fuse } = this;
+    if (fuse === null) return;
+    this.fuse = null;
+    this.dataSlot = fuse.takeSlot();
+    fuse.replyStatus(errno.EINTR);
+  }
+
+  /** The request that is to be answered, null if it has been abandoned. */
+  #end(): FuseRequest | null {
+    const { fuse } = this;
+    this.fuse = null;
+    return fuse;
+  }
+
+  /** Back to the pool with all that this operation holds. */
+  #recycle(): void {
+    const { arena } = this.#front;
+    if (this.landing !== 0) giveSlot(arena, this.landing);
+    if (this.dataSlot !== 0) giveSlot(arena, this.dataSlot);
+    this.landing = 0;
+    this.dataSlot = 0;
+    this.#front.recycle(this);
+  }
+
+  replyError(status: number): void {
+    const fuse = this.#end();
+    this.#recycle();
+    fuse?.replyStatus(status);
+  }
+
+  replyDone(): void {
+    const fuse = this.#end();
+    this.#recycle();
+    fuse?.replyStatus(0);
+  }
+
+  replyEntry(attributes: FileAttributes): void {
+    const { entryTimeoutMs, attributesTimeoutMs } = this.#front.options;
+    const fuse = this.#end();
+    this.#recycle();
+    fuse?.replyEntry(attributes.offset, entryTimeoutMs, attributesTimeoutMs);
+  }
+
+  replyAttributes(attributes: FileAttributes): void {
+    const fuse = this.#end();
+    this.#recycle();
+    fuse?.replyAttributes(attributes.offset, this.#front.options.attributesTimeoutMs);
+  }
+
+  replyCreated(attributes: FileAttributes, handle: number): void {
+    const { entryTimeoutMs, attributesTimeoutMs } = this.#front.options;
+    const fuse = this.#end();
+    this.#recycle();
+    if (fuse === null) {
+      this.#front.core.closeHandle(handle);
+      return;
+    }
+    const flags = this.#front.openFlags;
+    fuse.replyCreate(attributes.offset, entryTimeoutMs, attributesTimeoutMs, handle, flags);
+  }
+
+  replyOpened(handle: number): void {
+    const fuse = this.#end();
+    this.#recycle();
+    if (fuse === null) this.#front.core.closeHandle(handle);
+    else fuse.replyOpen(handle, this.#front.flagsOf(fuse));
+  }
+
+  replyText(offset: number, lengthBytes: number): void {
+    const fuse = this.#end();
+    this.#recycle();
+    fuse?.replyBytes(offset, lengthBytes);
+  }
+
+  replyRead(lengthBytes: number): void {
+    const fuse = this.#end();
+    const { landing } = this;
+    if (fuse !== null && lengthBytes > 0) {
+      fuse.beginData();
+      fuse.addSegment(landing, lengthBytes, true);
+      fuse.endData();
+      this.landing = 0;
+      this.#front.slotsLeave();
+    } else if (fuse !== null) {
+      fuse.beginData();
+      fuse.endData();
+    }
+    this.#recycle();
+  }
+
+  replyWritten(lengthBytes: number): void {
+    const fuse = this.#end();
+    this.#recycle();
+    fuse?.replyWritten(lengthBytes);
+    this.#front.slotsLeave();
+  }
+
+  replyEntries(offset: number, lengthBytes: number): void {
+    const { entryTimeoutMs, attributesTimeoutMs } = this.#front.options;
+    const fuse = this.#end();
+    const { landing } = this;
+    const landed = landing !== 0 && offset >= landing && offset < landing + this.landingBytes;
+    if (fuse !== null) {
+      fuse.replyDirectory(offset, lengthBytes, landed, 0, entryTimeoutMs, attributesTimeoutMs);
+      if (landed) {
+        this.landing = 0;
+        this.#front.slotsLeave();
+      }
+    }
+    this.#recycle();
+  }
+
+  replyStatFs(totals: FileSystemTotals): void {
+    const fuse = this.#end();
+    this.#recycle();
+    if (fuse !== null) fuse.replyStatFs(this.#front.layOutTotals(totals));
+  }
+}
