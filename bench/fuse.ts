@@ -9,11 +9,12 @@ import { mkdirSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { benchDataInside } from './data.js';
+import { runMicroRanks } from './micro-ranks.js';
+import type { MicroMode } from './micro-ranks.js';
 import {
   benchProgram,
   checkoutRoot,
   memoryWithoutArenaBytes,
-  nativeProgram,
   processesMatching,
   startChild,
   stopChild,
@@ -24,17 +25,9 @@ import type { Row } from './report.js';
 const mebibyte = 2 ** 20;
 const sealfs = join(checkoutRoot(), 'bin/sealfs.js');
 
-/** Operations or bytes per second of `processes` ranks in a micro mode of native/rank. */
-function ranks(
-  mode: string,
-  dir: string,
-  processes: number,
-  seconds: number,
-  extra: string[] = [],
-) {
-  const args = [mode, '--dir', dir, '--processes', `${processes}`, '--seconds', `${seconds}`];
-  const out = execFileSync(nativeProgram('sealfs_rank'), [...args, ...extra], { encoding: 'utf8' });
-  return (JSON.parse(out) as { rate: number }).rate;
+/** Operations or bytes per second of 4 processes. */
+async function rate(mode: MicroMode, dir: string, seconds: number, size: object): Promise<number> {
+  return (await runMicroRanks({ mode, dir, processes: 4, seconds, ...size })).rate;
 }
 
 interface Rates {
@@ -42,9 +35,9 @@ interface Rates {
   create: number;
 }
 
-function metadataRates(dir: string, seconds: number): Rates {
-  const stat = ranks('stat', dir, 4, seconds, ['--files', '500']);
-  const create = ranks('create-close', dir, 4, seconds);
+async function metadataRates(dir: string, seconds: number): Promise<Rates> {
+  const stat = await rate('stat', dir, seconds, { files: 500 });
+  const create = await rate('create-close', dir, seconds, {});
   return { stat, create };
 }
 
@@ -53,7 +46,7 @@ async function baselineRates(scratch: string, seconds: number): Promise<Rates> {
   mkdirSync(mountpoint);
   const { child } = await startChild(benchProgram('fuse-map'), [mountpoint]);
   try {
-    return metadataRates(mountpoint, seconds);
+    return await metadataRates(mountpoint, seconds);
   } finally {
     await stopChild(child);
   }
@@ -73,7 +66,7 @@ export function dataLimits(rows: Row[]): DataLimits {
 /** Inside `sealfs up --servers 1 --targets 1 -- …`. */
 export async function benchFuseInside(tiny: boolean, limits?: DataLimits): Promise<Row[]> {
   const seconds = tiny ? 0.2 : 4;
-  const bytes = ['--bytes', `${(tiny ? 4 : 192) * mebibyte}`];
+  const size = { bytes: (tiny ? 4 : 192) * mebibyte };
   const data = limits ?? dataLimits(await benchDataInside(tiny));
   const scratch = mkdtempSync(join(tmpdir(), 'sealfs-bench-fuse-'));
   const mountpoint = join(scratch, 'mount');
@@ -82,9 +75,9 @@ export async function benchFuseInside(tiny: boolean, limits?: DataLimits): Promi
   execFileSync(process.execPath, [sealfs, 'mount', 'default', mountpoint, ...options]);
   try {
     const before = await baselineRates(scratch, seconds);
-    const rates = metadataRates(mountpoint, seconds);
-    const write = ranks('seq-write', mountpoint, 4, seconds, bytes) / mebibyte;
-    const read = ranks('seq-read', mountpoint, 4, seconds, bytes) / mebibyte;
+    const rates = await metadataRates(mountpoint, seconds);
+    const write = (await rate('seq-write', mountpoint, seconds, size)) / mebibyte;
+    const read = (await rate('seq-read', mountpoint, seconds, size)) / mebibyte;
     const [server] = processesMatching(/sealfs\.js server /);
     const [mount] = processesMatching(new RegExp(`sealfs\\.js mount .*${mountpoint}`));
     const megabytes = (pid: number): number => memoryWithoutArenaBytes(pid) / 1e6;

@@ -88,7 +88,7 @@ export class MapFileSystem implements FuseHandler {
     // Nothing depends on what was agreed.
   }
 
-  onInterrupt(): void {
+  onInterrupt(_request: FuseRequest): void {
     // Every request is answered in its turn.
   }
 
