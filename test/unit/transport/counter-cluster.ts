@@ -81,7 +81,7 @@ export class CounterService implements RpcService {
     }
     if (request.opcode === STORE) this.#checkBulk(request, id);
     if (this.#scheduler.random() < this.slowRate) {
-      this.#scheduler.setTimer(this.#scheduler.random() * 20, () => {
+      this.#scheduler.setTimer(this.#scheduler.random() * 300, () => {
         this.#queue.push({ request, id });
       });
     } else {
