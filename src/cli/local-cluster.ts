@@ -10,7 +10,7 @@
  * Processes stop when this one is gone, however it ended (see lifetime.ts).
  */
 import type { ChildProcess } from 'node:child_process';
-import { closeSync, mkdirSync, openSync, readFileSync } from 'node:fs';
+import { closeSync, fstatSync, mkdirSync, openSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { SealfsError } from '../common/errors.js';
 import { ManagerClient } from '../common/manager-client.js';
@@ -64,7 +64,7 @@ export class LocalCluster {
     this.options.progress('starting the manager');
     await this.startManager();
     const { servers, targets } = this.options;
-    this.options.progress(`starting ${servers} servers with ${targets} targets each`);
+    this.options.progress(`starting ${count(servers, 'server')}, ${count(targets, 'target')} each`);
     await Promise.all(Array.from({ length: servers }, (_, index) => this.startServer(index)));
     const client = new ManagerClient(this.url);
     await this.untilRegistered(client);
@@ -143,16 +143,20 @@ export class LocalCluster {
     if (this.stopping) throw new SealfsError('FAILED', 'the cluster is being stopped');
     const log = join(this.options.directory, 'logs', `${name}.log`);
     const outputFd = openSync(log, 'a');
+    const { size } = fstatSync(outputFd);
+    const lastWords = (): string | undefined => lastComplaint(log, size);
     const child = spawnSelf({
       role: 'supervised',
       args: [...this.options.globalArgs, ...args],
       outputFd,
     });
     closeSync(outputFd);
-    const ready = untilReady(child, name, () => lastLine(log));
+    const ready = untilReady(child, name, lastWords).catch((error: unknown) => {
+      throw named(name, error);
+    });
     void ready.then(
       () => {
-        this.watchFor(name, child, log);
+        this.watchFor(name, child, lastWords);
       },
       // Whoever awaits `ready` reports it.
       () => undefined,
@@ -160,10 +164,10 @@ export class LocalCluster {
     return { child, ready };
   }
 
-  private watchFor(name: string, child: ChildProcess, log: string): void {
+  private watchFor(name: string, child: ChildProcess, lastWords: () => string | undefined): void {
     const ended = (code: number | null, signal: NodeJS.Signals | null): void => {
       if (this.stopping) return;
-      this.reportDeath(new SealfsError('FAILED', endOf(name, code, signal, lastLine(log))));
+      this.reportDeath(new SealfsError('FAILED', endOf(name, code, signal, lastWords())));
     };
     if (child.exitCode !== null || child.signalCode !== null) {
       ended(child.exitCode, child.signalCode);
@@ -180,6 +184,14 @@ export class LocalCluster {
     await Promise.all(this.servers.map(stopProcess));
     if (this.manager !== undefined) await stopProcess(this.manager);
   }
+}
+
+const count = (n: number, noun: string): string => `${n} ${noun}${n === 1 ? '' : 's'}`;
+
+/** Which process it was, unless the message says so already. */
+function named(name: string, error: unknown): unknown {
+  if (!(error instanceof SealfsError) || error.message.startsWith(name)) return error;
+  return new SealfsError(error.code, `${name}: ${error.message}`, { cause: error });
 }
 
 function hasEnded(child: ChildProcess): boolean {
@@ -206,11 +218,14 @@ async function stopProcess(child: ChildProcess): Promise<void> {
   }
 }
 
-const tailBytes = 4096;
+const tailBytes = 64 * 1024;
 
-/** The last line that is not empty, without what follows an ISO time; undefined if there is none. */
-export function lastLine(file: string): string | undefined {
-  const tail = readFileSync(file).subarray(-tailBytes).toString('utf8');
-  const line = tail.trimEnd().split('\n').pop()?.trim();
-  return line === undefined || line === '' ? undefined : line.replace(/^sealfs: /, '');
+/** The last line after `position` that is no mere note of progress; undefined if there is none. */
+export function lastComplaint(file: string, position: number): string | undefined {
+  const tail = readFileSync(file).subarray(position).subarray(-tailBytes).toString('utf8');
+  const line = tail
+    .split('\n')
+    .filter((text) => text.trim() !== '' && !/^\S+Z (trace|debug|info) /.test(text))
+    .pop();
+  return line?.trim().replace(/^sealfs: /, '');
 }

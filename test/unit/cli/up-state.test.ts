@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { lastLine } from '../../../src/cli/local-cluster.js';
+import { lastComplaint } from '../../../src/cli/local-cluster.js';
 import { prepareState, writeState } from '../../../src/cli/up-state.js';
 
 describe('up --dir', () => {
@@ -52,9 +52,12 @@ describe('up --dir', () => {
   it('finds the last words of a process', () => {
     mkdirSync(directory);
     const file = join(directory, 'log');
-    writeFileSync(file, `${'x'.repeat(9000)}\nsealfs: the disk is full\n\n`);
-    assert.equal(lastLine(file), 'the disk is full');
-    writeFileSync(file, '');
-    assert.equal(lastLine(file), undefined);
+    const earlier = 'sealfs: of an earlier run\n';
+    const note = '2026-01-01T00:00:00.000Z info  server: stopping\n';
+    const write = (text: string): void => writeFileSync(file, earlier + text);
+    write(`${'x'.repeat(100_000)}\nsealfs: the disk is full\n${note}\n`);
+    assert.equal(lastComplaint(file, earlier.length), 'the disk is full');
+    write(note);
+    assert.equal(lastComplaint(file, earlier.length), undefined);
   });
 });
