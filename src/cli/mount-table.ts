@@ -114,7 +114,8 @@ export function findMountProcesses(mountPoint: string): number[] {
     try {
       const args = readFileSync(`/proc/${pid}/cmdline`, 'utf8').split('\0');
       const at = args.indexOf('mount');
-      if (at < 1 || !/(sealfs|main)(\.js)?$/.test(args[at - 1]!)) continue;
+      const program = args.slice(0, Math.max(at, 0));
+      if (!program.some((arg) => /\/(sealfs|main)(\.js)?$/.test(arg))) continue;
       if (!args.includes('-f') && !args.includes('--foreground')) continue;
       const folder = readlinkSync(`/proc/${pid}/cwd`);
       const rest = args.slice(at + 1).filter((arg) => arg !== '');
