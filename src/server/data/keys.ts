@@ -10,8 +10,8 @@ const ALLOCATOR = 0x41; // 'A'
 export const CHUNK_KEY_BYTES = 17;
 /** No chunk number reaches it: files end below 2^53 bytes. */
 export const CHUNK_LIMIT = 2 ** 53;
-/** Stands for the device itself among its regions: see DeviceRecord. */
-export const DEVICE_RECORD_REGION = 0xffffffff;
+/** Above every region: 2^32 blocks make 2^19 regions. */
+const REGION_LIMIT = 2 ** 19;
 
 const chunkBuffer = new Uint8Array(CHUNK_KEY_BYTES);
 const chunkEndBuffer = new Uint8Array(CHUNK_KEY_BYTES);
@@ -68,14 +68,13 @@ function fillRegion(key: Uint8Array, device: number, region: number): Uint8Array
   return key;
 }
 
-/** Bitmap of a region, or with DEVICE_RECORD_REGION the device's record. */
 export function regionKey(device: number, region: number): Uint8Array {
   return fillRegion(regionBuffer, device, region);
 }
 
-/** End of a scan over a device's regions, its record excluded. */
+/** End of a scan over a device's regions. */
 export function regionEndKey(device: number): Uint8Array {
-  return fillRegion(regionEndBuffer, device, DEVICE_RECORD_REGION);
+  return fillRegion(regionEndBuffer, device, REGION_LIMIT);
 }
 
 export function regionOfKey(key: Uint8Array): number {
