@@ -120,22 +120,28 @@ void Session::close() {
     if (end_error_ == 0) end_error_ = ENOTCONN;
     fuse_session_exit(session_);
     watch(false);
-    // Closes the device first, so that nothing of the unmount waits for this thread.
-    LogCapture log;
-    fuse_session_unmount(session_);
-    fuse_session_destroy(session_);
-    session_ = nullptr;
-    device_fd_ = -1;
-    // An aborted connection leaves its mount behind: libfuse takes it for unmounted.
-    if (!device_.empty() && device_mounted_at(mountpoint_) == device_) {
-      umount2(mountpoint_.c_str(), MNT_DETACH | UMOUNT_NOFOLLOW);
-    }
+    take_down();
   }
   if (wait_fd_ >= 0) ::close(wait_fd_);
   wait_fd_ = -1;
   if (receive_slot_ != 0) arena_->give_bulk(receive_slot_);
   receive_slot_ = 0;
   if (table_.active() == 0) free_block();
+}
+
+// Frees the mount point and destroys libfuse's session, with it the device.
+void Session::take_down() {
+  LogCapture log;
+  const auto still_mounted = [this] { return device_mounted_at(mountpoint_) == device_; };
+  // Closes the device before it unmounts lazily, so that nothing waits for this thread.
+  if (device_fd_ >= 0 && (device_.empty() || still_mounted())) fuse_session_unmount(session_);
+  fuse_session_destroy(session_);
+  session_ = nullptr;
+  device_fd_ = -1;
+  // An aborted connection leaves its mount behind: libfuse takes it for unmounted.
+  if (!device_.empty() && still_mounted()) {
+    umount2(mountpoint_.c_str(), MNT_DETACH | UMOUNT_NOFOLLOW);
+  }
 }
 
 void Session::free_block() {

@@ -135,6 +135,7 @@ class Session : public EventSource {
   int reply_data(fuse_req_t request, const Segment* segments, uint32_t count);
   int reply_directory(fuse_req_t request, const RequestRecord& asked, const ReplyRecord& record,
                       const Segment& segment);
+  void take_down();
   void free_block();
   static void on_interrupt(fuse_req_t request, void* data);
   static ssize_t write_device(int fd, iovec* parts, int count, void* session);

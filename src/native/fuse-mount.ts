@@ -3,7 +3,8 @@
  * plane. Nothing here touches a path below a mount that this thread serves.
  */
 import { execFile } from 'node:child_process';
-import { accessSync, constants, readdirSync, readFileSync, realpathSync, statSync } from 'node:fs';
+import { accessSync, constants, readdirSync, readFileSync, realpathSync } from 'node:fs';
+import { basename, dirname, join, resolve as resolvePath } from 'node:path';
 import { getuid } from 'node:process';
 import { fuseAddon } from './fuse-addon.js';
 import { errno, errnoName } from '../common/errno.js';
@@ -23,45 +24,39 @@ export function isMountPoint(path: string): boolean {
  * what is wrong and what would be right.
  */
 export function checkMountPoint(path: string): string {
-  const resolved = resolveMountPoint(path);
-  if (isMountPoint(resolved)) {
-    throw new UsageError(
-      `something is mounted at ${resolved} already: choose another mount point, or unmount it first`,
-    );
-  }
-  let entries: string[];
   try {
-    if (!statSync(resolved).isDirectory()) {
-      throw new UsageError(`mount point ${resolved} is not a directory`);
+    const absolute = resolvePath(path);
+    refuseMounted(join(realpathSync(dirname(absolute)), basename(absolute)));
+    const resolved = realpathSync(path);
+    refuseMounted(resolved);
+    if (readdirSync(resolved).length > 0) {
+      throw new UsageError(`mount point ${resolved} is not empty: an empty directory is needed`);
     }
-    entries = readdirSync(resolved);
+    return resolved;
   } catch (error) {
     if (error instanceof UsageError) throw error;
-    throw new UsageError(`mount point ${resolved} cannot be read: ${errorCode(error)}`, {
+    throw new UsageError(`mount point ${path} ${mountPointFault(errorCode(error))}`, {
       cause: error,
     });
   }
-  if (entries.length > 0) {
-    throw new UsageError(`mount point ${resolved} is not empty: an empty directory is needed`);
-  }
-  return resolved;
 }
 
-function resolveMountPoint(path: string): string {
-  try {
-    return realpathSync(path);
-  } catch (error) {
-    const code = errorCode(error);
-    if (code === 'ENOENT') {
-      throw new UsageError(`mount point ${path} does not exist: create the directory first`);
-    }
-    if (code === 'ENOTCONN') {
-      throw new UsageError(
-        `a mount whose process is gone is at ${path}: take it away with "sealfs umount ${path}"`,
-      );
-    }
-    throw new UsageError(`mount point ${path} cannot be used: ${code}`, { cause: error });
-  }
+/**
+ * Before anything touches the path itself: what is there may be a mount of this very thread, which
+ * would wait for itself, or a dead one.
+ */
+function refuseMounted(path: string): void {
+  if (!isMountPoint(path)) return;
+  throw new UsageError(
+    `something is mounted at ${path} already: choose another mount point, ` +
+      `or take it away with "sealfs umount ${path}"`,
+  );
+}
+
+function mountPointFault(code: string): string {
+  if (code === 'ENOENT') return 'does not exist: create the directory first';
+  if (code === 'ENOTDIR') return 'is not a directory';
+  return `cannot be used: ${code}`;
 }
 
 /** Throws SealfsError UNSUPPORTED, saying how to mend it, when this machine cannot mount FUSE. */
