@@ -42,12 +42,21 @@ struct Poller::Core : std::enable_shared_from_this<Poller::Core> {
     uv_idle_start(&idle, [](uv_idle_t* handle) { run(handle->data); });
   }
 
+  // In plain N-API: while a thread is being terminated JavaScript cannot run, and node-addon-api
+  // would treat that as fatal.
   void call_javascript() {
     Napi::HandleScope scope(env);
-    callback.MakeCallback(env.Global(), std::initializer_list<napi_value>{});
-    if (env.IsExceptionPending()) {
-      Napi::Error error = env.GetAndClearPendingException();
-      napi_fatal_exception(env, error.Value());
+    napi_value global = nullptr;
+    napi_get_global(env, &global);
+    const napi_status status =
+        napi_make_callback(env, nullptr, global, callback.Value(), 0, nullptr, nullptr);
+    if (status == napi_ok) return;
+    napi_value error = nullptr;
+    if (status == napi_pending_exception &&
+        napi_get_and_clear_last_exception(env, &error) == napi_ok && error != nullptr) {
+      napi_fatal_exception(env, error);
+    } else {
+      turns.close();  // nobody is there to take records: the thread is ending
     }
   }
 

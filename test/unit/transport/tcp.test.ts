@@ -357,9 +357,11 @@ describe('tcp transport', () => {
       assert.deepEqual(client.seen[i]!.bulk, bulk);
     }
     client.arena.bulk.give(slot);
+    // Both events may come in one tick: listen for the second before the first.
+    const exited = once(worker, 'exit');
     worker.postMessage('stop');
     const [free] = (await once(worker, 'message')) as [{ messages: number; bulk: number }];
     assert.deepEqual(free, { messages: SHAPE.messageSlots, bulk: SHAPE.bulkSlots });
-    await once(worker, 'exit');
+    await exited;
   });
 });
