@@ -41,7 +41,7 @@ import {
   type Checkpoint,
   type MetaPageFacts,
 } from './checkpoint.js';
-import type { MetaStore } from './meta-store-api.js';
+import type { FlushBarrier, MetaStore } from './meta-store-api.js';
 import { allocateByWriting, PageSpace, type Allocate } from './page-space.js';
 
 export type { MetaStore } from './meta-store-api.js';
@@ -58,8 +58,6 @@ export interface LmdbMetaStoreOptions {
   allocate?: Allocate;
 }
 
-/** Done before data.mdb is synced; an error makes that flush fail. */
-export type FlushBarrier = (done: (error: Error | undefined) => void) => void;
 type FlushCallback = (error: Error | undefined) => void;
 
 const FLUSH_INTERVAL_MS = 2000;

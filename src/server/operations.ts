@@ -1,0 +1,123 @@
+/** What each opcode is: the shortest body it can have, and the function that executes it. */
+import {
+  CreateRequest,
+  CutRequest,
+  DropDirInodeRequest,
+  EnsureRootRequest,
+  ExtendRequest,
+  InodeRequest,
+  LinkDirEntryRequest,
+  LinkRequest,
+  MakeDirInodeRequest,
+  NameRequest,
+  Opcode,
+  OpenRequest,
+  ReadDirRequest,
+  ReadRequest,
+  RenameRequest,
+  ReserveRequest,
+  SetAttrRequest,
+  SymlinkRequest,
+  UnlinkDirEntryRequest,
+  WriteRequest,
+} from '../protocol/wire.generated.js';
+import type { Execute } from './batch.js';
+import type { Call, Namespace } from './namespace.js';
+import {
+  extend,
+  loadFile,
+  markStriped,
+  reserve,
+  setAttr,
+  setSize,
+} from './namespace-attributes.js';
+import {
+  create,
+  ensureRoot,
+  link,
+  linkDirEntry,
+  makeDirInode,
+  symlink,
+} from './namespace-create.js';
+import { dropDirInode, ensureEmptyRoot, unlink, unlinkDirEntry } from './namespace-remove.js';
+import { rename } from './namespace-rename.js';
+
+interface Operation {
+  bodyBytes: number;
+  /** Of mutations that a transaction executes from their body alone. */
+  execute?: Execute;
+  /** Frees space: goes on when the disk is full. */
+  frees?: boolean;
+}
+
+const operations: Partial<Record<number, Operation>> = {
+  [Opcode.Lookup]: { bodyBytes: NameRequest.SIZE },
+  [Opcode.GetAttr]: { bodyBytes: InodeRequest.SIZE },
+  [Opcode.SetAttr]: { bodyBytes: SetAttrRequest.SIZE, execute: setAttr },
+  [Opcode.Create]: { bodyBytes: CreateRequest.SIZE, execute: create },
+  [Opcode.Symlink]: { bodyBytes: SymlinkRequest.SIZE, execute: symlink },
+  [Opcode.ReadLink]: { bodyBytes: InodeRequest.SIZE },
+  [Opcode.MakeDirInode]: { bodyBytes: MakeDirInodeRequest.SIZE, execute: makeDirInode },
+  [Opcode.LinkDirEntry]: { bodyBytes: LinkDirEntryRequest.SIZE, execute: linkDirEntry },
+  [Opcode.DropDirInode]: {
+    bodyBytes: DropDirInodeRequest.SIZE,
+    execute: dropDirInode,
+    frees: true,
+  },
+  [Opcode.UnlinkDirEntry]: {
+    bodyBytes: UnlinkDirEntryRequest.SIZE,
+    execute: unlinkDirEntry,
+    frees: true,
+  },
+  [Opcode.Unlink]: { bodyBytes: NameRequest.SIZE, execute: unlink, frees: true },
+  [Opcode.Link]: { bodyBytes: LinkRequest.SIZE, execute: link },
+  [Opcode.Rename]: { bodyBytes: RenameRequest.SIZE, execute: rename },
+  [Opcode.Open]: { bodyBytes: OpenRequest.SIZE },
+  [Opcode.Release]: { bodyBytes: InodeRequest.SIZE },
+  [Opcode.ReadDir]: { bodyBytes: ReadDirRequest.SIZE },
+  [Opcode.StatFs]: { bodyBytes: 0 },
+  [Opcode.Read]: { bodyBytes: ReadRequest.SIZE },
+  [Opcode.Write]: { bodyBytes: WriteRequest.SIZE },
+  [Opcode.Extend]: { bodyBytes: ExtendRequest.SIZE, execute: extend },
+  [Opcode.MarkStriped]: { bodyBytes: InodeRequest.SIZE, execute: markStriped },
+  [Opcode.Cut]: { bodyBytes: CutRequest.SIZE },
+  [Opcode.Fsync]: { bodyBytes: 0 },
+  [Opcode.EnsureRoot]: { bodyBytes: EnsureRootRequest.SIZE, execute: ensureRoot },
+  [Opcode.Reserve]: { bodyBytes: ReserveRequest.SIZE, execute: reserve },
+  [Opcode.TargetStats]: { bodyBytes: 0 },
+  [Opcode.EnsureEmptyRoot]: {
+    bodyBytes: InodeRequest.SIZE,
+    execute: ensureEmptyRoot,
+    frees: true,
+  },
+};
+
+const OPCODES = 256;
+const byOpcode: (Operation | undefined)[] = Array.from({ length: OPCODES }, (_, opcode) => {
+  return operations[opcode];
+});
+
+/** 0 for opcodes that do not exist. */
+export function minimumBody(opcode: number): number {
+  return byOpcode[opcode]?.bodyBytes ?? 0;
+}
+
+export function mutationOf(opcode: number): Execute | undefined {
+  return byOpcode[opcode]?.execute;
+}
+
+export function isFreeing(opcode: number): boolean {
+  return byOpcode[opcode]?.frees ?? false;
+}
+
+/** Open with O_TRUNC. */
+export function openTruncating(ns: Namespace, call: Call): number {
+  const at = loadFile(ns, ns.inodeField(call, OpenRequest.inode));
+  if (at < 0) return -at;
+  const status = setSize(ns, call, at, 0);
+  if (status !== 0) return status;
+  ns.replyAttributes(call, at, 0);
+  call.openInode = ns.inodes.inode(at);
+  call.result0 = call.openInode;
+  return 0;
+}

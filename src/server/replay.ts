@@ -1,0 +1,72 @@
+/**
+ * Answers to mutations that were executed already and are asked for again: built from the record
+ * of the first answer and from what is stored now, changing nothing.
+ */
+import { ESTALE } from '../common/errno.js';
+import {
+  CreateRequest,
+  ExtendRequest,
+  InodeRequest,
+  LinkDirEntryReply,
+  Opcode,
+  OpenRequest,
+  SizeReply,
+} from '../protocol/wire.generated.js';
+import { readU16, writeU53 } from '../protocol/u53.js';
+import type { RpcRequest } from '../transport/rpc-server.js';
+import { InodeRecord } from './inode-record.js';
+import { inodeKey } from './keys.js';
+import { replyReserve } from './namespace-attributes.js';
+import { CREATE_OPEN } from './namespace-create.js';
+import { replyUnlink } from './namespace-remove.js';
+import type { Call, Namespace } from './namespace.js';
+
+if (ExtendRequest.inode !== InodeRequest.inode) throw new Error('replay: layout');
+
+/** The call's reply; 0 or an errno. `call.openInode`: to be registered again. */
+export function replay(ns: Namespace, call: Call, request: RpcRequest): number {
+  const { recordResult0: result0, recordResult1: result1 } = request;
+  switch (request.opcode) {
+    case Opcode.Create: {
+      const flags = readU16(call.memory.words, call.body + CreateRequest.flags);
+      if ((flags & CREATE_OPEN) !== 0) call.openInode = result0;
+      return ns.replyStored(call, result0);
+    }
+    case Opcode.Open:
+      call.openInode = ns.inodeField(call, OpenRequest.inode);
+      return ns.replyStored(call, call.openInode);
+    case Opcode.SetAttr:
+    case Opcode.Symlink:
+    case Opcode.MakeDirInode:
+    case Opcode.Link:
+    case Opcode.EnsureRoot:
+      return ns.replyStored(call, result0);
+    case Opcode.LinkDirEntry:
+      return replayLinkDirEntry(ns, call, result0);
+    case Opcode.Unlink:
+      replyUnlink(call, result0, result1);
+      return 0;
+    case Opcode.Write:
+    case Opcode.Reserve:
+      replyReserve(call, result0, result1);
+      return 0;
+    case Opcode.Extend:
+      writeU53(call.out.words, call.reply + SizeReply.sizeBytes, result1);
+      call.replyBytes = SizeReply.SIZE;
+      return 0;
+    default:
+      return 0;
+  }
+}
+
+function replayLinkDirEntry(ns: Namespace, call: Call, parent: number): number {
+  const record = ns.meta.get(inodeKey(parent));
+  if (record === undefined) return ESTALE;
+  const view = new DataView(record.buffer, record.byteOffset, record.length);
+  const { words } = call.out;
+  const { parentMode, parentGid } = LinkDirEntryReply;
+  words[(call.reply + parentMode) >>> 2] = view.getUint32(InodeRecord.mode, true);
+  words[(call.reply + parentGid) >>> 2] = view.getUint32(InodeRecord.gid, true);
+  call.replyBytes = LinkDirEntryReply.SIZE;
+  return 0;
+}

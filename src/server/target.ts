@@ -1,0 +1,610 @@
+/**
+ * One target: the buckets that the cluster map gives it, their metadata and their data. It is the
+ * RpcService of one thread; everything it stands on is injected, so the simulator runs it as well.
+ *
+ *   request ──┬─ reads: answered at once, from what is committed
+ *             ├─ mutations: queued ──┐
+ *             ├─ Write: data to the device first, then queued ──┤
+ *             │                      turn's end: one transaction (committer.ts) ─> replies
+ *             └─ Read, Fsync, Cut: answered when the device, the flush, the reclaimer is done
+ */
+import { errno } from '../common/errno.js';
+import { TURN_COMMIT, type Scheduler, type Timer, type WallClock } from '../common/scheduler.js';
+import type { ArenaMemory } from '../native/arena-memory.js';
+import { BucketTable } from '../placement/bucket-table.js';
+import { targetEndpoint, type ClusterMap } from '../placement/cluster-map.js';
+import { bucketOfInode } from '../placement/inode-number.js';
+import {
+  CutRequest,
+  InodeRequest,
+  Opcode,
+  OpenRequest,
+  ReadDirReply,
+  ReadDirRequest,
+  SetAttrRequest,
+  StatFsReply,
+} from '../protocol/wire.generated.js';
+import { isU53, readU53, writeU53 } from '../protocol/u53.js';
+import { RpcClient, type RpcPeer } from '../transport/rpc-client.js';
+import {
+  RpcServer,
+  type RpcRequest,
+  type RpcService,
+  type Session,
+} from '../transport/rpc-server.js';
+import type { Transport } from '../transport/transport.js';
+import type { Mutation } from './batch.js';
+import { Committer, type CommitterHost, type Durability } from './committer.js';
+import type { ChunkStore } from './data/chunk-store.js';
+import type { NameHash } from './dentries.js';
+import { HandleTable } from './handles.js';
+import type { MetaStore } from './meta-store-api.js';
+import { Call, Namespace, type NamespaceHost } from './namespace.js';
+import { SET_SIZE } from './namespace-attributes.js';
+import {
+  getAttr,
+  listDirectory,
+  Listing,
+  lookup,
+  LOOKUP_ROOM,
+  readLink,
+} from './namespace-read.js';
+import { isFreeing, minimumBody, mutationOf, openTruncating } from './operations.js';
+import { Reclaimer, type ReclaimHost } from './reclaimer.js';
+import { replay } from './replay.js';
+import { SessionRecords } from './sessions.js';
+import { TargetData } from './target-data.js';
+import { TargetStatistics } from './target-statistics.js';
+
+/** Without a registration for so long after a restart, a file without a name goes. */
+const ORPHAN_GRACE_MS = 60_000;
+/** Chunks that one transaction cuts. */
+const CHUNKS_PER_CUT = 64;
+const SESSION_SWEEP_MS = 600_000;
+/** A listing up to here travels in the reply's body. */
+const INLINE_LISTING_BYTES = 8192;
+const ATTRIBUTES_ROOM = 96;
+const SYMLINK_ROOM = 4096;
+const STATISTICS_ROOM = 12_288;
+/** Metadata that one more inode takes, entry and small data included: for statfs alone. */
+const BYTES_PER_INODE = 512;
+
+const OPEN_TRUNCATE = 1;
+const READDIR_ATTRIBUTES = 1;
+
+export interface TargetIdentity {
+  clusterId: string;
+  targetId: string;
+  /** Changes with each start. */
+  incarnation: string;
+}
+
+export interface TargetDeps {
+  transport: Transport;
+  arena: ArenaMemory;
+  scheduler: Scheduler;
+  /** Owned by the caller, who closes it after the target. */
+  meta: MetaStore & { useReserve?(on: boolean): void };
+  chunks: ChunkStore;
+  identity: TargetIdentity;
+  durability?: Durability;
+  log?: (message: string) => void;
+  /** Of names; replaced by tests. */
+  nameHash?: NameHash;
+  sessionExpiryMs?: number;
+}
+
+export class Target implements RpcService, NamespaceHost, CommitterHost, ReclaimHost {
+  readonly arena: ArenaMemory;
+  readonly scheduler: Scheduler;
+  readonly meta: MetaStore;
+  readonly namespace: Namespace;
+  readonly handles = new HandleTable();
+  readonly statistics: TargetStatistics;
+  readonly #deps: TargetDeps;
+  readonly #committer: Committer;
+  readonly #sessions: SessionRecords;
+  readonly #reclaimer: Reclaimer;
+  readonly #data: TargetData;
+  readonly #rpc: RpcServer;
+  readonly #peers: RpcClient;
+  readonly #call = new Call();
+  readonly #listing = new Listing();
+  readonly #fsyncs: RpcRequest[] = [];
+  #table: BucketTable | undefined;
+  #myIndex = -1;
+  #orphanTimer: Timer | undefined;
+  #sweepTimer: Timer | undefined;
+  #closed = false;
+
+  constructor(deps: TargetDeps) {
+    this.#deps = deps;
+    this.arena = deps.arena;
+    this.scheduler = deps.scheduler;
+    this.meta = deps.meta;
+    this.namespace = new Namespace(deps.meta, this, deps.nameHash);
+    this.#sessions = new SessionRecords(deps.meta);
+    this.#reclaimer = new Reclaimer(this);
+    this.#committer = new Committer(
+      {
+        transaction: (body) => {
+          deps.chunks.transaction(body);
+        },
+        meta: deps.meta,
+        scheduler: deps.scheduler,
+        durability: deps.durability ?? 'fsync',
+        namespace: this.namespace,
+        sessions: this.#sessions,
+        reclaimer: this.#reclaimer,
+        log: (message) => {
+          this.log(message);
+        },
+      },
+      this,
+    );
+    this.statistics = new TargetStatistics();
+    const { clusterId, targetId, incarnation } = deps.identity;
+    const log = (message: string): void => {
+      this.log(message);
+    };
+    this.#rpc = new RpcServer(deps.transport, deps.arena, deps.scheduler, this, {
+      clusterId,
+      targetId,
+      incarnation,
+      log,
+      ...(deps.sessionExpiryMs === undefined ? {} : { sessionExpiryMs: deps.sessionExpiryMs }),
+    });
+    this.#peers = new RpcClient(deps.transport, deps.arena, deps.scheduler, {
+      clusterId,
+      clientName: `target ${targetId}`,
+      kind: 'target',
+      log,
+    });
+    this.#data = new TargetData(this, this.#rpc, this.#committer, deps.chunks);
+    this.#call.memory = deps.arena;
+    this.#call.out = deps.arena;
+    deps.scheduler.onTurnEnd(TURN_COMMIT, () => {
+      if (!this.#closed) this.#committer.commit();
+    });
+  }
+
+  /** Reads what is kept in memory; before the transport listens. */
+  open(): void {
+    this.namespace.open();
+    this.#sessions.open(this.scheduler.nowMs());
+    this.#reclaimer.open();
+    this.#orphanTimer = this.scheduler.setTimer(ORPHAN_GRACE_MS, () => {
+      this.#dropOrphans();
+    });
+    this.#sweep();
+  }
+
+  setMap(map: ClusterMap): void {
+    if (map.epoch < (this.#table?.map.epoch ?? 0)) return;
+    if (!map.members.some((member) => member.weight > 0)) return;
+    this.#table = BucketTable.build(map);
+    this.#myIndex = map.members.findIndex(
+      (member) => member.targetId === this.#deps.identity.targetId,
+    );
+    this.#rpc.mapEpoch = map.epoch;
+    this.#peers.mapEpoch = map.epoch;
+    this.#reclaimer.resume();
+  }
+
+  /** Nothing is accepted or answered from here on; what is committed is flushed by its owner. */
+  close(): void {
+    if (this.#closed) return;
+    this.#committer.close();
+    this.#committer.commit();
+    this.#closed = true;
+    this.#orphanTimer?.cancel();
+    this.#sweepTimer?.cancel();
+    this.#reclaimer.close();
+    this.#peers.close();
+    this.#rpc.close();
+  }
+
+  log(message: string): void {
+    this.#deps.log?.(message);
+  }
+
+  // ---------------------------------------------------------------- placement
+
+  now(): WallClock {
+    return this.scheduler.wallClock();
+  }
+
+  owns(bucket: number): boolean {
+    return this.#table !== undefined && this.#table.memberOfBucket(bucket) === this.#myIndex;
+  }
+
+  holderOf(bucket: number): number | undefined {
+    if (this.#table === undefined) return undefined;
+    const member = this.#table.memberOfBucket(bucket);
+    return member === this.#myIndex ? -1 : member;
+  }
+
+  peerOf(member: number): RpcPeer | undefined {
+    const target = this.#table?.map.members[member];
+    if (target === undefined) return undefined;
+    const address = targetEndpoint(target, this.#deps.transport.kind);
+    return address === undefined ? undefined : this.#peers.peer(address);
+  }
+
+  // ---------------------------------------------------------------- requests
+
+  onRequest(request: RpcRequest): void {
+    const { opcode } = request;
+    this.statistics.requested(opcode);
+    if (request.bodyBytes < minimumBody(opcode)) {
+      this.answerStatus(request, errno.EINVAL);
+      return;
+    }
+    const execute = mutationOf(opcode);
+    if (execute !== undefined) {
+      const mutation = this.#committer.enqueue(request, execute, this.arena);
+      mutation.sizeInode = this.#sizeInode(request);
+      mutation.frees = isFreeing(opcode) || (opcode === Opcode.SetAttr && mutation.sizeInode !== 0);
+      return;
+    }
+    this.#onOther(request);
+  }
+
+  /** The file whose size this changes, 0 for none. */
+  #sizeInode(request: RpcRequest): number {
+    const { words } = this.arena;
+    switch (request.opcode) {
+      case Opcode.SetAttr: {
+        const valid = words[(request.body + SetAttrRequest.valid) >>> 2]!;
+        return (valid & SET_SIZE) === 0 ? 0 : readU53(words, request.body);
+      }
+      case Opcode.Extend:
+      case Opcode.Reserve:
+        return readU53(words, request.body);
+      default:
+        return 0;
+    }
+  }
+
+  #onOther(request: RpcRequest): void {
+    switch (request.opcode) {
+      case Opcode.Lookup:
+        this.#answerRead(request, lookup, LOOKUP_ROOM);
+        return;
+      case Opcode.GetAttr:
+        this.#answerRead(request, getAttr, ATTRIBUTES_ROOM);
+        return;
+      case Opcode.ReadLink:
+        this.#answerRead(request, readLink, SYMLINK_ROOM);
+        return;
+      case Opcode.Read:
+        this.#data.read(request);
+        return;
+      case Opcode.Write:
+        this.#data.write(request);
+        return;
+      case Opcode.Open:
+        this.#open(request);
+        return;
+      case Opcode.Release:
+        this.#release(request);
+        return;
+      case Opcode.ReadDir:
+        this.#readDir(request);
+        return;
+      case Opcode.StatFs:
+        this.#statFs(request);
+        return;
+      case Opcode.Fsync:
+        this.#fsync(request);
+        return;
+      case Opcode.Cut:
+        this.#cut(request);
+        return;
+      case Opcode.TargetStats:
+        this.#answerStatistics(request);
+        return;
+      default:
+        this.answerStatus(request, errno.ENOSYS);
+    }
+  }
+
+  answerStatus(request: RpcRequest, status: number): void {
+    this.statistics.answered(request.opcode, status);
+    this.#rpc.reply(request, status);
+  }
+
+  #answerRead(
+    request: RpcRequest,
+    execute: (ns: Namespace, call: Call) => number,
+    room: number,
+  ): void {
+    const call = this.#call;
+    call.body = request.body;
+    call.bodyBytes = request.bodyBytes;
+    call.reply = this.#rpc.beginReply(request, room);
+    call.replyBytes = 0;
+    const status = execute(this.namespace, call);
+    this.statistics.answered(request.opcode, status);
+    this.#rpc.endReply(request, status, status === 0 ? call.replyBytes : 0);
+  }
+
+  /** Truncating opens are mutations; the others only register. */
+  #open(request: RpcRequest): void {
+    const { words } = this.arena;
+    const inode = this.#inodeAt(request, OpenRequest.inode);
+    if ((words[(request.body + OpenRequest.flags) >>> 2]! & OPEN_TRUNCATE) !== 0) {
+      const mutation = this.#committer.enqueue(request, openTruncating, this.arena);
+      mutation.sizeInode = inode;
+      mutation.frees = true;
+      return;
+    }
+    const call = this.#call;
+    call.reply = this.#rpc.beginReply(request, ATTRIBUTES_ROOM);
+    const status = inode === 0 ? errno.EINVAL : this.namespace.replyStored(call, inode);
+    if (status === 0) this.handles.open(request.session, inode);
+    request.session.recordVolatile(request.slot, request.sequence, request.opcode, status);
+    this.statistics.answered(request.opcode, status);
+    this.#rpc.endReply(request, status, status === 0 ? call.replyBytes : 0);
+  }
+
+  #release(request: RpcRequest): void {
+    const inode = this.#inodeAt(request, InodeRequest.inode);
+    if (this.handles.release(request.session, inode)) this.#closedByAll(inode);
+    request.session.recordVolatile(request.slot, request.sequence, request.opcode, 0);
+    this.answerStatus(request, 0);
+  }
+
+  #inodeAt(request: RpcRequest, field: number): number {
+    const at = request.body + field;
+    return isU53(this.arena.words, at) ? readU53(this.arena.words, at) : 0;
+  }
+
+  #closedByAll(inode: number): void {
+    if (!this.namespace.orphans.has(inode)) return;
+    this.#committer.enqueueWork(
+      () => {
+        this.namespace.dropOrphan(inode);
+      },
+      () => undefined,
+    );
+  }
+
+  #dropOrphans(): void {
+    for (const inode of this.namespace.orphans) {
+      if (!this.handles.isOpen(inode)) this.#closedByAll(inode);
+    }
+  }
+
+  #readDir(request: RpcRequest): void {
+    const { words, bulk } = this.arena;
+    const { body } = request;
+    const inode = this.#inodeAt(request, ReadDirRequest.inode);
+    const cookie = this.#inodeAt(request, ReadDirRequest.cookie);
+    const asked = words[(body + ReadDirRequest.maxBytes) >>> 2]!;
+    const flags = words[(body + ReadDirRequest.flags) >>> 2]!;
+    const withAttributes = (flags & READDIR_ATTRIBUTES) !== 0;
+    const large = asked > INLINE_LISTING_BYTES ? bulk.take() : 0;
+    const room = large === 0 ? INLINE_LISTING_BYTES : bulk.payloadBytes;
+    const reply = this.#rpc.beginReply(request, ReadDirReply.SIZE + INLINE_LISTING_BYTES);
+    const place = large === 0 ? reply + ReadDirReply.SIZE : large;
+    const listing = this.#listing;
+    const maxBytes = Math.min(asked, room);
+    const ns = this.namespace;
+    const { arena } = this;
+    const status =
+      inode === 0
+        ? errno.EINVAL
+        : listDirectory(ns, inode, cookie, withAttributes, arena, place, maxBytes, listing);
+    this.statistics.answered(request.opcode, status);
+    if (status !== 0) {
+      if (large !== 0) bulk.give(large);
+      this.#rpc.endReply(request, status, 0);
+      return;
+    }
+    const inlined = listing.bytes <= INLINE_LISTING_BYTES;
+    words[(reply + ReadDirReply.inlineBytes) >>> 2] = inlined ? listing.bytes : 0;
+    words[(reply + ReadDirReply.entryCount) >>> 2] = listing.entries;
+    words[(reply + ReadDirReply.endOfDirectory) >>> 2] = listing.ended ? 1 : 0;
+    words[(reply + ReadDirReply.reserved) >>> 2] = 0;
+    if (large !== 0 && inlined) {
+      arena.bytes.copyWithin(reply + ReadDirReply.SIZE, large, large + listing.bytes);
+      bulk.give(large);
+    } else if (large !== 0) this.#rpc.addReplyBulk(large, listing.bytes, true);
+    this.#rpc.endReply(request, 0, ReadDirReply.SIZE + (inlined ? listing.bytes : 0));
+  }
+
+  #statFs(request: RpcRequest): void {
+    const { words } = this.arena;
+    const { totalBytes, freeBytes } = this.#deps.chunks.capacity();
+    const usage = this.meta.usage();
+    const freeInodes = Math.floor(
+      Math.max(0, usage.bytesTotal - usage.bytesUsed) / BYTES_PER_INODE,
+    );
+    const reply = this.#rpc.beginReply(request, StatFsReply.SIZE);
+    writeU53(words, reply + StatFsReply.totalBytes, totalBytes);
+    writeU53(words, reply + StatFsReply.freeBytes, freeBytes);
+    writeU53(words, reply + StatFsReply.inodes, this.namespace.inodeCount);
+    writeU53(words, reply + StatFsReply.freeInodes, freeInodes);
+    this.statistics.answered(request.opcode, 0);
+    this.#rpc.endReply(request, 0, StatFsReply.SIZE);
+  }
+
+  /** All that is committed becomes power-safe, data devices included: one flush for many. */
+  #fsync(request: RpcRequest): void {
+    this.#fsyncs.push(request);
+    if (this.#fsyncs.length > 1) return;
+    // At the turn's end, so that the fsyncs that arrive together share a flush.
+    this.#committer.enqueueWork(
+      () => undefined,
+      () => {
+        const requests = this.#fsyncs.splice(0);
+        this.meta.flush((error) => {
+          if (error !== undefined) this.log(`a flush failed: ${error.message}`);
+          for (const one of requests) this.answerStatus(one, error === undefined ? 0 : errno.EIO);
+          this.scheduler.requestTurn();
+        });
+      },
+    );
+  }
+
+  #cut(request: RpcRequest): void {
+    const inode = this.#inodeAt(request, CutRequest.inode);
+    const fromByte = this.#inodeAt(request, CutRequest.fromByte);
+    if (inode === 0 || request.session.kind !== 'target') {
+      this.answerStatus(request, inode === 0 ? errno.EINVAL : errno.EPERM);
+      return;
+    }
+    this.#reclaimer.cutForPeer(inode, fromByte, () => {
+      this.answerStatus(request, 0);
+    });
+  }
+
+  #answerStatistics(request: RpcRequest): void {
+    const text = Buffer.from(JSON.stringify(this.report()));
+    const fits = text.length <= STATISTICS_ROOM;
+    const reply = this.#rpc.beginReply(request, STATISTICS_ROOM);
+    if (fits) this.arena.bytes.set(text, reply);
+    this.statistics.answered(request.opcode, fits ? 0 : errno.EMSGSIZE);
+    this.#rpc.endReply(request, fits ? 0 : errno.EMSGSIZE, fits ? text.length : 0);
+  }
+
+  /** Counters by name, for people and for the heartbeat. */
+  report(): Record<string, number> {
+    let sessions = 0;
+    for (const session of this.#rpc.sessions) sessions += session.id === '' ? 0 : 1;
+    const { transactions, mutations, largest, aborts, deferred } = this.#committer.counters;
+    return {
+      ...this.statistics.report(),
+      ...this.#data.report(),
+      transactions,
+      mutations,
+      largestTransaction: largest,
+      abortedTransactions: aborts,
+      deferredMutations: deferred,
+      sessions,
+      connections: this.#rpc.connectionCount,
+      openInodes: this.handles.inodes,
+      orphans: this.namespace.orphans.size,
+      inodes: this.namespace.inodeCount,
+      cutsUnderWay: this.#reclaimer.jobCount,
+      mapEpoch: this.#rpc.mapEpoch,
+    };
+  }
+
+  // ---------------------------------------------------------------- sessions
+
+  onReplay(request: RpcRequest): void {
+    if (request.opcode === Opcode.SetAttr && this.#reclaimer.isBlocked(request.recordResult0)) {
+      this.#reclaimer.wait(request.recordResult0, () => {
+        this.#replay(request);
+      });
+      return;
+    }
+    this.#replay(request);
+  }
+
+  #replay(request: RpcRequest): void {
+    const call = this.#call;
+    call.session = request.session;
+    call.body = request.body;
+    call.bodyBytes = request.bodyBytes;
+    call.openInode = 0;
+    call.replyBytes = 0;
+    call.reply = this.#rpc.beginReply(request, ATTRIBUTES_ROOM);
+    const status = replay(this.namespace, call, request);
+    if (status === 0 && call.openInode !== 0) {
+      this.handles.open(request.session, call.openInode);
+    }
+    this.#rpc.endReply(request, status, status === 0 ? call.replyBytes : 0);
+  }
+
+  loadSession(sessionId: string): Uint8Array | undefined {
+    return this.#sessions.load(sessionId);
+  }
+
+  onSessionOpened(session: Session): void {
+    this.log(`session of ${session.clientName} begins`);
+  }
+
+  onSessionClosed(session: Session, reason: string): void {
+    this.log(`session of ${session.clientName} ends: ${reason}`);
+    this.#sessions.closed(session, this.scheduler.nowMs());
+    this.handles.drop(session, (inode) => {
+      this.#closedByAll(inode);
+    });
+  }
+
+  /** Records of sessions that nobody came back to. */
+  #sweep(): void {
+    this.#sweepTimer = this.scheduler.setTimer(SESSION_SWEEP_MS, () => {
+      const expired = this.#sessions.takeExpired(this.scheduler.nowMs());
+      if (expired.length > 0) {
+        this.#committer.enqueueWork(
+          () => {
+            for (const id of expired) this.#sessions.remove(id);
+          },
+          () => undefined,
+        );
+      }
+      this.#sweep();
+    });
+  }
+
+  // ---------------------------------------------------------------- of the committer
+
+  decided(mutation: Mutation): void {
+    if (mutation.status === 0 && mutation.openInode !== 0 && mutation.session !== undefined) {
+      this.handles.open(mutation.session, mutation.openInode);
+    }
+    if (mutation.opcode === Opcode.Write) this.#data.decided(mutation);
+  }
+
+  answer(mutation: Mutation): void {
+    const request = mutation.request!;
+    const { status, out, reply } = mutation;
+    const bytes = status === 0 ? mutation.replyBytes : 0;
+    this.statistics.answered(request.opcode, status);
+    const body = this.#rpc.beginReply(request, bytes) >>> 2;
+    const to = this.arena.words;
+    const from = out.words;
+    const source = reply >>> 2;
+    const words = bytes >>> 2;
+    for (let i = 0; i < words; i++) to[body + i] = from[source + i]!;
+    this.#rpc.endReply(request, status, bytes);
+  }
+
+  // ---------------------------------------------------------------- of the name space
+
+  isOpen(inode: number): boolean {
+    return this.handles.isOpen(inode);
+  }
+
+  removeData(inode: number, sizeBytes: number, striped: boolean): void {
+    if (striped) this.#reclaimer.intend(inode, 0, false);
+    else if (sizeBytes > 0) this.#cutOwn(inode, 0);
+  }
+
+  cutData(inode: number, fromByte: number, striped: boolean): boolean {
+    if (striped) {
+      this.#reclaimer.intend(inode, fromByte, true);
+      return false;
+    }
+    this.#cutOwn(inode, fromByte);
+    return true;
+  }
+
+  /** A file that was never striped has its first chunk alone. */
+  #cutOwn(inode: number, fromByte: number): void {
+    const left = this.cutChunks(inode, fromByte, [bucketOfInode(inode)]);
+    if (left > 0) this.#reclaimer.intend(inode, fromByte, fromByte > 0);
+  }
+
+  cutChunks(inode: number, fromByte: number, buckets: readonly number[]): number {
+    return this.#deps.chunks.cut(inode, fromByte, buckets, CHUNKS_PER_CUT);
+  }
+
+  enqueue(work: () => void, after: () => void): void {
+    this.#committer.enqueueWork(work, after);
+  }
+}
