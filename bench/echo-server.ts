@@ -4,7 +4,7 @@ import { Reactor } from '../src/native/reactor.js';
 import { RpcServer } from '../src/transport/rpc-server.js';
 import { TcpTransport } from '../src/transport/tcp.js';
 
-const arena = new NativeArena({ messageSlots: 512, bulkSlots: 8, receiveAreas: 16 });
+const arena = new NativeArena({ messageSlots: 512, bulkSlots: 8, receiveAreas: 1 });
 const reactor = new Reactor();
 const transport = new TcpTransport(arena, reactor);
 const server: RpcServer = new RpcServer(

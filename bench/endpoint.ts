@@ -9,7 +9,7 @@ import { ManagerClient } from '../src/common/manager-client.js';
 import { targetEndpoint } from '../src/placement/cluster-map.js';
 
 export class BenchEndpoint {
-  readonly arena = new NativeArena({ messageSlots: 512, bulkSlots: 32, receiveAreas: 16 });
+  readonly arena = new NativeArena({ messageSlots: 512, bulkSlots: 32, receiveAreas: 1 });
   readonly reactor = new Reactor();
   readonly transport = new TcpTransport(this.arena, this.reactor);
   readonly rpc: RpcClient;

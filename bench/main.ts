@@ -6,11 +6,10 @@
  */
 import { printReport } from './report.js';
 import { runInside, runSuite, suiteNames } from './suites.js';
-import type { SuiteName } from './suites.js';
 
 const flags = process.argv.slice(2).filter((argument) => argument.startsWith('--'));
 const named = process.argv.slice(2).find((argument) => !argument.startsWith('--')) ?? 'all';
-const suite = suiteNames.find((name) => name === named) as SuiteName | undefined;
+const suite = suiteNames.find((name) => name === named);
 if (suite === undefined) {
   console.error(`bench: '${named}' is not a suite; expected one of ${suiteNames.join(', ')}`);
   process.exit(2);
