@@ -58,6 +58,8 @@ export class CounterService implements RpcService {
   readonly closed: string[] = [];
   /** Probability that a mutation waits for some more milliseconds, as for a disk. */
   slowRate = 0.1;
+  /** What it waits for at least. */
+  slowMs = 0;
   readonly #durable: Durable;
   readonly #arena: ArenaMemory;
   readonly #scheduler: SimScheduler;
@@ -81,7 +83,7 @@ export class CounterService implements RpcService {
     }
     if (request.opcode === STORE) this.#checkBulk(request, id);
     if (this.#scheduler.random() < this.slowRate) {
-      this.#scheduler.setTimer(this.#scheduler.random() * 300, () => {
+      this.#scheduler.setTimer(this.slowMs + this.#scheduler.random() * 300, () => {
         this.#queue.push({ request, id });
       });
     } else {
