@@ -5,6 +5,9 @@
  *   killed        the image as it is: every committed transaction
  *   power loss    image.powerLoss(): the state of the last flush
  *
+ * Opening a store makes what it finds durable, as LmdbMetaStore does; so data devices are to be
+ * synced before it (MemoryDisk.sync).
+ *
  * Values are handed out in one reused buffer, as LMDB does, so that a caller that keeps one is found
  * out here.
  */
@@ -84,11 +87,8 @@ export class MemoryMetaStore implements MetaStore {
     this.#flushIntervalMs = options.flushIntervalMs ?? 0;
     this.#capacityBytes = options.capacityBytes ?? Infinity;
     for (const [key, value] of this.image.values) this.#usedBytes += key.length + value.length;
-    // Changes that the image has beyond its last flush are this process's to make durable.
-    if (this.image.undo.length > 0) {
-      this.#commitSequence = 1;
-      for (const undo of this.image.undo) undo.sequence = 1;
-    }
+    // As LmdbMetaStore does: what is here is durable before anything is changed.
+    this.image.undo = [];
   }
 
   get commitSequence(): number {

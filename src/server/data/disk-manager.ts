@@ -53,7 +53,8 @@ export class DiskManager {
 
   add(device: BlockDevice): void {
     const { number, name, mode, totalBlocks } = device;
-    const disk = { number, name, mode, totalBlocks, device, failure: '', dirty: false };
+    // Dirty from the start: an earlier process may have been killed before it synced.
+    const disk = { number, name, mode, totalBlocks, device, failure: '', dirty: true };
     this.#disks.set(number, disk);
     this.#healthy.push(device);
     this.#healthy.sort((a, b) => a.number - b.number);

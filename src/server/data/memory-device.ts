@@ -26,6 +26,11 @@ export class MemoryDisk {
   /** Blocks written since the last sync, as they were at it. */
   readonly unsynced = new Map<number, Uint8Array | undefined>();
 
+  /** What a target does with its devices before it opens its store: see syncDeviceFiles. */
+  sync(): void {
+    this.unsynced.clear();
+  }
+
   powerLoss(random: () => number): void {
     for (const [block, before] of this.unsynced) {
       if (random() < 0.5) continue;
@@ -111,7 +116,7 @@ export class MemoryBlockDevice implements BlockDevice {
   sync(io: DeviceIo): void {
     this.counters.syncs++;
     this.#start(io, 'sync', () => {
-      this.disk.unsynced.clear();
+      this.disk.sync();
       return 0;
     });
   }

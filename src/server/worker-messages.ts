@@ -1,0 +1,46 @@
+/** What a server's main thread and a target's worker thread say to each other. */
+import type { ClusterMap } from '../placement/cluster-map.js';
+import type { ErrorCode } from '../common/errors.js';
+import type { DeviceReport } from '../common/manager-api.js';
+import type { Durability } from './committer.js';
+
+export interface DeviceSpecMessage {
+  path: string;
+  sizeBytes: number | undefined;
+}
+
+/** A worker's workerData. */
+export interface WorkerStart {
+  /** Of this target in its server. */
+  index: number;
+  targetId: string;
+  /** Of the target alone. */
+  metaDir: string;
+  devices: DeviceSpecMessage[];
+  host: string;
+  port: number;
+  durability: Durability;
+}
+
+export type ToWorker =
+  | { kind: 'start'; clusterId: string; map: ClusterMap | undefined }
+  | { kind: 'map'; map: ClusterMap }
+  | { kind: 'stop' };
+
+export interface TargetState {
+  totalBytes: number;
+  freeBytes: number;
+  inodes: number;
+  devices: DeviceReport[];
+  counters: Record<string, number>;
+}
+
+export type LogLevel = 'info' | 'warn' | 'error';
+
+export type FromWorker =
+  | { kind: 'listening'; port: number }
+  | { kind: 'started'; state: TargetState }
+  | { kind: 'state'; state: TargetState }
+  | { kind: 'log'; level: LogLevel; message: string }
+  | { kind: 'failed'; code: ErrorCode; message: string }
+  | { kind: 'stopped' };
