@@ -48,6 +48,10 @@ interface Place {
   /** Inodes from the root to the parent. */
   parents: number[];
   name: Uint8Array;
+  /** Of what the path names, if it was looked up on the way. */
+  stats?: FileStats;
+  /** Why that look-up failed: there is no such name. */
+  absence?: FileError;
 }
 
 export class VolumeFiles {
@@ -113,9 +117,9 @@ export class VolumeFiles {
         stats = await this.#lookup(syscall, path, parent, name);
       } catch (error) {
         // A name that is not there yet may be created.
-        const absent = error instanceof FileError && error.code === 'ENOENT';
-        if (parts.length === 0 && absent) return { parents, name };
-        throw error;
+        if (!(error instanceof FileError)) throw error;
+        if (parts.length > 0 || error.code !== 'ENOENT') throw error;
+        return { parents, name, absence: error };
       }
       if (stats.isSymbolicLink()) {
         if (++links > SYMLINKS_MAX) throw new FileError(errno.ELOOP, syscall, path);
@@ -123,7 +127,7 @@ export class VolumeFiles {
         if (target.startsWith('/')) parents = [this.rootInode];
         parts.unshift(...target.split('/').filter((each) => each !== '' && each !== '.'));
       } else if (parts.length === 0) {
-        return { parents, name };
+        return { parents, name, stats };
       } else {
         if (!stats.isDirectory()) throw new FileError(errno.ENOTDIR, syscall, path);
         parents.push(stats.inode);
@@ -140,6 +144,8 @@ export class VolumeFiles {
   }
 
   async #statPlace(syscall: string, path: string, place: Place): Promise<FileStats> {
+    if (place.stats !== undefined) return place.stats;
+    if (place.absence !== undefined) throw place.absence;
     const parent = place.parents.at(-1)!;
     if (place.name.length > 0) return this.#lookup(syscall, path, parent, place.name);
     const answer = await this.call(syscall, path, (request) => {
