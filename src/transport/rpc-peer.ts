@@ -16,6 +16,7 @@ import type { ArenaMemory } from '../native/arena-memory.js';
 import {
   ENTRY_HEADER_BYTES,
   FRAME_HEADER_BYTES,
+  FRAME_REPLIES,
   SEQUENCE_OUTSIDE,
   checkFrame,
   opcodeName,
@@ -356,6 +357,10 @@ export class RpcPeer implements RpcSink {
   onMessage(frame: number, messageBytes: number, bulkOffset: number, bulkBytes: number): void {
     const wrong = checkFrame(this.#words, frame, messageBytes, bulkBytes, true);
     if (wrong !== '') {
+      // A frame that claims to be a request came with a bulk slot of ours.
+      const flags = this.#words[(frame + FrameHeader.flags) >>> 2]!;
+      const ownsSlot = bulkOffset !== 0 && (flags & FRAME_REPLIES) === 0;
+      if (ownsSlot) this.#host.arena.bulk.give(bulkOffset);
       this.#protocolError(wrong);
       return;
     }

@@ -5,7 +5,7 @@
  */
 import type { ArenaMemory } from '../../native/arena-memory.js';
 import { FRAME_REPLIES } from '../../protocol/frame.js';
-import { messageSlotBytes, noTag } from '../../protocol/limits.generated.js';
+import { messageSlotBytes } from '../../protocol/limits.generated.js';
 import { FrameHeader } from '../../protocol/wire.generated.js';
 import type { Transport, TransportCounters, TransportHandler } from '../transport.js';
 import { mixPair } from './sim-random.js';
@@ -230,11 +230,16 @@ export class SimTransport implements Transport, SimReceiver {
 
   frameArrived(connection: number, frame: SimFrame, partial: boolean): boolean {
     const { message, bulk } = frame;
+    if (message.length < FrameHeader.SIZE) {
+      this.counters.protocolErrors++;
+      this.close(connection, 'bad frame: message length out of bounds');
+      return true;
+    }
     const header = new Uint32Array(message.buffer, message.byteOffset, message.length / 4);
-    const isReply = ((header[FrameHeader.flags / 4] ?? 0) & FRAME_REPLIES) !== 0;
+    const isReply = (header[FrameHeader.flags / 4]! & FRAME_REPLIES) !== 0;
     let bulkOffset = 0;
     if (bulk !== null && isReply) {
-      const tag = header[FrameHeader.bulkTag / 4] ?? noTag;
+      const tag = header[FrameHeader.bulkTag / 4]!;
       const landing = this.#landings.get(connection)?.get(tag);
       if (
         landing === undefined ||
