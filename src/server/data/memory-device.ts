@@ -62,6 +62,8 @@ export class MemoryBlockDevice implements BlockDevice {
   /** Operations that ended in order of submission, when there is no delay. */
   #pending: (() => void)[] = [];
   #closed = false;
+  /** While it is an array, reads that would end stay in it, as if the medium were very slow. */
+  #heldReads: (() => void)[] | undefined;
   outstanding = 0;
   readonly counters = { reads: 0, writes: 0, syncs: 0 };
 
@@ -83,6 +85,16 @@ export class MemoryBlockDevice implements BlockDevice {
   /** Lets the next `count` operations of this kind fail. */
   injectFault(kind: 'read' | 'write' | 'sync', status: number = errno.EIO, count = Infinity): void {
     this.#faults[kind] = [status, count];
+  }
+
+  holdReads(): void {
+    this.#heldReads ??= [];
+  }
+
+  releaseReads(): void {
+    const held = this.#heldReads ?? [];
+    this.#heldReads = undefined;
+    for (const finish of held) this.#scheduler.setTimer(0, finish);
   }
 
   read(io: DeviceIo, block: number, count: number, arenaOffset: number): void {
@@ -131,6 +143,10 @@ export class MemoryBlockDevice implements BlockDevice {
     this.outstanding++;
     const finish = (): void => {
       if (this.#closed) return;
+      if (kind === 'read' && this.#heldReads !== undefined) {
+        this.#heldReads.push(finish);
+        return;
+      }
       this.outstanding--;
       const fault = this.#faults[kind];
       if (fault[1]! > 0) {
