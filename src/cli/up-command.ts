@@ -85,7 +85,8 @@ async function runUp(options: UpOptions, words: string[], globalArgs: string[]):
       ...(options.dataSize === undefined ? {} : { dataBytes: options.dataSize }),
     });
     const say = (line: string): void => {
-      if (words.length === 0 || process.stderr.isTTY) process.stderr.write(`sealfs: ${line}\n`);
+      const wanted = words.length === 0 && options.json !== true;
+      if (wanted || process.stderr.isTTY) process.stderr.write(`sealfs: ${line}\n`);
     };
     const { transport } = options;
     const cluster = new LocalCluster({ ...state, directory, transport, globalArgs, progress: say });
