@@ -41,7 +41,7 @@ const STATE_INTERVAL_MS = 1000;
 /** How long a stop waits for reads and writes that are under way. */
 const DRAIN_MS = 5000;
 const DRAIN_POLL_MS = 5;
-const ARENA = { messageSlots: 1024, bulkSlots: 128, receiveAreas: 1 };
+const ARENA = { messageSlots: 512, bulkSlots: 64, receiveAreas: 1 };
 /** Property of the store: whose it is. */
 const IDENTITY = propertyKey('identity');
 const FORMAT_VERSION = 1;
