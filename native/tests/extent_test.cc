@@ -143,7 +143,7 @@ TEST_P(ExtentTest, OpenRefusesWhatItMust) {
   EXPECT_EQ(engine_->open(path_, true, 4096).error, EEXIST);
   EXPECT_EQ(engine_->open(path_, false, 0).error, EBUSY) << "locked by the first open";
   EXPECT_EQ(engine_->open(folder_ + "/none", false, 0).error, ENOENT);
-  EXPECT_EQ(engine_->open(folder_ + "/huge", true, uint64_t{1} << 60).error != 0, true);
+  EXPECT_EQ(engine_->open(folder_ + "/huge", true, uint64_t{1} << 62).error != 0, true);
   EXPECT_NE(access((folder_ + "/huge").c_str(), F_OK), 0) << "nothing is left behind";
   engine_->close_file(file_);
   EXPECT_EQ(engine_->open(path_, false, 0).error, 0);

@@ -6,7 +6,16 @@
  * was complete, and if it is missing or shorter now, something happened to it.
  */
 import { randomUUID } from 'node:crypto';
-import { closeSync, existsSync, fsyncSync, openSync, readSync, statSync, writeSync } from 'node:fs';
+import {
+  closeSync,
+  existsSync,
+  fsyncSync,
+  openSync,
+  readSync,
+  statSync,
+  statfsSync,
+  writeSync,
+} from 'node:fs';
 import { dirname, resolve } from 'node:path';
 import { errnoName } from '../../common/errno.js';
 import { SealfsError, UsageError } from '../../common/errors.js';
@@ -67,6 +76,9 @@ export function parseDeviceSpec(text: string): DeviceSpec {
   if (sizeBytes < BLOCKS_MIN * blockBytes) {
     const least = formatBytes(BLOCKS_MIN * blockBytes);
     throw new UsageError(`--data: '${text}' is too small; a device has at least ${least}`);
+  }
+  if (sizeBytes > BLOCKS_MAX * blockBytes) {
+    throw new UsageError(`--data: '${text}' is too large; a device has at most 16 TiB`);
   }
   return { path: text.slice(0, colon), sizeBytes };
 }
@@ -167,6 +179,7 @@ function createDevice(
   if (!existsSync(dirname(resolve(path)))) {
     throw new UsageError(`--data: the folder of ${path} does not exist`);
   }
+  checkRoom(path, sizeBytes);
   const file = systemCall(`cannot make ${path} with ${formatBytes(sizeBytes)}`, () =>
     options.engine.engine.create(path, blocksOf(sizeBytes) * blockBytes),
   );
@@ -234,11 +247,23 @@ function growFile(path: string, file: ExtentFile, totalBlocks: number): void {
   if (file.blockDevice) {
     throw new UsageError(`--data: ${path} has only ${formatBytes(file.bytes)}`);
   }
+  checkRoom(path, bytes - file.bytes);
   const status = fallocate(path, 0, bytes);
   if (status === 0) return;
   throw new SealfsError(
     'FAILED',
     `cannot grow ${path} to ${formatBytes(bytes)}: ${errnoName(status)}`,
+  );
+}
+
+/** Before allocating: a file system that is filled to the brim first harms everybody on it. */
+function checkRoom(path: string, bytes: number): void {
+  const { bavail, bsize } = statfsSync(dirname(resolve(path)));
+  if (bytes <= bavail * bsize) return;
+  const free = formatBytes(bavail * bsize);
+  throw new SealfsError(
+    'FAILED',
+    `cannot make ${path} with ${formatBytes(bytes)}: its file system has ${free} free`,
   );
 }
 
