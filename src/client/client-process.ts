@@ -48,6 +48,7 @@ export class ClientProcess {
     this.arena = new NativeArena({
       messageSlots: options.messageSlots ?? 512,
       bulkSlots: options.bulkSlots ?? 64,
+      receiveAreas: 1,
     });
     this.reactor = new Reactor();
     this.#transport = new TcpTransport(this.arena, this.reactor);
