@@ -151,7 +151,8 @@ export function checkLimits(limits = readFileSync('/proc/self/limits', 'utf8')):
           state: 'warn',
           found: lockedFound,
           advice:
-            'registered buffers (io_uring, RDMA) are locked: ulimit -l unlimited (LimitMEMLOCK= in systemd)',
+            'registered buffers (io_uring, RDMA) are locked: ' +
+            'ulimit -l unlimited (LimitMEMLOCK= in systemd)',
         },
   ];
 }

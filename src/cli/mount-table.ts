@@ -53,8 +53,8 @@ export function isFuse(entry: MountEntry): boolean {
 }
 
 /**
- * The path as mountinfo has it: absolute, links followed. The mount itself is not touched if there is
- * one at the path, since it may not answer.
+ * The path as mountinfo has it: absolute, links followed. A mount at the path is not touched, since
+ * it may not answer.
  */
 export function resolveMountPoint(path: string): string {
   const absolute = resolve(path);
@@ -104,7 +104,7 @@ function mountPointProblem(path: string, error: NodeJS.ErrnoException): string {
 
 /**
  * Processes that serve the mount at `mountPoint`, found by their arguments (`… mount VOLUME
- * MOUNTPOINT … -f`): no state file to go stale. Empty when there is none or it is not ours to see.
+ * MOUNTPOINT … -f`): no state file to go stale. Empty when there is none, or none that we may see.
  */
 export function findMountProcesses(mountPoint: string): number[] {
   const pids: number[] = [];

@@ -40,8 +40,8 @@ export function buildProgram(args: readonly string[] = []): Command {
 }
 
 /**
- * commander prints the whole help when a command is missing, and its errors do not name the command:
- * a person is told what was wrong and where to look.
+ * commander prints the whole help when a command is missing, and its errors do not name the
+ * command: a person is told what was wrong and where to look.
  */
 function completeErrors(command: Command): void {
   const path = pathOf(command);

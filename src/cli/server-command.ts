@@ -4,7 +4,7 @@ import type { Command } from 'commander';
 import { existsSync, statSync } from 'node:fs';
 import { dirname } from 'node:path';
 import { UsageError } from '../common/errors.js';
-import { createLogger } from '../common/log.js';
+import { LogHold, createLogger } from '../common/log.js';
 import { addExample, addManagerOption, addTransportOption } from './common-options.js';
 import { tellParent, untilAskedToStop } from './lifetime.js';
 import type { Address, DataPath } from './option-values.js';
@@ -88,7 +88,8 @@ async function runServer(options: ServerCommandOptions): Promise<void> {
     );
   }
   checkPaths(metaDir, data);
-  const log = createLogger('server', { file: options.log });
+  const hold = new LogHold();
+  const log = createLogger('server', { file: options.log, hold });
   const { startServer } = await import('../server/server.js');
   const stop = untilAskedToStop();
   const starting = startServer({
@@ -103,6 +104,7 @@ async function runServer(options: ServerCommandOptions): Promise<void> {
     log,
   });
   const server = await Promise.race([starting, stop]);
+  hold.release();
   if (typeof server === 'string') {
     log.info(`stopped before it was ready: ${server}`);
     return;

@@ -1,4 +1,4 @@
-/** What `sealfs up` remembers in its directory, so that a second `up --dir` brings the same back. */
+/** What `sealfs up` remembers in its directory, so that a second `up --dir` brings it back. */
 import {
   accessSync,
   constants,

@@ -93,7 +93,7 @@ export class Config {
     this.environment = environment;
   }
 
-  /** The value of the variable, else of the file, else undefined. An empty variable counts as unset. */
+  /** The value of the variable, else of the file, else undefined. An empty variable is unset. */
   value(key: SettingKey): ConfiguredValue | undefined {
     const setting: Setting = settings.find((row) => row.key === key)!;
     const variable = this.environment[setting.env];

@@ -15,6 +15,27 @@ export interface LoggerOptions {
   file?: string | undefined;
   /** Overrides SEALFS_LOG. */
   level?: string | undefined;
+  /** Keeps lines back from standard error; files get them at once. */
+  hold?: LogHold | undefined;
+}
+
+/**
+ * Keeps notes (info and below) back until a process has started, so that a failed start is its one
+ * error line and nothing else. Warnings pass.
+ */
+export class LogHold {
+  private held: string[] | undefined = [];
+
+  write(json: string): void {
+    const { level } = JSON.parse(json) as { level: number };
+    if (this.held !== undefined && level < 40) this.held.push(json);
+    else writePlainLine(json);
+  }
+
+  release(): void {
+    for (const json of this.held ?? []) writePlainLine(json);
+    this.held = undefined;
+  }
 }
 
 export const logLevels = ['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent'] as const;
@@ -37,7 +58,7 @@ export function createLogger(component: string, options: LoggerOptions = {}): Lo
     );
   }
   const settings: pino.LoggerOptions = { name: component, level, base: { pid: process.pid } };
-  if (options.file === undefined) return pino(settings, { write: writePlainLine });
+  if (options.file === undefined) return pino(settings, options.hold ?? { write: writePlainLine });
   try {
     return pino(settings, pino.destination({ dest: options.file, sync: true }));
   } catch (error) {
@@ -72,7 +93,7 @@ function writePlainLine(json: string): void {
   try {
     writeSync(2, plainLine(json));
   } catch (error) {
-    // Whoever read standard error is gone, or its pipe is full: a log line must not end the process.
+    // Whoever read standard error is gone, or its pipe is full: no reason to end the process.
     droppedLines += error instanceof Error ? 1 : 0;
   }
 }

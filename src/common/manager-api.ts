@@ -18,14 +18,14 @@ export const heartbeatIntervalMs = 1000;
 export const suspectAfterMs = 3000;
 export const downAfterMs = 10_000;
 
-/** An idle watch stream carries a line without a map this often; silence of three means a dead peer. */
+/** An idle watch stream has a line without a map this often; silence of three is a dead peer. */
 export const watchKeepaliveMs = 5000;
 
 /** Largest request body that the manager reads. 4,096 targets of a server fit. */
 export const maxRequestBytes = 4 * 1024 * 1024;
 export const maxTargetsPerRequest = 4096;
 export const maxDevicesPerTarget = 256;
-/** Volume ids start at 1 and stay below: an id is the sequence of its root inode (firstSequence). */
+/** Volume ids are from 1 and below this: an id is its root inode's sequence (firstSequence). */
 export const volumeIdEnd = 2 ** 20;
 
 const endpointPattern = /^(tcp|rdma):\/\/(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+):([0-9]{1,5})$/;

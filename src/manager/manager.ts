@@ -1,4 +1,4 @@
-/** A running manager: its store, its cluster, its HTTP port. What `sealfs manager` and tests start. */
+/** A running manager: store, cluster, HTTP port. What `sealfs manager` and tests start. */
 import type { AddressInfo } from 'node:net';
 import { SealfsError } from '../common/errors.js';
 import type { Logger } from '../common/log.js';

@@ -1,6 +1,6 @@
 /**
- * The watch stream: one long answer of NDJSON lines, `{"epoch":N,"map":{…}}` at once if the caller's
- * epoch is another, then at each new epoch, and `{"epoch":N}` while nothing happens. A reader that
+ * The watch stream: one long answer of NDJSON lines, `{"epoch":N,"map":{…}}` at once if the
+ * caller's epoch is another, then at each new epoch, and `{"epoch":N}` while nothing happens. A reader that
  * does not keep up gets the newest map when its socket drains, not every one in between.
  */
 import type { ServerResponse } from 'node:http';

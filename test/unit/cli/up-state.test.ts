@@ -1,4 +1,4 @@
-/** What `up --dir` remembers. Protects: the same cluster comes back, and nothing else is accepted. */
+/** What `up --dir` remembers. Protects: the same cluster comes back, nothing else is accepted. */
 import assert from 'node:assert/strict';
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';

@@ -1,5 +1,6 @@
 /** Log lines. Protects: the plain form on standard error, JSON in files, and level checking. */
 import assert from 'node:assert/strict';
+import { spawnSync } from 'node:child_process';
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -22,6 +23,22 @@ describe('log', () => {
     );
     const error = { level: 50, time: 0, name: 'x', msg: 'failed', err: { message: 'boom' } };
     assert.match(plainLine(JSON.stringify(error)), /error x: failed \(error=boom\)\n$/);
+  });
+
+  it('keeps notes back until a start has succeeded, never warnings', () => {
+    const compiled = new URL('../../../src/common/log.js', import.meta.url);
+    const script =
+      `import { LogHold, createLogger } from '${compiled.href}';` +
+      `const hold = new LogHold(); const log = createLogger('x', { hold });` +
+      `log.info('one'); log.warn('two'); if (process.env.RELEASE) hold.release();` +
+      `log.info('three');`;
+    const run = (release: string): string =>
+      spawnSync(process.execPath, ['--input-type=module', '-e', script], {
+        encoding: 'utf8',
+        env: { ...process.env, SEALFS_LOG: 'info', RELEASE: release },
+      }).stderr;
+    assert.deepEqual(run('').match(/: \w+$/gm), [': two']);
+    assert.deepEqual(run('1').match(/: \w+$/gm), [': two', ': one', ': three']);
   });
 
   it('appends JSON to a file at once', () => {

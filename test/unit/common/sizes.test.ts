@@ -25,7 +25,9 @@ describe('parseSize', () => {
     it(`refuses '${text}'`, () => {
       assert.throws(() => parseSize(text, '--size'), {
         code: 'USAGE',
-        message: `--size: '${text}' is not a size; expected a number of bytes such as 4096, 512MiB or 10G`,
+        message:
+          `--size: '${text}' is not a size; ` +
+          'expected a number of bytes such as 4096, 512MiB or 10G',
       });
     });
   }

@@ -133,7 +133,7 @@ describe('Cluster', () => {
     assert.equal((await cluster.createVolume('v')).id, 1);
   });
 
-  it('refuses another cluster, a target named twice, and a target that is served elsewhere', async () => {
+  it('refuses another cluster, a target named twice, one that is served elsewhere', async () => {
     const cluster = await open();
     await cluster.register(parse(registration('a', [1])));
     await assert.rejects(

@@ -1,6 +1,6 @@
 /**
- * The manager over HTTP: real port, real store. Protects: every answer's form, one clear message for
- * bad input, the watch stream, and that garbage on the port harms nobody else.
+ * The manager over HTTP: real port, real store. Protects: every answer's form, one clear message
+ * for bad input, the watch stream, and that garbage on the port harms nobody else.
  */
 import assert from 'node:assert/strict';
 import { randomBytes } from 'node:crypto';
