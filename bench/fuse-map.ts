@@ -25,11 +25,8 @@ function wholeNumber(text: string): number {
   return Number(text);
 }
 
-function serve(mountpoint: string, options: Options): void {
+function serve(mountpoint: string, options: Options, reactor: Reactor): void {
   const arena = new NativeArena({ messageSlots: 512, bulkSlots: options.bulkSlots });
-  const reactor = new Reactor(
-    options.spin === undefined ? {} : { spinUs: options.spin, spinWaitingUs: options.spin },
-  );
   const files = new MapFileSystem(arena, {
     entryTimeoutMs: options.entryTimeout,
     attributesTimeoutMs: options.attributesTimeout,
@@ -72,9 +69,12 @@ new Command('fuse-map')
   .option('--spin <us>', 'poll so long before sleeping', wholeNumber)
   .option('--bulk-slots <n>', '1 MiB slots of the arena', wholeNumber, 64)
   .action((mountpoint: string, options: Options) => {
+    const spin = options.spin;
+    const reactor = new Reactor(spin === undefined ? {} : { spinUs: spin, spinWaitingUs: spin });
     try {
-      serve(mountpoint, options);
+      serve(mountpoint, options, reactor);
     } catch (error) {
+      reactor.close();
       if (!(error instanceof SealfsError)) throw error;
       process.stderr.write(`fuse-map: ${error.message}\n`);
       process.exitCode = error.code === 'USAGE' ? 2 : 1;
