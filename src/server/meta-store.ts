@@ -61,6 +61,11 @@ export interface LmdbMetaStoreOptions {
 type FlushCallback = (error: Error | undefined) => void;
 
 const FLUSH_INTERVAL_MS = 2000;
+/**
+ * Pages that a checkpoint pins cannot be reused, so every change takes new ones until the next:
+ * growth by so much, or by a quarter of what is used, makes one at once.
+ */
+const GROWTH_BYTES_MAX = 64 * 1024 * 1024;
 const USAGE_MAX_AGE_MS = 1000;
 const MAP_BYTES_MIN = 2 ** 30;
 const MAP_BYTES_MAX = 2 ** 42;
@@ -100,6 +105,8 @@ export class LmdbMetaStore implements MetaStore {
   #durableSequence = 0;
   #generation: number;
   #pinned: Pin;
+  /** Of the file when the newest snapshot was pinned. */
+  #pinnedLastPage = 0;
   #flushing = false;
   #waiting: FlushCallback[] = [];
   #barrier: FlushBarrier | undefined;
@@ -201,7 +208,10 @@ export class LmdbMetaStore implements MetaStore {
 
   transaction(body: () => void): void {
     if (this.#inTransaction) throw new Error('meta store: transactions do not nest');
-    if (this.#space.unsettled) this.#settle();
+    if (this.#space.unsettled) {
+      this.#settle();
+      this.#flushIfGrown();
+    }
     this.#inTransaction = true;
     this.#wrote = false;
     try {
@@ -288,6 +298,7 @@ export class LmdbMetaStore implements MetaStore {
   /** Of the snapshot that has just been pinned; synchronous, so that no commit comes between. */
   #nextCheckpoint(): Checkpoint {
     const facts = this.#settle();
+    this.#pinnedLastPage = facts.lastPage;
     const at = (facts.transactionId % 2) * META_PAGE_BYTES;
     return {
       generation: ++this.#generation,
@@ -297,15 +308,26 @@ export class LmdbMetaStore implements MetaStore {
     };
   }
 
+  #flushIfGrown(): void {
+    if (this.#flushing || this.#broken !== undefined || this.#flushIntervalMs === 0) return;
+    const grown = (this.#facts.lastPage - this.#pinnedLastPage) * META_PAGE_BYTES;
+    const limit = Math.max(GROWTH_BYTES_MAX, (this.#facts.usedPages / 4) * META_PAGE_BYTES);
+    if (grown > limit) this.#flushInBackground();
+  }
+
+  #flushInBackground(): void {
+    this.flush((error) => {
+      // The next flush that somebody waits for reports it; here only the retry matters.
+      if (error !== undefined) this.#startTimer();
+    });
+  }
+
   #startTimer(): void {
     if (this.#timer !== undefined || this.#flushIntervalMs === 0 || this.#closed) return;
     this.#timer = setTimeout(() => {
       this.#timer = undefined;
       if (this.#durableSequence === this.#commitSequence || this.#broken !== undefined) return;
-      this.flush((error) => {
-        // The next flush that somebody waits for reports it; here only the retry matters.
-        if (error !== undefined) this.#startTimer();
-      });
+      this.#flushInBackground();
     }, this.#flushIntervalMs);
     this.#timer.unref();
   }
