@@ -269,7 +269,7 @@ export class RequestOutbox {
     this.#current = NO_MESSAGE;
     const base = this.#messageOffset[message]!;
     let bytes = FRAME_HEADER_BYTES;
-    for (let entry = 0; entry < parked.length; ) {
+    for (let entry = 0; entry < parked.length;) {
       const at = entry >>> 2;
       const entryBytes = from[at]! & 0xffff;
       const slot = from[at + 1]! & 0xffff;
