@@ -1,8 +1,8 @@
 /**
  * Writes the generated code from schema/: `wire.fbs` and the layouts that one addon and its
- * TypeScript share (`fuse.fbs`, `core.fbs`, `socket.fbs`), all fixed structs, become offset tables
- * for TypeScript and structs for C++, `limits.json` constants for both, and `control.fbs`
- * (tables) FlatBuffers' own TypeScript. Fixed structs use the plain subset of FlatBuffers that
+ * TypeScript share (`fuse.fbs`, `core.fbs`, `socket.fbs`, `extent.fbs`), all fixed structs, become
+ * offset tables for TypeScript and structs for C++, `data.fbs` (kept on disk) offset tables,
+ * `limits.json` constants for both, and `control.fbs` (tables) FlatBuffers' own TypeScript. Fixed structs use the plain subset of FlatBuffers that
  * needs no compiler: enums, and structs of scalars and structs.
  */
 import { execFileSync } from 'node:child_process';
@@ -39,6 +39,7 @@ const scalars: Record<string, { size: number; cpp: string }> = {
   ubyte: { size: 1, cpp: 'uint8_t' },
   ushort: { size: 2, cpp: 'uint16_t' },
   uint: { size: 4, cpp: 'uint32_t' },
+  int: { size: 4, cpp: 'int32_t' },
   ulong: { size: 8, cpp: 'uint64_t' },
   long: { size: 8, cpp: 'int64_t' },
   double: { size: 8, cpp: 'double' },
@@ -182,9 +183,13 @@ for (const [name, header, namespace] of [
   ['fuse', 'native/fuse/layout.generated.h', 'sealfs::fuse'],
   ['core', 'native/common/turn_state.generated.h', 'sealfs'],
   ['socket', 'native/socket/layout.generated.h', 'sealfs::tcp'],
+  ['extent', 'native/extent/layout.generated.h', 'sealfs::extent'],
 ] as const) {
   const layout = parse(readFileSync(`schema/${name}.fbs`, 'utf8'));
   write(`src/native/${name}-layout.generated.ts`, typescriptStructs(layout));
   write(header, cppStructs(namespace, layout, {}));
 }
+// Known to TypeScript only.
+const data = parse(readFileSync('schema/data.fbs', 'utf8'));
+write('src/protocol/data-format.generated.ts', typescriptStructs(data));
 controlTables(protocolDir);

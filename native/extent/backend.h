@@ -9,16 +9,9 @@
 #include <string>
 
 #include "native/common/arena.h"
+#include "native/extent/layout.generated.h"
 
 namespace sealfs::extent {
-
-// Also in src/native/extent.ts.
-enum class Opcode : uint32_t {
-  kRead = 1,      // length in bytes
-  kWrite = 2,     // length in bytes
-  kSync = 3,      // fdatasync
-  kAllocate = 4,  // fallocate from `block` on; length in blocks
-};
 
 constexpr uint32_t kBlockBytes = wire::kBlockBytes;
 constexpr uint32_t kFilesMax = 64;

@@ -105,31 +105,31 @@ void Engine::close_file(uint32_t file) {
   files_[file] = -1;
 }
 
-bool Engine::make_call(const uint32_t* record, Call* call) const {
-  const auto opcode = static_cast<Opcode>(record[0]);
-  const uint32_t file = record[1];
+bool Engine::make_call(const Submission& submission, Call* call) const {
+  const auto opcode = static_cast<Opcode>(submission.opcode);
+  const uint32_t file = submission.file;
   if (file >= kFilesMax || files_[file] < 0) return false;
-  *call = {opcode, file, files_[file], 0, 0, uint64_t{record[4]} * kBlockBytes};
+  *call = {opcode, file, files_[file], 0, 0, uint64_t{submission.block} * kBlockBytes};
   switch (opcode) {
     case Opcode::kRead:
     case Opcode::kWrite:
-      call->memory = record[2];
-      call->length = record[3];
+      call->memory = submission.memory;
+      call->length = submission.length;
       return call->length > 0 && call->length <= INT32_MAX &&
              arena_->contains(call->memory, call->length);
     case Opcode::kSync:
       return true;
     case Opcode::kAllocate:
-      call->length = uint64_t{record[3]} * kBlockBytes;
+      call->length = uint64_t{submission.length} * kBlockBytes;
       return call->length > 0;
   }
   return false;
 }
 
-void Engine::accept(const uint32_t* record) {
-  Operation operation{{}, record[5], 0};
+void Engine::accept(const Submission& submission) {
+  Operation operation{{}, submission.tag, 0};
   in_flight_++;
-  if (!make_call(record, &operation.call)) {
+  if (!make_call(submission, &operation.call)) {
     finished_.push_back({operation.tag, -EINVAL});
     return;
   }
@@ -147,7 +147,11 @@ void Engine::accept(const uint32_t* record) {
 
 void Engine::submit() {
   const uint32_t count = submissions_.count();
-  for (uint32_t i = 0; i < count; i++) accept(submissions_.record(i));
+  for (uint32_t i = 0; i < count; i++) {
+    Submission submission;
+    std::memcpy(&submission, submissions_.record(i), sizeof submission);
+    accept(submission);
+  }
   submissions_.clear();
   start_waiting();
 }
@@ -188,28 +192,22 @@ void Engine::end_call(const Ended& ended) {
   waiting_.push_front(ended.id);
 }
 
-void Engine::complete(uint32_t id, int32_t result) {
-  const uint32_t tag = operations_[id].tag;
-  free_.push_back(id);
-  uint32_t* record = finished_.empty() ? completions_.push() : nullptr;
-  if (record == nullptr) {
-    finished_.push_back({tag, result});
-    return;
-  }
-  record[0] = tag;
-  record[1] = static_cast<uint32_t>(result);
+bool Engine::report(const Completion& completion) {
+  uint32_t* record = completions_.push();
+  if (record == nullptr) return false;
+  std::memcpy(record, &completion, sizeof completion);
   in_flight_--;
+  return true;
+}
+
+void Engine::complete(uint32_t id, int32_t result) {
+  const Completion completion{operations_[id].tag, result};
+  free_.push_back(id);
+  if (!finished_.empty() || !report(completion)) finished_.push_back(completion);
 }
 
 void Engine::flush_finished() {
-  while (!finished_.empty()) {
-    uint32_t* record = completions_.push();
-    if (record == nullptr) return;
-    record[0] = finished_.front().tag;
-    record[1] = static_cast<uint32_t>(finished_.front().result);
-    finished_.pop_front();
-    in_flight_--;
-  }
+  while (!finished_.empty() && report(finished_.front())) finished_.pop_front();
 }
 
 uint32_t Engine::harvest() {

@@ -3,9 +3,7 @@
 // operations in flight, opens and preallocates the device files, continues short transfers and
 // retries interrupted ones; a Backend (backend.h) makes the system calls.
 //
-//   submission record, 8 words: opcode, file, arena offset, length, block, tag, 0, 0
-//   completion record, 2 words: tag, result (bytes, 0, or an errno negated)
-//
+// The records are Submission and Completion of schema/extent.fbs.
 // `block` counts 4 KiB blocks from the start of the file. The memory of an operation belongs to
 // the engine from submit() until its completion record. A transfer completes with fewer bytes than
 // asked only at the end of the file. Operations may complete in any order.
@@ -24,8 +22,8 @@
 
 namespace sealfs::extent {
 
-constexpr uint32_t kSubmissionWords = 8;
-constexpr uint32_t kCompletionWords = 2;
+constexpr uint32_t kSubmissionWords = sizeof(Submission) / 4;
+constexpr uint32_t kCompletionWords = sizeof(Completion) / 4;
 constexpr uint32_t kRingRecords = 1024;
 constexpr uint32_t kDepthDefault = 128;
 constexpr uint32_t kDepthMax = 4096;
@@ -76,14 +74,11 @@ class Engine final : public EventSource {
     uint32_t tag;
     uint64_t done;  // bytes transferred by earlier calls
   };
-  struct Completion {
-    uint32_t tag;
-    int32_t result;
-  };
-
   Engine(std::shared_ptr<Arena> arena, uint32_t depth);
-  void accept(const uint32_t* record);
-  bool make_call(const uint32_t* record, Call* call) const;
+  void accept(const Submission& submission);
+  bool make_call(const Submission& submission, Call* call) const;
+  // False: the ring is full.
+  bool report(const Completion& completion);
   void start_waiting();
   void end_call(const Ended& ended);
   void complete(uint32_t id, int32_t result);

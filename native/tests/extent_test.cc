@@ -47,9 +47,9 @@ class ExtentTest : public testing::TestWithParam<bool> {
   void push(Opcode opcode, uint32_t memory, uint32_t length, uint32_t block, uint32_t tag) {
     uint32_t* record = engine_->submissions().push();
     ASSERT_NE(record, nullptr);
-    const uint32_t values[kSubmissionWords] = {
+    const Submission submission{
         static_cast<uint32_t>(opcode), file_, memory, length, block, tag, 0, 0};
-    std::copy(std::begin(values), std::end(values), record);
+    memcpy(record, &submission, sizeof submission);
   }
 
   // Tag -> result of the next `count` completions, sleeping on the descriptor between them.

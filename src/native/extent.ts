@@ -1,24 +1,20 @@
 /**
  * The typed face of the addon sealfs_extent: disk I/O between an arena and device files. The data
- * path is two rings in shared memory (layout: native/extent/engine.h): `push` writes a submission,
+ * path is two rings in shared memory (records: schema/extent.fbs): `push` writes a submission,
  * the thread's poller (or `submit`) starts it, `next` reads completions after a harvest.
  *
  * Memory of a submission belongs to the engine until its completion. Completions come in any
  * order. Short transfers are continued by the engine: fewer bytes than asked mean the end of the
  * file.
  */
+import { Completion, Submission } from './extent-layout.generated.js';
 import { loadAddon } from './load.js';
 
-export const EXTENT_READ = 1;
-export const EXTENT_WRITE = 2;
-/** fdatasync: covers the writes that completed before it was submitted. */
-export const EXTENT_SYNC = 3;
-/** fallocate; the length counts blocks. */
-export const EXTENT_ALLOCATE = 4;
+export { Opcode as DiskOpcode } from './extent-layout.generated.js';
 
 const RING_HEADER_WORDS = 16;
-const SUBMISSION_WORDS = 8;
-const COMPLETION_WORDS = 2;
+const SUBMISSION_WORDS = Submission.SIZE / 4;
+const COMPLETION_WORDS = Completion.SIZE / 4;
 
 type NativeOpen = [file: number, direct: boolean, blockDevice: boolean, bytes: number];
 
@@ -105,7 +101,7 @@ export class ExtentEngine {
     this.#native.closeFile(file);
   }
 
-  /** Queues one operation; the ring empties itself when it is full. */
+  /** Queues one DiskOpcode; the ring empties itself when it is full. */
   push(
     opcode: number,
     file: number,
@@ -121,12 +117,12 @@ export class ExtentEngine {
       count = 0;
     }
     const at = RING_HEADER_WORDS + count * SUBMISSION_WORDS;
-    ring[at] = opcode;
-    ring[at + 1] = file;
-    ring[at + 2] = arenaOffset;
-    ring[at + 3] = length;
-    ring[at + 4] = block;
-    ring[at + 5] = tag;
+    ring[at + Submission.opcode / 4] = opcode;
+    ring[at + Submission.file / 4] = file;
+    ring[at + Submission.memory / 4] = arenaOffset;
+    ring[at + Submission.length / 4] = length;
+    ring[at + Submission.block / 4] = block;
+    ring[at + Submission.tag / 4] = tag;
     ring[0] = count + 1;
   }
 
@@ -141,12 +137,14 @@ export class ExtentEngine {
   }
 
   completionTag(index: number): number {
-    return this.#completions[RING_HEADER_WORDS + index * COMPLETION_WORDS]! >>> 0;
+    const at = RING_HEADER_WORDS + index * COMPLETION_WORDS;
+    return this.#completions[at + Completion.tag / 4]! >>> 0;
   }
 
   /** Bytes, 0, or an errno negated. */
   completionResult(index: number): number {
-    return this.#completions[RING_HEADER_WORDS + index * COMPLETION_WORDS + 1]!;
+    const at = RING_HEADER_WORDS + index * COMPLETION_WORDS;
+    return this.#completions[at + Completion.result / 4]!;
   }
 
   get outstanding(): number {

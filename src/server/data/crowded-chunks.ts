@@ -37,9 +37,9 @@ export class CrowdedChunks {
 
   add(bucket: number, inode: number, chunk: number): CrowdedChunk {
     const crowded = new CrowdedChunk(bucket, inode, chunk);
-    let chunks = this.#inodes.get(inode);
-    if (chunks === undefined) this.#inodes.set(inode, (chunks = new Map()));
+    const chunks = this.#inodes.get(inode) ?? new Map<number, CrowdedChunk>();
     chunks.set(chunk, crowded);
+    this.#inodes.set(inode, chunks);
     this.size++;
     return crowded;
   }

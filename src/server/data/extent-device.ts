@@ -7,9 +7,7 @@ import { errno } from '../../common/errno.js';
 import type { NativeArena } from '../../native/arena.js';
 import type { NativeHandle } from '../../native/core.js';
 import {
-  EXTENT_READ,
-  EXTENT_SYNC,
-  EXTENT_WRITE,
+  DiskOpcode,
   ExtentEngine,
   type ExtentEngineOptions,
   type ExtentFile,
@@ -100,15 +98,15 @@ export class ExtentDevice implements BlockDevice {
   }
 
   read(io: DeviceIo, block: number, count: number, arenaOffset: number): void {
-    this.#engine.start(io, EXTENT_READ, this.#file, arenaOffset, count * blockBytes, block);
+    this.#engine.start(io, DiskOpcode.Read, this.#file, arenaOffset, count * blockBytes, block);
   }
 
   write(io: DeviceIo, block: number, count: number, arenaOffset: number): void {
-    this.#engine.start(io, EXTENT_WRITE, this.#file, arenaOffset, count * blockBytes, block);
+    this.#engine.start(io, DiskOpcode.Write, this.#file, arenaOffset, count * blockBytes, block);
   }
 
   sync(io: DeviceIo): void {
-    this.#engine.start(io, EXTENT_SYNC, this.#file, 0, 0, 0);
+    this.#engine.start(io, DiskOpcode.Sync, this.#file, 0, 0, 0);
   }
 
   close(): void {

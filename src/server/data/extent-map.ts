@@ -15,6 +15,7 @@
  * data ever has to be moved before a commit.
  */
 import { SealfsError } from '../../common/errors.js';
+import { ChunkExtent, ChunkHeader, ChunkKind } from '../../protocol/data-format.generated.js';
 import {
   blockBytes,
   chunkBytes,
@@ -25,11 +26,16 @@ import {
 /** Device number of extents whose bytes lie in the value; `block` is then a byte position there. */
 export const INLINE_DEVICE = 0xffff;
 
-export const KIND_INLINE = 1;
-export const KIND_EXTENTS = 2;
-const HEADER_BYTES = 8;
-const EXTENT_BYTES = 16;
+const HEADER_BYTES = ChunkHeader.SIZE;
+const EXTENT_BYTES = ChunkExtent.SIZE;
+// Words of header and extents; device and skip share one, device in the low half.
+const KIND_WORD = ChunkHeader.kind / 4;
+const END_WORD = ChunkHeader.end / 4;
 const EXTENT_WORDS = EXTENT_BYTES / 4;
+const OFFSET_WORD = ChunkExtent.offset / 4;
+const LENGTH_WORD = ChunkExtent.length / 4;
+const DEVICE_WORD = ChunkExtent.device / 4;
+const BLOCK_WORD = ChunkExtent.block / 4;
 
 /** Room for a map at its limit and one splice of a fragmented write into it. */
 export const EXTENTS_CAPACITY = 4 * extentsPerChunkMax;
@@ -171,15 +177,15 @@ export class ExtentMap {
     if (value === undefined) return;
     if (value.length < HEADER_BYTES || value.length > VALUE_BYTES_MAX) corrupt('its length');
     valueBytes.set(value);
-    const kind = valueBytes[0]!;
-    const end = valueWords[1]!;
-    if (kind === KIND_INLINE) {
+    const kind = valueBytes[ChunkHeader.kind]!;
+    const end = valueWords[END_WORD]!;
+    if (kind === ChunkKind.Inline) {
       if (HEADER_BYTES + end !== value.length || end > inlineDataBytes) corrupt('inline length');
       if (end > 0) this.appendInline(0, end, valueBytes, HEADER_BYTES);
       return;
     }
-    if (kind !== KIND_EXTENTS) corrupt(`kind ${kind}`);
-    this.#loadExtents(valueWords[0]! >>> 16, value.length);
+    if (kind !== ChunkKind.Extents) corrupt(`kind ${kind}`);
+    this.#loadExtents(valueWords[KIND_WORD]! >>> 16, value.length);
     if (this.end > end) corrupt('an extent behind the end');
     this.end = end;
   }
@@ -187,14 +193,14 @@ export class ExtentMap {
   /** The chunk value; valid until the next load or store of any map. */
   store(): Uint8Array {
     if (this.#allInline()) return this.#storeInline();
-    valueWords[0] = KIND_EXTENTS | (this.count << 16);
-    valueWords[1] = this.end;
+    valueWords[KIND_WORD] = ChunkKind.Extents | (this.count << 16);
+    valueWords[END_WORD] = this.end;
     let word = HEADER_BYTES / 4;
     for (let i = 0; i < this.count; i++, word += EXTENT_WORDS) {
-      valueWords[word] = this.offsets[i]!;
-      valueWords[word + 1] = this.lengths[i]!;
-      valueWords[word + 2] = this.devices[i]! | (this.skips[i]! << 16);
-      valueWords[word + 3] = this.blocks[i]!;
+      valueWords[word + OFFSET_WORD] = this.offsets[i]!;
+      valueWords[word + LENGTH_WORD] = this.lengths[i]!;
+      valueWords[word + DEVICE_WORD] = this.devices[i]! | (this.skips[i]! << 16);
+      valueWords[word + BLOCK_WORD] = this.blocks[i]!;
     }
     for (let i = 0; i < this.crcCount; i++) valueWords[word + i] = this.crcs[i]!;
     const at = (word + this.crcCount) * 4;
@@ -228,15 +234,15 @@ export class ExtentMap {
     if (crcWord * 4 > valueLength) corrupt('extent count');
     for (let i = 0, before = 0; i < count; i++) {
       const word = first + i * EXTENT_WORDS;
-      const offset = valueWords[word]!;
-      const length = valueWords[word + 1]!;
-      const device = valueWords[word + 2]! & 0xffff;
-      const skip = valueWords[word + 2]! >>> 16;
+      const offset = valueWords[word + OFFSET_WORD]!;
+      const length = valueWords[word + LENGTH_WORD]!;
+      const device = valueWords[word + DEVICE_WORD]! & 0xffff;
+      const skip = valueWords[word + DEVICE_WORD]! >>> 16;
       if (offset < before || length === 0 || offset + length > chunkBytes || skip >= blockBytes) {
         corrupt(`extent ${i}`);
       }
       before = offset + length;
-      this.#add(offset, length, device, skip, valueWords[word + 3]!);
+      this.#add(offset, length, device, skip, valueWords[word + BLOCK_WORD]!);
       this.crcCount += this.blockCount(i);
       if (device === INLINE_DEVICE) inlineAt += length;
     }
@@ -255,8 +261,8 @@ export class ExtentMap {
   }
 
   #storeInline(): Uint8Array {
-    valueWords[0] = KIND_INLINE;
-    valueWords[1] = this.end;
+    valueWords[KIND_WORD] = ChunkKind.Inline;
+    valueWords[END_WORD] = this.end;
     valueBytes.fill(0, HEADER_BYTES, HEADER_BYTES + this.end);
     for (let i = 0; i < this.count; i++) {
       const to = HEADER_BYTES + this.offsets[i]!;

@@ -10,8 +10,7 @@ import { errno } from '../../common/errno.js';
 import type { Scheduler } from '../../common/scheduler.js';
 import type { ArenaMemory } from '../../native/arena-memory.js';
 import { blockBytes } from '../../protocol/limits.generated.js';
-import { DeviceIo } from './device.js';
-import type { BlockDevice } from './device.js';
+import type { BlockDevice, DeviceIo } from './device.js';
 
 export interface MemoryDeviceOptions {
   number: number;

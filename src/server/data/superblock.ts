@@ -4,11 +4,16 @@
  */
 import { SealfsError } from '../../common/errors.js';
 import { crc32cOf } from '../../native/crc32c.js';
+import { SuperblockHead } from '../../protocol/data-format.generated.js';
 import { blockBytes } from '../../protocol/limits.generated.js';
 
 const MAGIC = 'SEALFSDV';
 const VERSION = 1;
+// Three texts behind the head, then zeros up to the CRC of everything before it.
 const TEXT_BYTES = 64;
+const DEVICE_ID_AT = 64;
+const TARGET_ID_AT = 128;
+const CLUSTER_ID_AT = 192;
 const CRC_AT = blockBytes - 4;
 
 export interface Superblock {
@@ -23,14 +28,14 @@ export interface Superblock {
 
 export function encodeSuperblock(superblock: Superblock): Uint8Array {
   const bytes = Buffer.alloc(blockBytes);
-  bytes.write(MAGIC, 0, 'latin1');
-  bytes.writeUInt32LE(VERSION, 8);
-  bytes.writeUInt32LE(blockBytes, 12);
-  bytes.writeUInt32LE(superblock.totalBlocks, 16);
-  bytes.writeUInt16LE(superblock.number, 20);
-  writeText(bytes, 64, superblock.deviceId);
-  writeText(bytes, 128, superblock.targetId);
-  writeText(bytes, 192, superblock.clusterId);
+  bytes.write(MAGIC, SuperblockHead.magicLow, 'latin1');
+  bytes.writeUInt32LE(VERSION, SuperblockHead.version);
+  bytes.writeUInt32LE(blockBytes, SuperblockHead.blockBytes);
+  bytes.writeUInt32LE(superblock.totalBlocks, SuperblockHead.totalBlocks);
+  bytes.writeUInt16LE(superblock.number, SuperblockHead.number);
+  writeText(bytes, DEVICE_ID_AT, superblock.deviceId);
+  writeText(bytes, TARGET_ID_AT, superblock.targetId);
+  writeText(bytes, CLUSTER_ID_AT, superblock.clusterId);
   bytes.writeUInt32LE(crc32cOf(bytes.subarray(0, CRC_AT)), CRC_AT);
   return bytes;
 }
@@ -45,19 +50,19 @@ export function decodeSuperblock(block: Uint8Array, path: string): Superblock | 
   if (crc32cOf(bytes.subarray(0, CRC_AT)) !== bytes.readUInt32LE(CRC_AT)) {
     throw new SealfsError('CORRUPT', `${path}: the superblock is damaged (its CRC differs)`);
   }
-  const version = bytes.readUInt32LE(8);
-  if (version !== VERSION || bytes.readUInt32LE(12) !== blockBytes) {
+  const version = bytes.readUInt32LE(SuperblockHead.version);
+  if (version !== VERSION || bytes.readUInt32LE(SuperblockHead.blockBytes) !== blockBytes) {
     throw new SealfsError(
       'UNSUPPORTED',
       `${path} has format version ${version}; this program knows version ${VERSION}`,
     );
   }
   return {
-    totalBlocks: bytes.readUInt32LE(16),
-    number: bytes.readUInt16LE(20),
-    deviceId: readText(bytes, 64),
-    targetId: readText(bytes, 128),
-    clusterId: readText(bytes, 192),
+    totalBlocks: bytes.readUInt32LE(SuperblockHead.totalBlocks),
+    number: bytes.readUInt16LE(SuperblockHead.number),
+    deviceId: readText(bytes, DEVICE_ID_AT),
+    targetId: readText(bytes, TARGET_ID_AT),
+    clusterId: readText(bytes, CLUSTER_ID_AT),
   };
 }
 

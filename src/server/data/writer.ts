@@ -11,10 +11,11 @@
 import { errno } from '../../common/errno.js';
 import { crc32cBlocks, crc32cVerifyBlocks } from '../../native/crc32c.js';
 import { blockBytes, chunkBytes, inlineDataBytes } from '../../protocol/limits.generated.js';
-import { ChunkWrite, WRITE_IDLE, WRITE_WRITING, WRITE_WRITTEN } from './chunk-write.js';
+import { WRITE_IDLE, WRITE_WRITING, WRITE_WRITTEN } from './chunk-write.js';
+import type { ChunkWrite } from './chunk-write.js';
 import type { DataContext } from './data-context.js';
 import { DeviceIo } from './device.js';
-import { BlockRuns } from './splice.js';
+import type { BlockRuns } from './splice.js';
 
 /** Pieces that one write may be cut into by fragmented free space. */
 export const WRITE_RUNS_MAX = 256;
