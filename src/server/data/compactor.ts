@@ -182,11 +182,20 @@ export class Compactor {
     const words = this.#target - blockBytes;
     crc32cBlocks(arena, this.#target, at - this.#target, words);
     const hint = this.#current!.inode + this.#current!.chunk;
-    if (!this.#writer.reserve(blocks, hint, true, this.#runs)) {
+    if (this.#writer.reserve(blocks, hint, true, this.#runs)) this.#writeRuns();
+    else this.#outOfSpace();
+  }
+
+  /** Freed blocks that only wait to become durable are space too: it is tried again after that. */
+  #outOfSpace(): void {
+    if (this.#context.allocator.quarantinedBlocks === 0) {
       this.#end(errno.ENOSPC);
       return;
     }
-    this.#writeRuns();
+    this.#context.store.flush((error) => {
+      this.#end(error === undefined ? COMPACTION_OVERTAKEN : errno.EIO);
+      this.#context.scheduler.requestTurn();
+    });
   }
 
   #writeRuns(): void {

@@ -295,6 +295,28 @@ describe('ChunkStore', () => {
     target.checkSpace();
   });
 
+  it('compacts on a full device with blocks that are about to become durable', () => {
+    const target = new TestTarget({ totalBlocks: 1024, flushDelayMs: 20 });
+    target.write(0, 0, pattern(CHUNK, 0));
+    for (let i = 0; i < 100; i++) target.write(0, 10_000 + i * 10_000, pattern(700, i + 1));
+    const expected = target.read(0, 0, CHUNK).bytes;
+    const readsSoFar = target.devices[0]!.counters.reads;
+    for (let chunk = 1; target.allocator.allocatableBlocks(0) > 0; chunk++) {
+      const bytes = Math.min(CHUNK, target.allocator.allocatableBlocks(0) * 4096);
+      assert.equal(target.write(chunk, 0, pattern(bytes, chunk)), 0);
+    }
+    target.devices[0]!.holdReads();
+    target.run(() => target.devices[0]!.counters.reads > readsSoFar, 'the compaction');
+    target.cut(CHUNK);
+    target.devices[0]!.releaseReads();
+    target.world.run(() => false, 5);
+    assert.ok(target.allocator.quarantinedBlocks > 0);
+    target.world.run(() => false, 1000);
+    assert.equal(target.store.counters.compactions, 1);
+    assert.doesNotMatch(target.logged.join('\n'), /failed/);
+    assert.deepEqual(target.read(0, 0, CHUNK).bytes, expected);
+  });
+
   it('never lets a map pass its limit: writes wait for the compaction', () => {
     const target = new TestTarget({ totalBlocks: 32768, maxDelayMs: 2 });
     const expected = new Uint8Array(CHUNK);

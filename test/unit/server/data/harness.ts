@@ -82,6 +82,7 @@ export interface TestTargetOptions {
   bulkSlots?: number;
   maxDelayMs?: number;
   flushIntervalMs?: number;
+  flushDelayMs?: number;
 }
 
 export class TestTarget {
@@ -107,6 +108,7 @@ export class TestTarget {
       bulkSlots: 12,
       maxDelayMs: 0,
       flushIntervalMs: 0,
+      flushDelayMs: 0,
       ...options,
     };
     this.world = new SimWorld(this.#options.seed);
@@ -115,14 +117,19 @@ export class TestTarget {
   }
 
   start(): void {
-    const { totalBlocks, bulkSlots, maxDelayMs, flushIntervalMs } = this.#options;
+    const { totalBlocks, bulkSlots, maxDelayMs, flushIntervalMs, flushDelayMs } = this.#options;
     const scheduler = new SimScheduler(this.world, 'target');
     const arena = createPlainArena({ messageSlots: 8, bulkSlots });
     for (const disk of this.disks) disk.sync();
     const log = (message: string): void => void this.logged.push(message);
     this.scheduler = scheduler;
     this.arena = arena;
-    this.meta = new MemoryMetaStore({ scheduler, image: this.image, flushIntervalMs });
+    this.meta = new MemoryMetaStore({
+      scheduler,
+      image: this.image,
+      flushIntervalMs,
+      flushDelayMs,
+    });
     this.manager = new DiskManager({ log });
     this.allocator = new Allocator(this.meta);
     this.devices = this.disks.map((disk, number) => {
