@@ -1,8 +1,11 @@
 /**
  * MetaStore over LMDB (the lmdb package), power-safe by checkpoints of our own.
  *
- * LMDB runs with noSync and a writable map: a commit is in the kernel's page cache when it returns,
- * so it survives SIGKILL, and costs no I/O. What is power-safe is the last *checkpoint*:
+ * LMDB runs with noSync: a commit is in the kernel's page cache when it returns, so it survives
+ * SIGKILL, and waits for no I/O. (A writable map would be a third faster, but with one this build of
+ * LMDB ends the process by an assertion, mdb.c "x <= dl[0].mid", when a transaction that merged
+ * pages finds no older free page: deletions while a snapshot is pinned.) What is power-safe is the
+ * last *checkpoint*:
  *
  *   pin a read transaction at the committed snapshot S     LMDB then reuses no page of S
  *   copy S's meta page (the other one is the next commit's)
@@ -136,7 +139,6 @@ export class LmdbMetaStore implements MetaStore {
       cache: false,
       noSync: true,
       overlappingSync: false,
-      useWritemap: true,
       maxDbs: 1,
       mapSize: options.mapBytes ?? defaultMapBytes(options.directory),
     }) as unknown as RootDatabase<Uint8Array, Uint8Array> & LmdbInternals;

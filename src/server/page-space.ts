@@ -1,8 +1,8 @@
 /**
- * Room in data.mdb. LMDB writes through a shared map of a sparse file; a write to a hole of a full
- * disk would be SIGBUS. So blocks are allocated ahead of LMDB's use: every change is charged with
- * the most pages that it could take, and before the charges could pass what is allocated more is
- * allocated, or the change is refused with ENOSPC while it can still be refused.
+ * Room in data.mdb. A disk that is full in the middle of a commit could not even delete. So blocks
+ * are allocated ahead of LMDB's use: every change is charged with the most pages that it could
+ * take, and before the charges could pass what is allocated more is allocated, or the change is
+ * refused with ENOSPC while it can still be refused.
  *
  *   0 ........ lastPage ..... lastPage + charged ..... limit ..... allocated ........ map's end
  *   in use, or free inside    at worst by now           | reserve |  holes

@@ -45,9 +45,10 @@ export interface ServerOptions {
   log: Logger;
   /** A target died. Default: log and end the process with status 1. */
   onFatal?: (reason: string) => void;
+  /** How long a server that knows no cluster yet looks for its manager; 10,000 by default. */
+  firstContactMs?: number;
 }
 
-/** How long a server that knows no cluster yet looks for its manager. */
 const FIRST_CONTACT_MS = 10_000;
 const RETRY_MS = 500;
 const GIBIBYTE = 2 ** 30;
@@ -148,7 +149,7 @@ export class SealfsServer {
 
   /** A fresh server belongs to the cluster of the manager that it is started with. */
   async #findCluster(): Promise<string> {
-    const end = performance.now() + FIRST_CONTACT_MS;
+    const end = performance.now() + (this.#options.firstContactMs ?? FIRST_CONTACT_MS);
     for (;;) {
       try {
         return (await this.#manager.map()).clusterId;

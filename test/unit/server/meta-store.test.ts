@@ -303,6 +303,67 @@ describe('LmdbMetaStore', () => {
     assert.equal(text(store.get(key('first'))), '2');
   });
 
+  for (const seed of [1, 2, 3]) {
+    it(`agrees with a model: aborts, deletions, flushes, power losses (seed ${seed})`, async () => {
+      let state = seed * 2654435761;
+      const random = (below: number): number => {
+        state = (Math.imul(state, 1664525) + 1013904223) >>> 0;
+        return Math.floor((state / 2 ** 32) * below);
+      };
+      let model = new Map<string, string>();
+      let durable = new Map(model);
+      let boot = 1;
+      let store = openStore('m', { bootId: `boot-${boot}` });
+      for (let round = 0; round < 400; round++) {
+        const next = new Map(model);
+        const aborts = random(10) === 0;
+        const deletes = random(3) === 0;
+        const body = (): void => {
+          for (let i = random(60); i >= 0; i--) {
+            const name = `k${random(1500)}`;
+            if (deletes || random(4) === 0) {
+              assert.equal(store.remove(key(name)), next.delete(name));
+            } else {
+              const value = String(round).padEnd(random(20) === 0 ? 6000 : 200);
+              store.put(key(name), key(value));
+              next.set(name, value);
+            }
+          }
+          if (aborts) throw new Error('abort');
+        };
+        if (aborts) {
+          assert.throws(() => {
+            store.transaction(body);
+          }, /abort/);
+        } else {
+          store.transaction(body);
+          model = next;
+        }
+        if (random(25) === 0) {
+          const flushing = new Map(model);
+          await flushed(store);
+          durable = flushing;
+        }
+        if (random(100) === 0) {
+          const copy = join(root, `m${++boot}`);
+          mkdirSync(copy);
+          copyFileSync(join(store.directory, 'checkpoint'), join(copy, 'checkpoint'));
+          const from = join(store.directory, 'data.mdb');
+          copyData(
+            from,
+            join(copy, 'data.mdb'),
+            Math.ceil(usedBytes(store.directory) / 4096) * 4096,
+          );
+          store = openStore(`m${boot}`, { bootId: `boot-${boot}` });
+          model = new Map(durable);
+        }
+      }
+      const found = new Map<string, string>();
+      store.scan(key('k'), key('l'), (k, v) => found.set(text(k)!, text(v)!) !== undefined);
+      assert.deepEqual([...found].sort(), [...model].sort());
+    });
+  }
+
   it('keeps every committed transaction over SIGKILL in mid-load', async function () {
     this.timeout(20_000);
     const directory = join(root, 'killed');
