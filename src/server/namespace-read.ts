@@ -36,16 +36,13 @@ export function lookup(ns: Namespace, call: Call): number {
   }
   const { words, bytes } = call.out;
   const { inode, mode } = ns.found;
-  let hasAttributes = 0;
-  if (ns.ownsInode(inode)) {
-    const record = ns.meta.get(inodeKey(inode));
-    if (record === undefined) return ESTALE;
-    bytes.set(record, call.reply + LookupReply.attributes);
-    hasAttributes = 1;
-  } else {
-    const at = call.reply + LookupReply.attributes;
-    bytes.fill(0, at, at + Attributes.SIZE);
-  }
+  // An entry whose inode is gone (half of an rmdir) looks like one whose inode is elsewhere: the
+  // client asks for it by number, learns that it is gone, and removes the entry.
+  const record = ns.ownsInode(inode) ? ns.meta.get(inodeKey(inode)) : undefined;
+  const hasAttributes = record === undefined ? 0 : 1;
+  const at = call.reply + LookupReply.attributes;
+  if (record === undefined) bytes.fill(0, at, at + Attributes.SIZE);
+  else bytes.set(record, at);
   writeU53(words, call.reply + LookupReply.inode, inode);
   words[(call.reply + LookupReply.mode) >>> 2] = mode;
   words[(call.reply + LookupReply.hasAttributes) >>> 2] = hasAttributes;

@@ -203,4 +203,36 @@ describe('client core on simulated targets', function () {
       await assert.rejects(files.stat('/'), rejectsWith('ENOENT'));
     });
   });
+
+  it('a client that dies in mkdir or rmdir leaves nothing that is in the way', async () => {
+    const healed = [0, 0];
+    for (let seed = 1; seed <= 60; seed++) {
+      const cluster = buildCluster(seed, { targets: 1 + (seed % 2), clients: 2 });
+      await cluster.run(async ([client, other]) => {
+        await client!.files.ensureRoot();
+        if (seed % 4 < 2) await client!.files.mkdir('/d');
+        // Never settled if the client dies first.
+        void (seed % 4 < 2 ? client!.files.rmdir('/d') : client!.files.mkdir('/d'));
+        await new Promise<void>((resolve) => {
+          cluster.world.schedule(cluster.world.random.next() * 1.5, resolve);
+        });
+        client!.kill();
+        await new Promise<void>((resolve) => cluster.world.schedule(50, resolve));
+        const { files } = other!;
+        try {
+          assert.ok((await files.stat('/d')).isDirectory());
+          await files.rmdir('/d');
+        } catch (error) {
+          assert.equal((error as { code?: string }).code, 'ENOENT', `seed ${seed}`);
+        }
+        await files.writeFile('/d', 'the name is free');
+        await files.unlink('/d');
+        await files.mkdir('/d');
+        await files.rmdir('/d');
+        assert.deepEqual(await files.readdir('/'), [], `seed ${seed}`);
+        healed[seed % 2]! += other!.core.counters.danglingEntries;
+      });
+    }
+    assert.ok(healed[0]! > 0 && healed[1]! > 0, `it was cut in two: ${healed.join(', ')}`);
+  });
 });

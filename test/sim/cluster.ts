@@ -131,10 +131,12 @@ export class SimClient {
   readonly transport: SimTransport;
   readonly core: FileSystemCore;
   readonly files: VolumeFiles;
+  readonly #network: SimNetwork;
 
   constructor(cluster: SimCluster, name: string) {
     const { world, network, options, map } = cluster;
     this.name = name;
+    this.#network = network;
     this.scheduler = new SimScheduler(world, name);
     this.arena = createPlainArena({ messageSlots: 512, bulkSlots: 24 });
     this.transport = new SimTransport(network, name, this.scheduler, this.arena);
@@ -152,6 +154,12 @@ export class SimClient {
     });
     const owner = { uid: 1000, gid: 1000 };
     this.files = new VolumeFiles(this.core, this.arena, cluster.rootInode, owner);
+  }
+
+  /** SIGKILL: calls under way are never settled. */
+  kill(): void {
+    this.scheduler.kill();
+    this.#network.crash(this.name);
   }
 }
 
