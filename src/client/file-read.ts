@@ -3,12 +3,14 @@
  * all at once; data lands where the front end will reply from.
  *
  * Where does the file end? Chunk 0's target is the inode's and says so with the data. For a range
- * beyond chunk 0 a size that was learnt lately and lies behind the range is believed. Otherwise
- * the inode's target is asked first, and only then the data: asked the other way round, a write
- * of another client between the two answers could make its range look like zeros.
+ * beyond chunk 0 that lies inside the size known here, that size is believed when it was learnt
+ * lately, and checked beside the reads when not (somebody may have cut the file). A range that seems
+ * to pass the end is another matter: there the inode's target is asked first, and only then the
+ * data. Asked the other way round, a write of another client between the two answers could make
+ * its range look like zeros.
  *
- *   range in chunk 0, or size known ──────────────> pieces ── all arrived ──> reply
- *   else ──> GetAttr ──> cut the range at the end ───┘
+ *   range in chunk 0, or inside the known size ──> pieces (and GetAttr) ── all arrived ──> reply
+ *   else ──> GetAttr ──> cut the range at the end ──┘
  */
 import { errno } from '../common/errno.js';
 import { crc32c } from '../native/crc32c.js';
@@ -35,6 +37,8 @@ class ReadOperation extends CoreOperation {
   #lengthBytes = 0;
   #pending = 0;
   #status = 0;
+  /** The size is asked for beside the data. */
+  #checking = false;
 
   start(file: OpenFile, offset: number, lengthBytes: number, landing: number): void {
     file.users++;
@@ -45,13 +49,16 @@ class ReadOperation extends CoreOperation {
     this.#status = 0;
     const end = offset + lengthBytes;
     const { scheduler, options } = this.context;
-    if (end <= chunkBytes) {
-      this.#readPieces();
-    } else if (end <= file.knownSize && file.isSizeFresh(scheduler.nowMs(), options.sizeFreshMs)) {
-      this.#readPieces();
-    } else {
-      this.send(this.context.peerOfInode(file.inode), Opcode.GetAttr, InodeRequest.SIZE);
-    }
+    const believed = end <= chunkBytes || end <= file.knownSize;
+    const certain = end <= chunkBytes || file.isSizeFresh(scheduler.nowMs(), options.sizeFreshMs);
+    this.#checking = believed && !certain;
+    if (believed) this.#readPieces();
+    else this.#askSize();
+  }
+
+  #askSize(): void {
+    const peer = this.context.peerOfInode(this.file.inode);
+    this.send(peer, Opcode.GetAttr, InodeRequest.SIZE);
   }
 
   override encode(body: number): number {
@@ -60,13 +67,19 @@ class ReadOperation extends CoreOperation {
 
   override done(status: number, body: number, bodyBytes: number): void {
     this.peer = null;
-    this.#status = this.context.checkReply(status, bodyBytes, AttributesReply.SIZE);
-    if (this.#status === 0) {
+    const checked = this.context.checkReply(status, bodyBytes, AttributesReply.SIZE);
+    if (checked === 0) {
       const attributes = this.context.readAttributes(body + AttributesReply.attributes);
       this.cutAt(attributes.sizeBytes);
     }
-    if (this.#status !== 0 || this.#lengthBytes === 0) this.#finish();
-    else this.#readPieces();
+    if (this.#checking) {
+      this.pieceDone(checked);
+    } else if (checked !== 0 || this.#lengthBytes === 0) {
+      this.#status = checked;
+      this.#finish();
+    } else {
+      this.#readPieces();
+    }
   }
 
   /** The file ends here. */
@@ -81,6 +94,10 @@ class ReadOperation extends CoreOperation {
     let landing = this.landing;
     // One more than there are pieces, so that an answer during this loop does not finish.
     this.#pending = 1;
+    if (this.#checking) {
+      this.#pending++;
+      this.#askSize();
+    }
     while (at < end) {
       const chunk = Math.floor(at / chunkBytes);
       const inChunk = at - chunk * chunkBytes;

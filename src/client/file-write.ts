@@ -8,7 +8,8 @@
  *                                         └─ EAGAIN ──┐
  *            else ────────────────────────────────────┴─> Reserve ──> pieces there ──> reply
  *
- * The inode's target gives out append ranges, so appends of several clients never overlap. A
+ * A write inside a size that was learnt long ago sends Extend beside its pieces: normally it changes
+ * nothing, but another client may have cut the file. The inode's target gives out append ranges, so appends of several clients never overlap. A
  * write of chunk 0 needs no Extend: its target keeps the size with it.
  */
 import { errno } from '../common/errno.js';
@@ -38,6 +39,8 @@ class WriteOperation extends CoreOperation implements SizeWaiter, StripeWaiter, 
   #place = PLACE_GIVEN;
   #pending = 0;
   #status = 0;
+  /** The inode's target hears of the size beside the data. */
+  #checking = false;
 
   start(file: OpenFile, offset: number, lengthBytes: number, data: number, append: boolean): void {
     file.users++;
@@ -109,6 +112,11 @@ class WriteOperation extends CoreOperation implements SizeWaiter, StripeWaiter, 
     let data = this.#data;
     // One more than there are pieces, so that an answer during this loop does not finish.
     this.#pending = 1;
+    this.#checking = this.#place === PLACE_GIVEN && this.writes.tracker.needsCheck(this.file, end);
+    if (this.#checking) {
+      this.#pending++;
+      this.writes.tracker.extend(this.file, end, this);
+    }
     while (at < end) {
       const chunk = Math.floor(at / chunkBytes);
       const inChunk = at - chunk * chunkBytes;
@@ -137,6 +145,7 @@ class WriteOperation extends CoreOperation implements SizeWaiter, StripeWaiter, 
     const extends_ =
       this.#status === 0 &&
       this.#place === PLACE_GIVEN &&
+      !this.#checking &&
       end > chunkBytes &&
       tracker.needsExtend(this.file, end);
     if (extends_) tracker.extend(this.file, end, this);
@@ -144,6 +153,10 @@ class WriteOperation extends CoreOperation implements SizeWaiter, StripeWaiter, 
   }
 
   sizeUpdated(status: number): void {
+    if (this.#checking) {
+      this.pieceDone(status);
+      return;
+    }
     this.#status = status;
     this.#finish();
   }

@@ -6,6 +6,7 @@
  *                          │ extend(m): next = max(next, m)          └── yes: send next ──┘
  */
 import { Opcode, ExtendRequest, SizeReply } from '../protocol/wire.generated.js';
+import { chunkBytes } from '../protocol/limits.generated.js';
 import { readU53 } from '../protocol/u53.js';
 import { encodeExtend } from './bodies.js';
 import type { ClientContext } from './context.js';
@@ -60,6 +61,16 @@ export class SizeTracker {
       return false;
     }
     return true;
+  }
+
+  /**
+   * Before data is stored up to byte `end`: the file is known to be that long, but from an old
+   * answer, so that an Extend has to confirm it.
+   */
+  needsCheck(file: OpenFile, end: number): boolean {
+    if (end <= chunkBytes || end > file.knownSize) return false;
+    const { scheduler, options } = this.#context;
+    return !file.isSizeFresh(scheduler.nowMs(), options.sizeFreshMs);
   }
 
   /** The file is at least `sizeBytes` long; `waiter` hears when the inode's target knows. */

@@ -110,6 +110,7 @@ export class FakeWorld {
   readonly files: VolumeFiles;
   readonly arena: ArenaMemory;
   readonly rootInode: number;
+  readonly scheduler: SimScheduler;
   readonly #table: BucketTable;
   readonly #incarnations: number[] = [];
 
@@ -128,6 +129,7 @@ export class FakeWorld {
     this.rootInode = this.inodeOn(0, 1);
     for (let i = 0; i < targets; i++) this.startTarget(i);
     const scheduler = new SimScheduler(this.world, 'client');
+    this.scheduler = scheduler;
     this.arena = createPlainArena({ messageSlots: 200, bulkSlots: 12 });
     const transport = new SimTransport(this.network, 'client', scheduler, this.arena);
     this.core = new FileSystemCore({

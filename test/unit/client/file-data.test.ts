@@ -124,7 +124,7 @@ describe('client file data', () => {
       await fake.pause(1500);
       fake.size = 2 * MIB;
       assert.equal((await readRange(file, 2 * MIB, 50)).length, 0, 'another client has cut it');
-      assert.deepEqual(fake.takeAsked(), ['GetAttr']);
+      assert.deepEqual(fake.takeAsked().sort(), ['GetAttr', 'Read'], 'at the same time');
       assert.equal((await readRange(file, 0, 50)).length, 50);
       assert.deepEqual(fake.takeAsked(), ['Read'], 'chunk 0 brings the size itself');
     });
@@ -194,6 +194,21 @@ describe('client file data', () => {
       file.close();
       await fake.pause(10);
       assert.deepEqual(fake.takeAsked(), ['Write', 'Extend', 'Release']);
+    });
+  });
+
+  it('a write inside an old size confirms the size beside the data', async () => {
+    const fake = new FileWorld(4 * MIB);
+    await fake.run(async () => {
+      const file = await fake.openFile('w');
+      await fake.pause(1500);
+      fake.size = 10;
+      fake.takeAsked();
+      await file.write(new Uint8Array(100), 2 * MIB);
+      assert.deepEqual(fake.takeAsked().sort(), ['Extend', 'Write']);
+      assert.equal(fake.size, 2 * MIB + 100, 'another client had cut the file');
+      await file.write(new Uint8Array(100), 2 * MIB - 200);
+      assert.deepEqual(fake.takeAsked(), ['Write']);
     });
   });
 
