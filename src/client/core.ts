@@ -22,6 +22,7 @@ import { FileWrites } from './file-write.js';
 import { HandleTable } from './handles.js';
 import { Namespace } from './namespace.js';
 import { OpenFileTable } from './open-file.js';
+import type { OpenFile } from './open-file.js';
 import { OpenOperations } from './open-operations.js';
 import type { ClientRequest, NameReference } from './request.js';
 import { SizeTracker } from './size-tracker.js';
@@ -227,6 +228,11 @@ export class FileSystemCore {
     if (entry !== undefined) this.#opens.closeHandle(entry);
   }
 
+  /** Null: no handle, or a directory's. */
+  #fileOf(handle: number): OpenFile | null {
+    return this.#handles.get(handle)?.file ?? null;
+  }
+
   /** Up to `lengthBytes` into arena memory at `landing`. */
   read(
     request: ClientRequest,
@@ -235,8 +241,8 @@ export class FileSystemCore {
     lengthBytes: number,
     landing: number,
   ): void {
-    const file = this.#handles.get(handle)?.file;
-    if (file == null) request.replyError(errno.EBADF);
+    const file = this.#fileOf(handle);
+    if (file === null) request.replyError(errno.EBADF);
     else this.#reads.read(request, file, offset, lengthBytes, landing);
   }
 
@@ -249,8 +255,8 @@ export class FileSystemCore {
     data: number,
     append: boolean,
   ): void {
-    const file = this.#handles.get(handle)?.file;
-    if (file == null) request.replyError(errno.EBADF);
+    const file = this.#fileOf(handle);
+    if (file === null) request.replyError(errno.EBADF);
     else this.#writes.write(request, file, offset, lengthBytes, data, append);
   }
 
