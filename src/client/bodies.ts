@@ -1,4 +1,4 @@
-/** Request bodies that several operations send, written at an arena offset; each returns its length. */
+/** Request bodies that operations share, written at an arena offset; each returns its length. */
 import type { ArenaMemory } from '../native/arena-memory.js';
 import { writeI53, writeU16, writeU53 } from '../protocol/u53.js';
 import {

@@ -67,7 +67,7 @@ export class FileHandle {
     }
   }
 
-  /** Writes all of `source` at byte `position` (in append mode: at the end); at most 1 MiB at once. */
+  /** Writes all of `source` at byte `position` (append mode: at the end), 1 MiB at a time. */
   async write(source: Uint8Array, position: number): Promise<void> {
     for (let done = 0; done < source.length; done += chunkBytes) {
       const part = source.subarray(done, done + chunkBytes);

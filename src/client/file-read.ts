@@ -4,10 +4,10 @@
  *
  * Where does the file end? Chunk 0's target is the inode's and says so with the data. For a range
  * beyond chunk 0 that lies inside the size known here, that size is believed when it was learnt
- * lately, and checked beside the reads when not (somebody may have cut the file). A range that seems
- * to pass the end is another matter: there the inode's target is asked first, and only then the
- * data. Asked the other way round, a write of another client between the two answers could make
- * its range look like zeros.
+ * lately, and checked beside the reads when not (somebody may have cut the file). A range that
+ * seems to pass the end is another matter: there the inode's target is asked first, and only then
+ * the data. Asked the other way round, a write of another client between the two answers could
+ * make its range look like zeros.
  *
  *   range in chunk 0, or inside the known size ──> pieces (and GetAttr) ── all arrived ──> reply
  *   else ──> GetAttr ──> cut the range at the end ──┘

@@ -2,15 +2,17 @@
  * write: the range is cut at chunk borders, each piece sent to the target that holds the chunk,
  * all at once, straight from the memory that the front end received it in.
  *
- *   (first write beyond chunk 0: MarkStriped) ──> pieces ── all stored ──┬─ extends ──> Extend ──> reply
- *                                                                        └─ else ───────────────> reply
- *   append:  end may be in chunk 0 ──> Write with append flag ──> reply
- *                                         └─ EAGAIN ──┐
- *            else ────────────────────────────────────┴─> Reserve ──> pieces there ──> reply
+ *   (first write beyond chunk 0: MarkStriped) ──> pieces
+ *   pieces ── all stored ──┬─ the file is longer now ──> Extend ──> reply
+ *                          └─ else ──> reply
+ *   append ──┬─ the end may be in chunk 0 ──> Write with append flag ──> reply
+ *            │                                  └─ EAGAIN ──┐
+ *            └─ else ───────────────────────────────────────┴─> Reserve ──> pieces ──> reply
  *
- * A write inside a size that was learnt long ago sends Extend beside its pieces: normally it changes
- * nothing, but another client may have cut the file. The inode's target gives out append ranges, so appends of several clients never overlap. A
- * write of chunk 0 needs no Extend: its target keeps the size with it.
+ * A write of chunk 0 needs no Extend: its target keeps the size with it. A write inside a size that
+ * was learnt long ago sends Extend beside its pieces: normally it changes nothing, but another
+ * client may have cut the file. The inode's target gives out append ranges, so appends of several
+ * clients never overlap.
  */
 import { errno } from '../common/errno.js';
 import { chunkBytes, fileBytesMax } from '../protocol/limits.generated.js';
@@ -215,7 +217,7 @@ export class FileWrites {
     this.#marks = new OperationPool((pool) => new MarkStripedOperation(context, pool));
   }
 
-  /** `lengthBytes` (at most a chunk's) bytes of arena memory at `data`; `append` ignores `offset`. */
+  /** `lengthBytes` (at most a chunk's) bytes at arena offset `data`; `append` ignores `offset`. */
   write(
     request: ClientRequest,
     file: OpenFile,

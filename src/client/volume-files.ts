@@ -387,7 +387,7 @@ export class VolumeFiles {
     await this.rmdir(path);
   }
 
-  /** Removes all that is in a directory, not itself; `onProgress` hears how many entries have gone. */
+  /** Removes all that is in a directory, not itself; `onProgress` hears the number of entries. */
   async removeTree(path: string, onProgress?: (removed: number) => void): Promise<void> {
     const { inode } = await this.stat(path);
     const progress = { removed: 0, report: onProgress };

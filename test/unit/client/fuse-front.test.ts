@@ -115,7 +115,7 @@ describe('FUSE front end', () => {
     });
   });
 
-  it('answers EINTR when the target is away, and takes back what belonged to the request', async () => {
+  it('answers EINTR when the target is away, and takes the slots back', async () => {
     const kernel = new Kernel();
     const { fake } = kernel;
     await fake.run(async () => {
