@@ -78,8 +78,8 @@ export async function benchFuseInside(tiny: boolean, limits?: DataLimits): Promi
     const rates = await metadataRates(mountpoint, seconds);
     const write = (await rate('seq-write', mountpoint, seconds, size)) / mebibyte;
     const read = (await rate('seq-read', mountpoint, seconds, size)) / mebibyte;
-    const [server] = processesMatching(/sealfs\.js server /);
-    const [mount] = processesMatching(new RegExp(`sealfs\\.js mount .*${mountpoint}`));
+    const [server] = processesMatching(/main\.js server /);
+    const [mount] = processesMatching(new RegExp(`main\\.js mount .*${mountpoint}`));
     const megabytes = (pid: number): number => memoryWithoutArenaBytes(pid) / 1e6;
     const half = { minRatio: 0.5 };
     return [
