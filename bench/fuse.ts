@@ -14,6 +14,7 @@ import type { MicroMode } from './micro-ranks.js';
 import {
   benchProgram,
   checkoutRoot,
+  cpuSeconds,
   memoryWithoutArenaBytes,
   processesMatching,
   startChild,
@@ -52,6 +53,13 @@ async function baselineRates(scratch: string, seconds: number): Promise<Rates> {
   }
 }
 
+/** Processor time that each process uses over `ms` milliseconds in which nobody asks for anything. */
+async function idlePercent(pids: number[], ms: number): Promise<number[]> {
+  const before = pids.map(cpuSeconds);
+  await new Promise((resolve) => setTimeout(resolve, ms));
+  return pids.map((pid, i) => ((cpuSeconds(pid) - before[i]!) / (ms / 1000)) * 100);
+}
+
 /** Rates of the data bench in the same run: MiB/s. */
 export interface DataLimits {
   write: number;
@@ -80,6 +88,7 @@ export async function benchFuseInside(tiny: boolean, limits?: DataLimits): Promi
     const read = (await rate('seq-read', mountpoint, seconds, size)) / mebibyte;
     const [server] = processesMatching(/main\.js server /);
     const [mount] = processesMatching(new RegExp(`main\\.js mount .*${mountpoint}`));
+    const [serverIdle, mountIdle] = await idlePercent([server!, mount!], tiny ? 100 : 4000);
     const megabytes = (pid: number): number => memoryWithoutArenaBytes(pid) / 1e6;
     const half = { minRatio: 0.5 };
     return [
@@ -90,6 +99,8 @@ export async function benchFuseInside(tiny: boolean, limits?: DataLimits): Promi
       }),
       row('FUSE: 1 MiB write', 'MiB/s', write, { baseline: data.write, minRatio: 0.6 }),
       row('FUSE: 1 MiB read', 'MiB/s', read, { baseline: data.read, minRatio: 0.6 }),
+      row('processor use of an idle server', '% of a core', serverIdle!, { max: 1 }),
+      row('processor use of an idle mount', '% of a core', mountIdle!, { max: 1 }),
       row('memory of a server, arena and map not counted', 'MB', megabytes(server!), { max: 150 }),
       row('memory of a mount, arena not counted', 'MB', megabytes(mount!), { max: 150 }),
     ];

@@ -15,6 +15,7 @@ import {
   Opcode,
 } from '../src/protocol/wire.generated.js';
 import { BenchEndpoint, BenchOperation, Run } from './endpoint.js';
+import { memoryWithoutArenaBytes, processesMatching } from './processes.js';
 import { row } from './report.js';
 import type { Row } from './report.js';
 
@@ -40,8 +41,16 @@ abstract class TargetOperation extends BenchOperation {
 }
 
 class Create extends TargetOperation {
+  readonly #first: number;
+
+  /** Files are numbered from `first`. */
+  constructor(endpoint: BenchEndpoint, directory: number, first = 0) {
+    super(endpoint, directory);
+    this.#first = first;
+  }
+
   override prepare(index: number): void {
-    this.index = index;
+    this.index = this.#first + index;
     this.opcode = Opcode.Create;
     this.bodyBytes = CreateRequest.SIZE + 64;
   }
@@ -139,6 +148,14 @@ function lmdbBaseline(count: number): number {
   }
 }
 
+/** Growth of the server's memory, arena and map not counted, by a million empty files; MB. */
+async function memoryOfFiles(run: (files: number) => Promise<unknown>, files: number) {
+  const [server] = processesMatching(/main\.js server /);
+  const before = memoryWithoutArenaBytes(server!);
+  await run(files);
+  return (memoryWithoutArenaBytes(server!) - before) / 1e6;
+}
+
 /** Inside `sealfs up --servers 1 --targets 1 -- …`. */
 export async function benchMetaInside(tiny: boolean): Promise<Row[]> {
   const files = tiny ? 2560 : 256_000;
@@ -157,6 +174,9 @@ export async function benchMetaInside(tiny: boolean): Promise<Row[]> {
     const created = files / (await Run.execute(endpoint, peer, files, creates));
     const looked = (2 * files) / (await Run.execute(endpoint, peer, 2 * files, lookups));
     const statted = (2 * files) / (await Run.execute(endpoint, peer, 2 * files, stats));
+    const more = operations(() => new Create(endpoint, root, files));
+    const create = (count: number): Promise<number> => Run.execute(endpoint, peer, count, more);
+    const grown = await memoryOfFiles(create, tiny ? 1000 : 1_000_000);
     return [
       row('metadata target: create, depth 64', 'creates/s', created, {
         baseline,
@@ -165,6 +185,7 @@ export async function benchMetaInside(tiny: boolean): Promise<Row[]> {
       }),
       row('metadata target: lookup, depth 64', 'lookups/s', looked, { min: 200_000 }),
       row('metadata target: getattr, depth 64', 'getattrs/s', statted, { min: 200_000 }),
+      row('memory that a million empty files cost a server', 'MB', grown, { max: 32 }),
     ];
   } finally {
     endpoint.close();

@@ -59,10 +59,12 @@ export function underCluster(upOptions: string[], program: string, args: string[
   });
 }
 
-/** Resident memory of a process, without its mapped files and arenas (shared memory): bytes. */
-export function privateMemoryBytes(pid: number): number {
-  const match = /^RssAnon:\s+(\d+) kB/m.exec(readFileSync(`/proc/${pid}/status`, 'utf8'));
-  return Number(match?.[1] ?? 0) * 1024;
+/** Processor time of a process since its start, user and system. */
+export function cpuSeconds(pid: number): number {
+  const stat = readFileSync(`/proc/${pid}/stat`, 'utf8');
+  // Fields 14 and 15 in clock ticks of 10 ms; the name in field 2 may hold spaces.
+  const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
+  return (Number(fields[11]) + Number(fields[12])) / 100;
 }
 
 /** Resident memory but the arena's: anonymous memory and files that are no memfd; bytes. */

@@ -164,7 +164,9 @@ export class Target implements RpcService, NamespaceHost, CommitterHost, Reclaim
     this.#call.memory = deps.arena;
     this.#call.out = deps.arena;
     deps.scheduler.onTurnEnd(TURN_COMMIT, () => {
-      if (!this.#closed) this.#committer.commit();
+      if (this.#closed) return;
+      if (this.#data.holdsCommit(this.#committer.queued)) deps.scheduler.requestTurn();
+      else this.#committer.commit();
     });
   }
 
