@@ -21,7 +21,7 @@ import {
 } from '../src/protocol/wire.generated.js';
 import type { RpcPeer } from '../src/transport/rpc-client.js';
 import { BenchEndpoint, BenchOperation, Run } from './endpoint.js';
-import { row } from './report.js';
+import { alternate, row } from './report.js';
 import type { Row } from './report.js';
 
 const recordBytes = 47_008;
@@ -276,19 +276,23 @@ export async function benchDataInside(tiny: boolean): Promise<Row[]> {
     const easy = await bench.createStriped('easy');
     const hard = await bench.createStriped('hard');
     const limitFile = join(scratch, 'limit');
-    const writeLimit = fio('write', chunks, limitFile);
-    const write = await bench.write(easy, whole, chunkDepth);
-    const readLimit = fio('read', chunks, limitFile);
-    const read = await bench.read(easy, whole, chunkDepth);
-    const hardWrite = await bench.write(hard, records, recordDepth);
-    const hardRead = await bench.read(hard, records, recordDepth);
+    const [writeLimit, write, hardWrite] = await alternate(tiny ? 1 : 3, [
+      () => fio('write', chunks, limitFile),
+      () => bench.write(easy, whole, chunkDepth),
+      () => bench.write(hard, records, recordDepth),
+    ]);
+    const [readLimit, read, hardRead] = await alternate(tiny ? 1 : 3, [
+      () => fio('read', chunks, limitFile),
+      () => bench.read(easy, whole, chunkDepth),
+      () => bench.read(hard, records, recordDepth),
+    ]);
     const reach = { minRatio: 0.8 };
     const hardReach = { minRatio: 0.6 };
     return [
-      row('data: 1 MiB write, depth 8', 'MiB/s', write, { baseline: writeLimit, ...reach }),
-      row('data: 1 MiB read, depth 8', 'MiB/s', read, { baseline: readLimit, ...reach }),
-      row('data: 47,008 B write', 'MiB/s', hardWrite, { baseline: write, ...hardReach }),
-      row('data: 47,008 B read', 'MiB/s', hardRead, { baseline: read, ...hardReach }),
+      row('data: 1 MiB write, depth 8', 'MiB/s', write!, { baseline: writeLimit!, ...reach }),
+      row('data: 1 MiB read, depth 8', 'MiB/s', read!, { baseline: readLimit!, ...reach }),
+      row('data: 47,008 B write', 'MiB/s', hardWrite!, { baseline: write!, ...hardReach }),
+      row('data: 47,008 B read', 'MiB/s', hardRead!, { baseline: read!, ...hardReach }),
     ];
   } finally {
     endpoint.close();

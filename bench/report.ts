@@ -43,6 +43,26 @@ export function row(
   return { name, value, unit, baseline, ratio, reach: parts.join(' and '), met };
 }
 
+function median(values: number[]): number {
+  const sorted = [...values].sort((a, b) => a - b);
+  return sorted[sorted.length >> 1]!;
+}
+
+/**
+ * Takes several figures in turns, `rounds` times, and returns the median of each: what a shared
+ * machine does meanwhile then falls on all of them alike.
+ */
+export async function alternate(
+  rounds: number,
+  measures: (() => number | Promise<number>)[],
+): Promise<number[]> {
+  const taken: number[][] = measures.map(() => []);
+  for (let round = 0; round < rounds; round++) {
+    for (const [i, measure] of measures.entries()) taken[i]!.push(await measure());
+  }
+  return taken.map(median);
+}
+
 function figure(value: number | null): string {
   if (value === null) return '-';
   if (value >= 1000) return Math.round(value).toString();
