@@ -66,11 +66,10 @@ export function readMetaPage(page: Buffer): MetaPageFacts | undefined {
       usedPages += Number(page.readBigUInt64LE(tree + field));
     }
   }
-  return {
-    transactionId: Number(page.readBigUInt64LE(META.transactionId)),
-    lastPage: Number(page.readBigUInt64LE(META.lastPage)),
-    usedPages,
-  };
+  const transactionId = Number(page.readBigUInt64LE(META.transactionId));
+  const lastPage = Number(page.readBigUInt64LE(META.lastPage));
+  if (!Number.isSafeInteger(transactionId + lastPage + usedPages)) return undefined;
+  return { transactionId, lastPage, usedPages };
 }
 
 /** A slot's bytes, complete with CRC. */
@@ -86,7 +85,7 @@ export function encodeCheckpoint(checkpoint: Checkpoint): Buffer {
   return slot;
 }
 
-/** Undefined when the slot is torn, foreign or empty. */
+/** Undefined when the slot is torn, foreign or empty, or holds no meta page. */
 export function decodeCheckpoint(slot: Buffer): Checkpoint | undefined {
   if (slot.length < CRC_BYTES) return undefined;
   if (slot.readUInt32LE(SLOT.magic) !== MAGIC) return undefined;
@@ -94,11 +93,16 @@ export function decodeCheckpoint(slot: Buffer): Checkpoint | undefined {
   const copy = Buffer.from(slot.subarray(0, CRC_BYTES));
   copy.writeUInt32LE(0, SLOT.crc);
   if (crc32(copy) !== slot.readUInt32LE(SLOT.crc)) return undefined;
+  const generation = Number(slot.readBigUInt64LE(SLOT.generation));
+  const allocatedBytes = Number(slot.readBigUInt64LE(SLOT.allocatedBytes));
+  if (!Number.isSafeInteger(generation) || !Number.isSafeInteger(allocatedBytes)) return undefined;
+  const metaPage = copy.subarray(SLOT.page);
+  if (readMetaPage(metaPage) === undefined) return undefined;
   return {
-    generation: Number(slot.readBigUInt64LE(SLOT.generation)),
+    generation,
     bootId: slot.toString('latin1', SLOT.bootId, SLOT.bootId + 36).replace(/\0+$/, ''),
-    allocatedBytes: Number(slot.readBigUInt64LE(SLOT.allocatedBytes)),
-    metaPage: Buffer.from(slot.subarray(SLOT.page, SLOT.page + META_PAGE_BYTES)),
+    allocatedBytes,
+    metaPage,
   };
 }
 

@@ -32,6 +32,13 @@ export interface DirectoryVisitor {
   (cookie: number, inode: number, mode: number, value: Uint8Array): boolean;
 }
 
+/** Whether this value can be an entry: others are passed over, as if they were not there. */
+function isDentry(value: Uint8Array): boolean {
+  const nameBytes = value.length - Dentry.name;
+  if (nameBytes < 1 || nameBytes > nameBytesMax) return false;
+  return value[Dentry.inode + 7] === 0 && value[Dentry.inode + 6]! < 0x20; // below 2^53
+}
+
 export function dentryInode(value: Uint8Array): number {
   const low = (value[0]! | (value[1]! << 8) | (value[2]! << 16) | (value[3]! << 24)) >>> 0;
   const high = (value[4]! | (value[5]! << 8) | (value[6]! << 16) | (value[7]! << 24)) >>> 0;
@@ -75,7 +82,7 @@ export class DentryTable {
         found.cookie = cookie;
         return false;
       }
-      if (!sameName(value, bytes, offset, lengthBytes)) continue;
+      if (!sameName(value, bytes, offset, lengthBytes) || !isDentry(value)) continue;
       found.inode = dentryInode(value);
       found.mode = dentryMode(value);
       found.cookie = cookie;
@@ -117,9 +124,9 @@ export class DentryTable {
     let last = cookie;
     while (last + 1 < end && this.#meta.get(dentryKey(directory, last + 1)) !== undefined) last++;
     if (last !== cookie) {
-      const value = this.#meta.get(dentryKey(directory, last))!;
-      this.#value.set(value);
-      this.#meta.put(dentryKey(directory, cookie), this.#views[value.length]!);
+      // A copy of its own: collisions are rare, and a damaged entry may be of any length.
+      const value = this.#meta.get(dentryKey(directory, last))!.slice();
+      this.#meta.put(dentryKey(directory, cookie), value);
     }
     this.#meta.remove(dentryKey(directory, last));
   }
@@ -135,9 +142,10 @@ export class DentryTable {
 
   /** Visits the entries after `cookie` (0: all) in cookie order. */
   list(directory: number, cookie: number, visit: DirectoryVisitor): void {
-    this.#meta.scan(dentryKey(directory, cookie + 1), dentryEndKey(directory), (key, value) =>
-      visit(cookieOfDentryKey(key), dentryInode(value), dentryMode(value), value),
-    );
+    this.#meta.scan(dentryKey(directory, cookie + 1), dentryEndKey(directory), (key, value) => {
+      if (!isDentry(value)) return true;
+      return visit(cookieOfDentryKey(key), dentryInode(value), dentryMode(value), value);
+    });
   }
 
   /** Never 0, which stands for a directory's beginning. */

@@ -41,6 +41,35 @@ export const DIRECTORY_BYTES = 4096;
 
 const INITIAL_SLOTS = 1024;
 
+/**
+ * The stored record, valid until the store's next call; undefined when there is none. A value that
+ * is not this inode's record counts as none: it would overrun a reply, or be put back under the key
+ * of another inode.
+ */
+export function storedInode(meta: MetaStore, inode: number): Uint8Array | undefined {
+  const value = meta.get(inodeKey(inode));
+  if (value?.length !== InodeRecord.SIZE || byteU64(value, InodeRecord.inode) !== inode) {
+    return undefined;
+  }
+  // Numbers are below 2^53: nothing that computes with them expects more.
+  const sane = isByteU53(value, InodeRecord.sizeBytes) && isByteU53(value, InodeRecord.parent);
+  return sane ? value : undefined;
+}
+
+/** u64 of unaligned memory; rounded from 2^53 on. */
+export function byteU64(value: Uint8Array, at: number): number {
+  const low =
+    (value[at]! | (value[at + 1]! << 8) | (value[at + 2]! << 16) | (value[at + 3]! << 24)) >>> 0;
+  const high =
+    (value[at + 4]! | (value[at + 5]! << 8) | (value[at + 6]! << 16) | (value[at + 7]! << 24)) >>>
+    0;
+  return high * 4294967296 + low;
+}
+
+function isByteU53(value: Uint8Array, at: number): boolean {
+  return value[at + 7] === 0 && value[at + 6]! < 0x20;
+}
+
 export class InodeTable {
   /** Records in slots; offsets that `load` and `add` return are into these. Replaced by growth. */
   bytes = new Uint8Array(INITIAL_SLOTS * InodeRecord.SIZE);
@@ -61,8 +90,8 @@ export class InodeTable {
   load(inode: number): number {
     const known = this.#slots.get(inode);
     if (known !== undefined) return this.#removed[known] === 1 ? -1 : known * InodeRecord.SIZE;
-    const value = this.#meta.get(inodeKey(inode));
-    if (value?.length !== InodeRecord.SIZE) return -1;
+    const value = storedInode(this.#meta, inode);
+    if (value === undefined) return -1;
     const slot = this.#take(inode);
     this.bytes.set(value, slot * InodeRecord.SIZE);
     return slot * InodeRecord.SIZE;

@@ -7,10 +7,11 @@ import {
   LookupReply,
   NameRequest,
 } from '../protocol/wire.generated.js';
+import { symlinkBytesMax } from '../protocol/limits.generated.js';
 import { readU16, readU53, writeU16, writeU53 } from '../protocol/u53.js';
 import { Dentry } from './dentries.js';
-import { InodeRecord, S_IFDIR, S_IFLNK, S_IFMT } from './inode-record.js';
-import { inodeKey, linkTargetKey } from './keys.js';
+import { InodeRecord, S_IFDIR, S_IFLNK, S_IFMT, storedInode } from './inode-record.js';
+import { linkTargetKey } from './keys.js';
 import type { Call, Namespace, WireMemory } from './namespace.js';
 
 /** Bytes that a LookupReply needs while it is written: a record is copied whole. */
@@ -30,7 +31,7 @@ export function lookup(ns: Namespace, call: Call): number {
   const name = call.body + NameRequest.SIZE;
   if (!ns.dentries.find(parent, call.memory.bytes, name, nameBytes, ns.found)) {
     // Entries are only where their directory is: only a miss has to ask what the directory is.
-    const directory = ns.meta.get(inodeKey(parent));
+    const directory = storedInode(ns.meta, parent);
     if (directory === undefined) return ESTALE;
     return (modeOf(directory) & S_IFMT) === S_IFDIR ? errno.ENOENT : errno.ENOTDIR;
   }
@@ -38,7 +39,7 @@ export function lookup(ns: Namespace, call: Call): number {
   const { inode, mode } = ns.found;
   // An entry whose inode is gone (half of an rmdir) looks like one whose inode is elsewhere: the
   // client asks for it by number, learns that it is gone, and removes the entry.
-  const record = ns.ownsInode(inode) ? ns.meta.get(inodeKey(inode)) : undefined;
+  const record = ns.ownsInode(inode) ? storedInode(ns.meta, inode) : undefined;
   const hasAttributes = record === undefined ? 0 : 1;
   const at = call.reply + LookupReply.attributes;
   if (record === undefined) bytes.fill(0, at, at + Attributes.SIZE);
@@ -61,11 +62,12 @@ export function readLink(ns: Namespace, call: Call): number {
   if (inode === 0) return errno.EINVAL;
   const target = ns.meta.get(linkTargetKey(inode));
   if (target !== undefined) {
+    if (target.length > symlinkBytesMax) return errno.EIO;
     call.out.bytes.set(target, call.reply);
     call.replyBytes = target.length;
     return 0;
   }
-  const record = ns.meta.get(inodeKey(inode));
+  const record = storedInode(ns.meta, inode);
   if (record === undefined) return ESTALE;
   return (modeOf(record) & S_IFMT) === S_IFLNK ? errno.EIO : errno.EINVAL;
 }
@@ -92,7 +94,7 @@ export function listDirectory(
   maxBytes: number,
   listing: Listing,
 ): number {
-  const record = ns.meta.get(inodeKey(directory));
+  const record = storedInode(ns.meta, directory);
   if (record === undefined) return ESTALE;
   if ((modeOf(record) & S_IFMT) !== S_IFDIR) return errno.ENOTDIR;
   let at = offset;
@@ -136,7 +138,7 @@ function fillAttributes(ns: Namespace, out: WireMemory, offset: number, end: num
       at = next;
       continue;
     }
-    const record = ns.meta.get(inodeKey(readU53(out.words, at + DirEntry.inode)));
+    const record = storedInode(ns.meta, readU53(out.words, at + DirEntry.inode));
     const attributes = at + DirEntry.SIZE;
     if (record !== undefined) {
       out.bytes.set(record.subarray(0, Attributes.SIZE), attributes);

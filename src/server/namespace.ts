@@ -17,9 +17,8 @@ import { Attributes, AttributesReply } from '../protocol/wire.generated.js';
 import { isU53, readU16, readU53 } from '../protocol/u53.js';
 import type { Session } from '../transport/rpc-server.js';
 import { DentryTable, FoundEntry, type NameHash } from './dentries.js';
-import { InodeTable } from './inode-record.js';
+import { InodeTable, storedInode } from './inode-record.js';
 import {
-  inodeKey,
   linkTargetKey,
   nextSequenceKey,
   numberOfOwnKey,
@@ -237,7 +236,7 @@ export class Namespace {
 
   /** An AttributesReply from the store, outside a transaction; 0 or ESTALE. */
   replyStored(call: Call, inode: number): number {
-    const record = this.meta.get(inodeKey(inode));
+    const record = storedInode(this.meta, inode);
     if (record === undefined) return ESTALE;
     call.out.bytes.set(record, call.reply);
     call.out.words[(call.reply + AttributesReply.flags) >>> 2] = 0;

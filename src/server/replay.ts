@@ -14,8 +14,7 @@ import {
 } from '../protocol/wire.generated.js';
 import { readU16, writeU53 } from '../protocol/u53.js';
 import type { RpcRequest } from '../transport/rpc-server.js';
-import { InodeRecord } from './inode-record.js';
-import { inodeKey } from './keys.js';
+import { InodeRecord, storedInode } from './inode-record.js';
 import { replyReserve } from './namespace-attributes.js';
 import { CREATE_OPEN } from './namespace-create.js';
 import { replyUnlink } from './namespace-remove.js';
@@ -60,7 +59,7 @@ export function replay(ns: Namespace, call: Call, request: RpcRequest): number {
 }
 
 function replayLinkDirEntry(ns: Namespace, call: Call, parent: number): number {
-  const record = ns.meta.get(inodeKey(parent));
+  const record = storedInode(ns.meta, parent);
   if (record === undefined) return ESTALE;
   const view = new DataView(record.buffer, record.byteOffset, record.length);
   const { words } = call.out;

@@ -243,8 +243,12 @@ function loadRegion(bitmap: BlockBitmap, region: number, words: Uint32Array): nu
   for (let i = 0; i < REGION_WORDS; i++) {
     const word = words[i]!;
     if (word === 0) continue;
-    if (first + i * 32 >= bitmap.totalBlocks) {
+    // Also bits in a last word that is only in part the device's: their books would never add up.
+    if (first + i * 32 + 32 - Math.clz32(word) > bitmap.totalBlocks) {
       throw new SealfsError('CORRUPT', `blocks behind the device's end are in use`);
+    }
+    if (first + i === 0 && (word & 1) !== 0) {
+      throw new SealfsError('CORRUPT', 'the block of the superblock is in use');
     }
     if (word === 0xffffffff) {
       used += bitmap.mark(first + i * 32, 32, true);

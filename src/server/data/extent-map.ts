@@ -186,7 +186,7 @@ export class ExtentMap {
     }
     if (kind !== ChunkKind.Extents) corrupt(`kind ${kind}`);
     this.#loadExtents(valueWords[KIND_WORD]! >>> 16, value.length);
-    if (this.end > end) corrupt('an extent behind the end');
+    if (this.end > end || end > chunkBytes) corrupt('its end');
     this.end = end;
   }
 
@@ -252,6 +252,10 @@ export class ExtentMap {
     for (let i = 0; i < this.crcCount; i++) this.crcs[i] = valueWords[crcWord++]!;
     copyBytes(valueBytes, crcWord * 4, this.inline, 0, inlineAt);
     this.inlineBytes = inlineAt;
+    for (let i = 0; i < count; i++) {
+      if (this.devices[i] !== INLINE_DEVICE) continue;
+      if (this.blocks[i]! + this.lengths[i]! > inlineAt) corrupt(`inline extent ${i}`);
+    }
   }
 
   #allInline(): boolean {

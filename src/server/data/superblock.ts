@@ -42,6 +42,9 @@ export function encodeSuperblock(superblock: Superblock): Uint8Array {
 
 /** Undefined: the block is all zeros, the device is blank. Throws SealfsError for anything else. */
 export function decodeSuperblock(block: Uint8Array, path: string): Superblock | undefined {
+  if (block.length < blockBytes) {
+    throw new SealfsError('CORRUPT', `${path} is shorter than one block`);
+  }
   const bytes = Buffer.from(block.buffer, block.byteOffset, blockBytes);
   if (bytes.every((byte) => byte === 0)) return undefined;
   if (bytes.toString('latin1', 0, 8) !== MAGIC) {

@@ -14,7 +14,7 @@ import * as Wire from '../../../src/protocol/wire.generated.js';
 import { readU16, readU53 } from '../../../src/protocol/u53.js';
 import type { MetaStore } from '../../../src/server/meta-store-api.js';
 import { LmdbMetaStore } from '../../../src/server/meta-store.js';
-import { inodeKey } from '../../../src/server/keys.js';
+import { dentryKey, inodeKey } from '../../../src/server/keys.js';
 import { MemoryMetaStore } from '../../../src/server/memory-meta-store.js';
 import { listDirectory, Listing } from '../../../src/server/namespace-read.js';
 import { body, FILE, Harness, idleScheduler } from './namespace-harness.js';
@@ -433,6 +433,32 @@ function testOver(kind: string, openStore: () => MetaStore): void {
       assert.equal(h.run(Opcode.EnsureEmptyRoot, drop), 0);
       assert.equal(h.run(Opcode.EnsureEmptyRoot, drop), 0);
       assert.equal(h.ns.inodeCount, 0);
+    });
+
+    it('takes damaged records for missing ones, and passes over damaged entries', () => {
+      const c = new Harness(openStore(), () => 42);
+      const root = c.root();
+      const [first, second] = [c.file(root, 'a'), c.file(root, 'b')];
+      const entry = dentryKey(root, 42 * 256 + 1).slice();
+      c.meta.transaction(() => {
+        const other = c.meta.get(inodeKey(second))!.slice();
+        c.meta.put(inodeKey(first), other);
+        c.meta.put(inodeKey(second), new Uint8Array(500));
+        c.meta.put(entry, new Uint8Array(600));
+      });
+      assert.equal(c.statStatus(first), ESTALE);
+      assert.equal(c.statStatus(second), ESTALE);
+      assert.deepEqual(c.lookup(root, 'a'), { status: 0, inode: first, here: false });
+      assert.equal(c.lookup(root, 'b').status, errno.ENOENT);
+      const bytes = new Uint8Array(1024);
+      const out = { bytes, words: new Uint32Array(bytes.buffer) };
+      const listing = new Listing();
+      assert.equal(listDirectory(c.ns, root, 0, true, out, 0, 1024, listing), 0);
+      assert.equal(listing.entries, 1);
+      c.meta.transaction(() => {
+        c.ns.dentries.remove(root, 42 * 256); // moves the damaged one down
+      });
+      assert.equal(c.meta.get(entry), undefined);
     });
   });
 }

@@ -6,6 +6,7 @@ import assert from 'node:assert/strict';
 import fc from 'fast-check';
 import { Allocator } from '../../../../src/server/data/allocator.js';
 import { BlockBitmap, countBits, markWords } from '../../../../src/server/data/block-bitmap.js';
+import { regionKey } from '../../../../src/server/data/keys.js';
 import { MemoryMetaStore } from '../../../../src/server/memory-meta-store.js';
 import { SimScheduler } from '../../../../src/transport/sim/sim-scheduler.js';
 import { SimWorld } from '../../../../src/transport/sim/sim-world.js';
@@ -100,6 +101,20 @@ describe('Allocator', () => {
     allocator.releaseUpTo(store.commitSequence);
     assert.equal(allocator.allocatableBlocks(2), free + 50);
     assert.equal(allocator.quarantinedBlocks, 0);
+  });
+
+  it('refuses regions that say the superblock or blocks behind the end are in use', () => {
+    for (const block of [0, 1000, 1023, 1024]) {
+      const store = newStore();
+      const value = new Uint8Array(1024);
+      value[block >>> 3] = 1 << (block & 7);
+      store.transaction(() => {
+        store.put(regionKey(0, 0), value);
+      });
+      assert.throws(() => {
+        new Allocator(store).addDevice(0, 1000);
+      }, /in use/);
+    }
   });
 
   it('keeps a reserve that only compaction may use', () => {

@@ -200,4 +200,18 @@ describe('ExtentMap', () => {
     }
     new ExtentMap().load(good);
   });
+
+  it('refuses inline extents behind the inline bytes, and an end behind the chunk', () => {
+    const map = new ExtentMap();
+    map.appendInline(0, 5, Uint8Array.of(1, 2, 3, 4, 5), 0);
+    map.append(50000, 4096, 1, 0, 7, Uint32Array.of(1), 0);
+    const good = map.store().slice();
+    for (const at of [8 + 12, 8 + 13, 6]) {
+      const damaged = good.slice();
+      damaged[at] = 0x7f; // the inline extent's position, or the chunk's end
+      assert.throws(() => {
+        new ExtentMap().load(damaged);
+      }, /damaged/);
+    }
+  });
 });
