@@ -76,6 +76,7 @@ describe('damage', function () {
     assert.ok(written >= 30, `${written} MiB fitted`);
     fs.closeSync(fd);
     const back = fs.readFileSync(join(root, 'filler'));
+    assert.equal(back.length, written << 20, 'nothing half-written');
     assert.ok(back.subarray(0, written << 20).equals(Buffer.alloc(written << 20, 'f')));
     assert.ok(fs.readFileSync(join(root, 'keep')).equals(Buffer.alloc(300_000, 'k')));
     fs.unlinkSync(join(root, 'filler'));
@@ -137,14 +138,17 @@ describe('damage', function () {
     assert.ok(ports.length >= 3, `ports ${ports.join(' ')}`);
     const frame = Buffer.alloc(64);
     frame.writeUInt32LE(827540307, 0);
+    const short = Buffer.from(frame);
+    short.writeUInt32LE(64, 4);
+    frame.writeUInt32LE(0xfffffff0, 4);
     const bad = [
       Buffer.from('GET / HTTP/1.0\r\n\r\n'),
       Buffer.alloc(5000, 0xff),
       Buffer.alloc(70_000),
       frame,
       frame.subarray(0, 20),
+      short.subarray(0, 40),
     ];
-    frame.writeUInt32LE(0xfffffff0, 4);
     for (const port of ports) for (const data of bad) await sendGarbage(port, data);
     assert.equal(fs.readFileSync(join(root, 'before'), 'utf8'), 'fine');
     fs.writeFileSync(join(root, 'after'), 'also fine');

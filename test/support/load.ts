@@ -3,7 +3,7 @@
  * long as it is told, and appends a line to a local journal after each acknowledged step. What the
  * journal names must be on the mount afterwards, byte for byte.
  *
- * usage: node load.js MOUNT JOURNAL TAG SECONDS
+ * usage: node load.js MOUNT JOURNAL TAG SECONDS; ends earlier once JOURNAL.stop exists
  */
 import { appendFileSync, closeSync, existsSync, mkdirSync, openSync, readFileSync } from 'node:fs';
 import { writeFileSync, writeSync } from 'node:fs';
@@ -45,7 +45,7 @@ export function verifyLoad(mount: string, journal: string, tag: string): number 
 function main(mount: string, journal: string, tag: string, seconds: number): void {
   for (let d = 0; d < 7; d++) mkdirSync(join(mount, `load-${tag}`, `d${d}`), { recursive: true });
   const end = Date.now() + seconds * 1000;
-  for (let index = 0; Date.now() < end; index++) {
+  for (let index = 0; Date.now() < end && !existsSync(`${journal}.stop`); index++) {
     const data = loadContent(tag, index);
     if (index % 2 === 0) {
       writeFileSync(loadPath(mount, tag, index), data);
