@@ -54,7 +54,7 @@ const examples = `
 Examples:
   sealfs bench io500 --dir /mnt/data --np 4 --scale smoke
   sealfs bench io500 --dir /mnt/sealfs --compare /var/tmp --scale laptop --json
-  sealfs bench io500 --manager http://node1:7400 --volume scratch --np 16 --scale full --out dir
+  sealfs bench io500 --manager http://node1:7300 --volume scratch --np 16 --scale full --out dir
 
 The built-in load generator's figures are unofficial; --io500-binary runs the official program.`;
 
