@@ -14,7 +14,7 @@ import * as Wire from '../../../src/protocol/wire.generated.js';
 import { readU16, readU53 } from '../../../src/protocol/u53.js';
 import type { MetaStore } from '../../../src/server/meta-store-api.js';
 import { LmdbMetaStore } from '../../../src/server/meta-store.js';
-import { dentryKey, inodeKey } from '../../../src/server/keys.js';
+import { dentryKey, inodeKey, nextSequenceKey } from '../../../src/server/keys.js';
 import { MemoryMetaStore } from '../../../src/server/memory-meta-store.js';
 import { listDirectory, Listing } from '../../../src/server/namespace-read.js';
 import { body, FILE, Harness, idleScheduler } from './namespace-harness.js';
@@ -87,6 +87,17 @@ function testOver(kind: string, openStore: () => MetaStore): void {
         assert.equal(stat.mode, FILE);
         assert.equal(stat.links, 1);
         assert.equal(stat.mtime, 1000);
+      });
+
+      it('answers ENOSPC when its bucket has no inode numbers left, and leaves no entry', () => {
+        const used = Buffer.alloc(8);
+        used.writeBigUInt64LE(BigInt(SEQUENCE_LIMIT));
+        h.meta.transaction(() => {
+          h.meta.put(nextSequenceKey(5), used);
+        });
+        const full = new Harness(h.meta);
+        assert.equal(full.create(root, 'a'), errno.ENOSPC);
+        assert.deepEqual(names(full, root), []);
       });
 
       it('never gives a number twice, also after an aborted transaction', () => {
