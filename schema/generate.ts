@@ -1,6 +1,6 @@
 /**
  * Writes the generated code from schema/: `wire.fbs` and the layouts that one addon and its
- * TypeScript share (`fuse.fbs`, `core.fbs`, `socket.fbs`, `extent.fbs`), all fixed structs, become
+ * TypeScript share (`fuse.fbs`, `core.fbs`, `engine.fbs`, `extent.fbs`), all fixed structs, become
  * offset tables for TypeScript and structs for C++, `data.fbs` (kept on disk) offset tables,
  * `limits.json` constants for both, and `control.fbs` (tables) FlatBuffers' own TypeScript. Fixed structs use the plain subset of FlatBuffers that
  * needs no compiler: enums, and structs of scalars and structs.
@@ -182,7 +182,7 @@ write('native/common/wire.generated.h', cppStructs('sealfs::wire', wire, limits)
 for (const [name, header, namespace] of [
   ['fuse', 'native/fuse/layout.generated.h', 'sealfs::fuse'],
   ['core', 'native/common/turn_state.generated.h', 'sealfs'],
-  ['socket', 'native/socket/layout.generated.h', 'sealfs::tcp'],
+  ['engine', 'native/common/engine_layout.generated.h', 'sealfs::engine'],
   ['extent', 'native/extent/layout.generated.h', 'sealfs::extent'],
 ] as const) {
   const layout = parse(readFileSync(`schema/${name}.fbs`, 'utf8'));

@@ -5,20 +5,27 @@
 //       └───────────────────┘                              accepted ones begin open
 #pragma once
 
-#include <array>
 #include <cstdint>
-#include <memory>
 #include <vector>
 
 #include "native/common/arena.h"
+#include "native/common/connection_table.h"
+#include "native/common/engine_rings.h"
+#include "native/common/frames.h"
+#include "native/common/landings.h"
 #include "native/common/wire.generated.h"
 
 namespace sealfs::tcp {
 
-constexpr uint32_t kConnectionBits = 14;
-constexpr uint32_t kConnectionsMax = 1u << kConnectionBits;
-constexpr uint32_t kRecordsMax = 8192;
-constexpr uint32_t kSubmissionsMax = 2048;
+using engine::Counters;
+using engine::Landing;
+using engine::Reason;
+using engine::Record;
+using engine::RecordKind;
+using engine::Segment;
+using engine::Submission;
+using engine::SubmissionKind;
+
 constexpr uint32_t kAcceptsPerHarvest = 64;
 
 // Reading. A frame is at least its header long, so a read of n bytes makes at most n / 32 records
@@ -44,29 +51,11 @@ constexpr uint32_t kSendSegmentsMax = 16384;  // beyond: the connection is close
 constexpr uint32_t kBacklogSegments = 512;
 constexpr uint64_t kBacklogBytes = 4 << 20;
 
-static_assert(kReadMaxBytes / sizeof(wire::FrameHeader) <= kRecordsMax);
+static_assert(kReadMaxBytes / engine::kFrameHeaderBytes <= engine::kRecordsMax);
 static_assert(kReadMaxBytes + 2 * kMessageSlot <= kReceiveAreaBytes);
 static_assert(kBacklogSegments * 2 <= kSendSegmentsMax);
 
 enum class State : uint8_t { kReserved, kConnecting, kOpen };
-
-struct Segment {
-  static constexpr uint32_t kReleaseMessage = 1;
-  static constexpr uint32_t kReleaseBulk = 2;
-  static constexpr uint32_t kFrameEnd = 4;
-  uint32_t offset;
-  uint32_t bytes;
-  uint32_t flags;
-};
-
-// Where a reply's bulk may go. Withdrawn: should it still come, it is dropped.
-struct Landing {
-  enum class Use : uint32_t { kNone, kSet, kWithdrawn };
-  uint32_t offset = 0;
-  uint32_t max_bytes = 0;
-  Use use = Use::kNone;
-};
-using Landings = std::array<Landing, wire::kRpcSlots>;
 
 struct Connection {
   uint32_t id = 0;
@@ -96,7 +85,7 @@ struct Connection {
   bool bulk_dropped = false;    // its landing was withdrawn
   uint32_t message_offset = 0;  // of its message, in the receive area, within one harvest; else 0
   uint32_t message_bytes = 0;
-  std::unique_ptr<Landings> landings;
+  engine::Landings<> landings;
 
   // ---- sending
   std::vector<Segment> queue;

@@ -3,7 +3,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <netdb.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <sys/epoll.h>
@@ -14,12 +13,12 @@
 #include <cstring>
 #include <utility>
 
+#include "native/common/address.h"
+
 namespace sealfs::tcp {
 namespace {
 
 constexpr uint64_t kListenerFlag = uint64_t{1} << 32;
-constexpr uint32_t kIndexMask = kConnectionsMax - 1;
-constexpr uint32_t kGenerationMax = (1u << 17) - 1;  // ids stay below 2^31
 constexpr int kListenBacklog = 1024;
 constexpr int kEpollBatch = 256;
 // A peer whose host is gone is noticed after this, whether data is on its way or not.
@@ -38,22 +37,15 @@ void set_options(int fd) {
   (void)setsockopt(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, &gone, sizeof gone);
 }
 
-struct Address {
-  sockaddr_storage storage{};
-  socklen_t bytes = 0;
-};
+int open_socket(int family) {
+  return ::socket(family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+}
 
-// Numeric IPv4 or IPv6 (with scope): no name is looked up here, that would block.
-bool parse_address(const std::string& text, uint16_t port, Address* out) {
-  addrinfo hints{};
-  hints.ai_flags = AI_NUMERICHOST | AI_NUMERICSERV;
-  hints.ai_socktype = SOCK_STREAM;
-  addrinfo* found = nullptr;
-  if (getaddrinfo(text.c_str(), std::to_string(port).c_str(), &hints, &found) != 0) return false;
-  memcpy(&out->storage, found->ai_addr, found->ai_addrlen);
-  out->bytes = found->ai_addrlen;
-  freeaddrinfo(found);
-  return true;
+// The port is chosen when the peer is known, so that one port may serve for many peers.
+bool bind_source(int fd, engine::Address& source) {
+  const int on = 1;
+  (void)setsockopt(fd, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, &on, sizeof on);
+  return ::bind(fd, source.get(), source.bytes) == 0;
 }
 
 }  // namespace
@@ -79,7 +71,8 @@ Engine::Engine(std::shared_ptr<Arena> arena, uint32_t area, int epoll_fd)
       area_end_(area + kReceiveAreaBytes),
       cursor_(area),
       epoll_fd_(epoll_fd),
-      spare_fd_(::open("/dev/null", O_RDONLY | O_CLOEXEC)) {}
+      spare_fd_(::open("/dev/null", O_RDONLY | O_CLOEXEC)),
+      gatherer_(*arena_) {}
 
 Engine::~Engine() {
   shutdown();
@@ -90,29 +83,10 @@ Engine::~Engine() {
 
 // ---------------------------------------------------------------- life of connections
 
-Connection* Engine::find(uint32_t id) {
-  const uint32_t index = id & kIndexMask;
-  if (index >= connections_.size()) return nullptr;
-  Connection* c = connections_[index].get();
-  return c != nullptr && c->id == id ? c : nullptr;
-}
-
 Connection* Engine::allocate() {
-  uint32_t id;
-  if (connections_.size() < kConnectionsMax && free_.size() < 1024) {
-    id = 1u << kConnectionBits | static_cast<uint32_t>(connections_.size());
-    connections_.emplace_back();
-  } else if (!free_.empty()) {
-    id = free_.front();
-    free_.pop_front();
-  } else {
-    return nullptr;
-  }
-  auto& place = connections_[id & kIndexMask];
-  place = std::make_unique<Connection>();
-  place->id = id;
-  counters_.connections++;
-  return place.get();
+  Connection* c = connections_.allocate();
+  if (c != nullptr) counters_.connections++;
+  return c;
 }
 
 bool Engine::attach(Connection& c, int fd) {
@@ -130,19 +104,22 @@ uint32_t Engine::reserve() {
   return c == nullptr ? 0 : c->id;
 }
 
-bool Engine::connect(uint32_t id, const std::string& address, uint16_t port) {
+bool Engine::connect(uint32_t id, const std::string& address, uint16_t port,
+                     const std::string& source) {
   Connection* c = find(id);
   if (c == nullptr || c->state != State::kReserved) return false;
-  Address peer;
+  engine::Address peer;
+  engine::Address local;
   int fd = -1;
   int error = 0;
-  if (!parse_address(address, port, &peer)) {
+  if (!engine::parse_address(address, port, &peer) ||
+      (!source.empty() && !engine::parse_address(source, 0, &local))) {
     error = EINVAL;
-  } else if ((fd = ::socket(peer.storage.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC,
-                            0)) < 0) {
+  } else if ((fd = open_socket(peer.family())) < 0) {
     error = errno;
-  } else if (::connect(fd, reinterpret_cast<sockaddr*>(&peer.storage), peer.bytes) != 0 &&
-             errno != EINPROGRESS) {
+  } else if (!source.empty() && !bind_source(fd, local)) {
+    error = errno;
+  } else if (::connect(fd, peer.get(), peer.bytes) != 0 && errno != EINPROGRESS) {
     error = errno;
   } else if (!attach(*c, fd)) {
     error = errno;
@@ -152,7 +129,7 @@ bool Engine::connect(uint32_t id, const std::string& address, uint16_t port) {
     return true;
   }
   if (fd >= 0) ::close(fd);
-  events_.push_back({RecordKind::kConnectFailed, id, static_cast<uint32_t>(error)});
+  events_.push(RecordKind::kConnectFailed, id, static_cast<uint32_t>(error));
   return true;
 }
 
@@ -165,7 +142,7 @@ void Engine::finish_connect(Connection& c) {
     return;
   }
   c.state = State::kOpen;
-  events_.push_back({RecordKind::kOpened, c.id, 0});
+  events_.push(RecordKind::kOpened, c.id, 0);
   mark_readable(c);
   flush(c);
 }
@@ -174,7 +151,7 @@ void Engine::connect_failed(Connection& c, int error) {
   ::close(c.fd);
   c.fd = -1;
   c.state = State::kReserved;
-  events_.push_back({RecordKind::kConnectFailed, c.id, static_cast<uint32_t>(error)});
+  events_.push(RecordKind::kConnectFailed, c.id, static_cast<uint32_t>(error));
 }
 
 uint32_t Engine::adopt(int fd, bool incoming) {
@@ -186,34 +163,32 @@ uint32_t Engine::adopt(int fd, bool incoming) {
   }
   c->state = State::kOpen;
   c->incoming = incoming;
-  events_.push_back({incoming ? RecordKind::kAccepted : RecordKind::kOpened, c->id, 0});
+  events_.push(incoming ? RecordKind::kAccepted : RecordKind::kOpened, c->id, 0);
   return c->id;
 }
 
 int Engine::listen(const std::string& address, uint16_t* port) {
-  Address here;
-  if (!parse_address(address, *port, &here)) return EINVAL;
-  const int fd = ::socket(here.storage.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+  engine::Address here;
+  if (!engine::parse_address(address, *port, &here)) return EINVAL;
+  const int fd = open_socket(here.family());
   if (fd < 0) return errno;
   const int on = 1;
   const int off = 0;
   (void)setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
-  if (here.storage.ss_family == AF_INET6) {
+  if (here.family() == AF_INET6) {
     (void)setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &off, sizeof off);
   }
   epoll_event event{};
   event.events = EPOLLIN | EPOLLET;
   event.data.u64 = kListenerFlag | listeners_.size();
-  auto* name = reinterpret_cast<sockaddr*>(&here.storage);
-  if (::bind(fd, name, here.bytes) != 0 || ::listen(fd, kListenBacklog) != 0 ||
-      getsockname(fd, name, &here.bytes) != 0 ||
+  if (::bind(fd, here.get(), here.bytes) != 0 || ::listen(fd, kListenBacklog) != 0 ||
+      getsockname(fd, here.get(), &here.bytes) != 0 ||
       epoll_ctl(epoll_fd_, EPOLL_CTL_ADD, fd, &event) != 0) {
     const int error = errno;
     ::close(fd);
     return error;
   }
-  // The port lies at the same place in both families' addresses.
-  *port = ntohs(reinterpret_cast<sockaddr_in*>(&here.storage)->sin_port);
+  *port = here.port();
   listeners_.push_back({fd, false});
   return 0;
 }
@@ -230,7 +205,7 @@ void Engine::accept_from(Listener& listener) {
     if (errno == EMFILE || errno == ENFILE) {
       // Left in the queue it would be found ready for ever: accept it with the spare descriptor
       // and close it, which tells the peer.
-      events_.push_back({RecordKind::kAcceptFailed, 0, static_cast<uint32_t>(errno)});
+      events_.push(RecordKind::kAcceptFailed, 0, static_cast<uint32_t>(errno));
       if (spare_fd_ < 0) return;
       ::close(spare_fd_);
       const int refused = accept4(listener.fd, nullptr, nullptr, SOCK_CLOEXEC);
@@ -243,40 +218,31 @@ void Engine::accept_from(Listener& listener) {
 }
 
 void Engine::close_connection(Connection& c, uint32_t reason) {
-  if (reason > 1000 && reason != static_cast<uint32_t>(Reason::kClosedHere) &&
-      reason != static_cast<uint32_t>(Reason::kBadSubmission)) {
-    counters_.protocol_errors++;
-  }
+  if (engine::is_protocol_error(reason)) counters_.protocol_errors++;
   if (c.fd >= 0) ::close(c.fd);  // ends the watch, too
   if (c.bulk_left > 0 && c.bulk_owns_slot) (void)arena_->give_bulk(c.bulk_offset);
-  release_all(c.queue, c.queue_head);
+  engine::release_all(*arena_, c.queue, c.queue_head);
   awaiting_ -= c.awaiting;
   counters_.connections--;
-  events_.push_back({RecordKind::kClosed, c.id, reason});
-  const uint32_t index = c.id & kIndexMask;
-  uint32_t generation = (c.id >> kConnectionBits) + 1;
-  if (generation > kGenerationMax) generation = 1;
-  free_.push_back(generation << kConnectionBits | index);
-  connections_[index].reset();  // c is gone
+  events_.push(RecordKind::kClosed, c.id, reason);
+  (void)connections_.remove(c);  // c is gone
 }
 
 void Engine::tick() {
   tick_++;
-  for (auto& c : connections_) {
-    if (c && c->bulk_left > 0 && c->bulk_owns_slot && tick_ - c->progress_tick > kStallTicks) {
-      close_connection(*c, static_cast<uint32_t>(Reason::kStalled));
+  connections_.each([this](Connection& c) {
+    if (c.bulk_left > 0 && c.bulk_owns_slot && tick_ - c.progress_tick > kStallTicks) {
+      close_connection(c, engine::code(Reason::kStalled));
     }
-  }
+  });
 }
 
 void Engine::shutdown() {
   for (Listener& listener : listeners_) ::close(listener.fd);
   listeners_.clear();
-  for (auto& c : connections_) {
-    if (c) close_connection(*c, static_cast<uint32_t>(Reason::kClosedHere));
-  }
-  release_all(bulk_, 0);
-  bulk_.clear();
+  connections_.each(
+      [this](Connection& c) { close_connection(c, engine::code(Reason::kClosedHere)); });
+  gatherer_.drop_bulk();
   events_.clear();
   records_.clear();
   submissions_.clear();
@@ -319,19 +285,6 @@ void Engine::drain_epoll() {
   } while (count == kEpollBatch);
   for (Listener& listener : listeners_) {
     if (listener.ready) accept_from(listener);
-  }
-}
-
-void Engine::emit_events() {
-  while (!events_.empty()) {
-    auto* record = reinterpret_cast<Record*>(records_.push());
-    if (record == nullptr) return;
-    const Event& event = events_.front();
-    *record = Record{};
-    record->kind = static_cast<uint32_t>(event.kind);
-    record->connection = event.connection;
-    record->code = event.code;
-    events_.pop_front();
   }
 }
 
@@ -399,12 +352,11 @@ uint32_t Engine::harvest() {
   area_full_ = false;
   const bool direct = !hot_.empty() && counters_.connections <= kDirectConnections;
   if (!direct || (++harvests_ & 3) == 0) drain_epoll();
-  emit_events();
-  if (!events_.empty()) return records_.count();  // no message before its connection's event
+  if (!events_.emit(records_)) return records_.count();
   if (direct) ask_directly();
   serve_waiting();
   serve_ready();
-  emit_events();
+  (void)events_.emit(records_);
   return records_.count();
 }
 

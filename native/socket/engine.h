@@ -23,15 +23,12 @@
 // Files: engine.cc (life of connections, harvest), receive.cc, send.cc.
 #pragma once
 
-#include <deque>
 #include <memory>
 #include <string>
 #include <vector>
 
 #include "native/common/event_source.h"
-#include "native/common/record_ring.h"
 #include "native/socket/connection.h"
-#include "native/socket/layout.generated.h"
 
 namespace sealfs::tcp {
 
@@ -53,8 +50,10 @@ class Engine : public EventSource {
   // ---- control
   // A number for a connection to come, frames may be queued to it; 0: too many.
   uint32_t reserve();
-  // Begins to connect a reserved one to a numeric address; a record follows. False: no such number.
-  bool connect(uint32_t id, const std::string& address, uint16_t port);
+  // Begins to connect a reserved one to a numeric address, from the local address `source` unless
+  // that is empty; a record follows. False: no such number.
+  bool connect(uint32_t id, const std::string& address, uint16_t port,
+               const std::string& source = {});
   // Listens on a numeric address; 0 or an errno. `port` 0: any; set to the bound one.
   int listen(const std::string& address, uint16_t* port);
   // Takes over a connected stream socket, as if accepted (or connected); 0: too many.
@@ -64,18 +63,11 @@ class Engine : public EventSource {
   // Closes everything at once; no record follows.
   void shutdown();
 
-  using Records = RecordRing<sizeof(Record) / 4>;
-  using Submissions = SubmissionRing<sizeof(Submission) / 4>;
-  Records& records() { return records_; }
-  Submissions& submissions() { return submissions_; }
+  engine::Records& records() { return records_; }
+  engine::Submissions& submissions() { return submissions_; }
   Counters& counters() { return counters_; }
 
  private:
-  struct Event {
-    RecordKind kind;
-    uint32_t connection;
-    uint32_t code;
-  };
   struct Listener {
     int fd;
     bool ready;
@@ -84,7 +76,7 @@ class Engine : public EventSource {
   Engine(std::shared_ptr<Arena> arena, uint32_t area, int epoll_fd);
 
   // engine.cc
-  Connection* find(uint32_t id);
+  Connection* find(uint32_t id) { return connections_.find(id); }
   Connection* allocate();
   bool attach(Connection& c, int fd);
   void drain_epoll();
@@ -93,7 +85,6 @@ class Engine : public EventSource {
   void connect_failed(Connection& c, int error);
   void close_connection(Connection& c, uint32_t reason);
   void mark_readable(Connection& c);
-  void emit_events();
   void ask_directly();
   void serve_waiting();
   void serve_ready();
@@ -118,8 +109,6 @@ class Engine : public EventSource {
   void flush(Connection& c);
   bool send_some(Connection& c, size_t* sent);
   void consume(Connection& c, size_t sent);
-  void release(const Segment& segment);
-  void release_all(std::vector<Segment>& segments, size_t from);
   void check_backlog(Connection& c);
 
   std::shared_ptr<Arena> arena_;
@@ -129,21 +118,20 @@ class Engine : public EventSource {
   bool area_full_ = false;
   const int epoll_fd_;
   int spare_fd_;  // given up for a moment to refuse a connection when descriptors run out
-  Records records_{kRecordsMax};
-  Submissions submissions_{kSubmissionsMax};
+  engine::Records records_{engine::kRecordsMax};
+  engine::Submissions submissions_{engine::kSubmissionsMax};
   Counters counters_{};
 
-  std::vector<std::unique_ptr<Connection>> connections_;
-  std::deque<uint32_t> free_;  // places in connections_; the one unused longest is taken first
+  engine::ConnectionTable<Connection> connections_;
   std::vector<Listener> listeners_;
-  std::deque<Event> events_;
+  engine::EventQueue events_;
   std::vector<uint32_t> ready_;    // connections that may be read
   std::vector<uint32_t> waiting_;  // for a bulk slot
   std::vector<uint32_t> hot_;
   std::vector<uint32_t> dirty_;
   std::vector<uint32_t> scratch_;
   std::vector<uint32_t> again_;
-  std::vector<Segment> bulk_;  // of the frame that is submitted next
+  engine::FrameGatherer gatherer_;  // of the frame that is submitted next
   uint32_t awaiting_ = 0;
   uint32_t harvests_ = 0;
   uint32_t tick_ = 0;

@@ -1,7 +1,7 @@
 // Goal and diagram: engine.h. Here: from a readable socket to records.
 //
 // Every length that a peer sends is checked against its bounds before it is used; the checks stand
-// in check_header and begin_bulk, and nothing else reads a header.
+// in check_header (frames.h) and begin_bulk, and nothing else reads a header.
 #include <errno.h>
 #include <sys/socket.h>
 #include <sys/uio.h>
@@ -14,23 +14,12 @@
 namespace sealfs::tcp {
 namespace {
 
-constexpr uint32_t kHeaderBytes = sizeof(wire::FrameHeader);
-constexpr uint32_t kRepliesFlag = 1;
+using engine::kFrameHeaderBytes;
+
 constexpr uint32_t kNoSlot = UINT32_MAX;  // begin_bulk: try again when a bulk slot is free
 
 constexpr uint32_t align_up(uint32_t value, uint32_t unit) {
   return (value + unit - 1) / unit * unit;
-}
-
-// 0, or the reason to close. `available` bytes of the header are there, at least the magic's.
-uint32_t check_header(const wire::FrameHeader& h, uint32_t available) {
-  if (h.magic != wire::kFrameMagic) return static_cast<uint32_t>(Reason::kBadMagic);
-  if (available < kHeaderBytes) return 0;
-  if (h.message_bytes < kHeaderBytes || h.message_bytes > kMessageSlot || h.message_bytes % 8) {
-    return static_cast<uint32_t>(Reason::kBadMessageBytes);
-  }
-  if (h.bulk_bytes > wire::kMaxBulkBytes) return static_cast<uint32_t>(Reason::kBadBulkBytes);
-  return 0;
 }
 
 }  // namespace
@@ -38,15 +27,7 @@ uint32_t check_header(const wire::FrameHeader& h, uint32_t available) {
 void Engine::push_message(Connection& c, uint32_t offset, uint32_t bytes, uint32_t bulk_offset,
                           uint32_t bulk_bytes, bool owns_slot) {
   // There is room: reads are limited to what the ring can take.
-  auto* record = reinterpret_cast<Record*>(records_.push());
-  record->kind = static_cast<uint32_t>(RecordKind::kMessage);
-  record->connection = c.id;
-  record->message_offset = offset;
-  record->message_bytes = bytes;
-  record->bulk_offset = bulk_offset;
-  record->bulk_bytes = bulk_bytes;
-  record->code = 0;
-  record->owns_slot = owns_slot ? 1 : 0;
+  engine::push_message(records_, c.id, offset, bytes, bulk_offset, bulk_bytes, owns_slot);
   counters_.frames_received++;
   if (c.awaiting > 0) {
     c.awaiting--;
@@ -64,6 +45,7 @@ void Engine::receive(Connection& c) {
   // The bulk will come in a later turn: its message must outlive the receive area's content.
   const uint8_t* message = arena_->at(alive->message_offset);
   alive->held.assign(message, message + alive->message_bytes);
+  engine::count_copy(counters_, alive->message_bytes);
   alive->message_offset = 0;
 }
 
@@ -71,7 +53,7 @@ void Engine::receive(Connection& c) {
 bool Engine::read_once(Connection& c) {
   const uint32_t records_left = records_.capacity() - records_.count();
   const uint32_t needed = static_cast<uint32_t>(c.held.size()) + 2 * kMessageSlot;
-  if (records_left * kHeaderBytes < kReadMinBytes + kMessageSlot ||
+  if (records_left * kFrameHeaderBytes < kReadMinBytes + kMessageSlot ||
       area_end_ - cursor_ < needed + kReadMinBytes) {
     area_full_ = true;
     return false;
@@ -122,13 +104,14 @@ bool Engine::read_frames(Connection& c) {
   const uint32_t held = static_cast<uint32_t>(c.held.size());
   const uint32_t records_left = records_.capacity() - records_.count();
   const uint32_t asked = std::min({c.read_bytes, area_end_ - start - held - kMessageSlot,
-                                   records_left * kHeaderBytes - kMessageSlot});
+                                   records_left * kFrameHeaderBytes - kMessageSlot});
   iovec part{arena_->at(start + held), asked};
   const ssize_t n = read_into(c, &part, 1, asked);
   if (n <= 0) return false;
   // What was held is the beginning of a frame; the read goes behind it.
   if (held > 0) {
     memcpy(arena_->at(start), c.held.data(), held);
+    engine::count_copy(counters_, held);
     c.held.clear();
   }
   if (static_cast<uint32_t>(n) == asked) {
@@ -160,6 +143,7 @@ bool Engine::read_bulk(Connection& c) {
   if (c.message_offset == 0) {
     c.message_offset = cursor_;
     memcpy(arena_->at(cursor_), c.held.data(), c.held.size());
+    engine::count_copy(counters_, c.held.size());
     cursor_ = align_up(cursor_ + static_cast<uint32_t>(c.held.size()), 64);
     c.held.clear();
   }
@@ -175,18 +159,19 @@ bool Engine::parse_held(Connection& c) {
   if (c.waiting) return false;
   const uint32_t start = cursor_;
   const uint32_t held = static_cast<uint32_t>(c.held.size());
-  if (held < kHeaderBytes) return true;
+  if (held < kFrameHeaderBytes) return true;
   wire::FrameHeader header;
-  memcpy(&header, c.held.data(), kHeaderBytes);
+  memcpy(&header, c.held.data(), kFrameHeaderBytes);
   if (held < header.message_bytes) return true;  // incomplete: read on
   if (area_end_ - start < held + kMessageSlot ||
-      (records_.capacity() - records_.count()) * kHeaderBytes < held) {
+      (records_.capacity() - records_.count()) * kFrameHeaderBytes < held) {
     c.waiting = true;
     waiting_.push_back(c.id);
     area_full_ = true;
     return false;
   }
   memcpy(arena_->at(start), c.held.data(), held);
+  engine::count_copy(counters_, held);
   c.held.clear();
   return parse(c, start, start + held);
 }
@@ -205,12 +190,12 @@ bool Engine::parse(Connection& c, uint32_t position, uint32_t end) {
     const uint32_t available = end - position;
     if (available < sizeof(uint32_t)) break;
     const auto& header = *reinterpret_cast<const wire::FrameHeader*>(arena_->at(position));
-    uint32_t reason = check_header(header, available);
+    uint32_t reason = engine::check_header(header, available);
     if (reason != 0) {
       close_connection(c, reason);
       return false;
     }
-    if (available < kHeaderBytes || available < header.message_bytes) break;
+    if (available < kFrameHeaderBytes || available < header.message_bytes) break;
     if (header.bulk_bytes == 0) {
       push_message(c, position, header.message_bytes, 0, 0, false);
       position += header.message_bytes;
@@ -231,7 +216,10 @@ bool Engine::parse(Connection& c, uint32_t position, uint32_t end) {
     position += header.message_bytes;
     copy_bulk(c, &position, end);
   }
-  if (position < end) c.held.assign(arena_->at(position), arena_->at(end));
+  if (position < end) {
+    c.held.assign(arena_->at(position), arena_->at(end));
+    engine::count_copy(counters_, end - position);
+  }
   // The area is used up only by what a record or the message of a bulk points at.
   if (records_.count() > records_before || c.message_offset != 0) {
     cursor_ = std::max(cursor_, align_up(position, 64));
@@ -242,23 +230,18 @@ bool Engine::parse(Connection& c, uint32_t position, uint32_t end) {
 // Finds where the bulk goes. 0, kNoSlot, or the reason to close.
 uint32_t Engine::begin_bulk(Connection& c, const wire::FrameHeader& header) {
   c.bulk_dropped = false;
-  c.bulk_owns_slot = (header.flags & kRepliesFlag) == 0;
+  c.bulk_owns_slot = (header.flags & engine::kRepliesFlag) == 0;
   if (c.bulk_owns_slot) {
     const uint32_t slot = arena_->take_bulk();
     if (slot == 0) return kNoSlot;
     c.bulk_offset = slot;
   } else {
-    if (header.bulk_tag >= wire::kRpcSlots) return static_cast<uint32_t>(Reason::kBadBulkTag);
-    if (!c.landings) return static_cast<uint32_t>(Reason::kNoLanding);
-    Landing& landing = (*c.landings)[header.bulk_tag];
-    if (landing.use == Landing::Use::kNone ||
-        (landing.use == Landing::Use::kSet && header.bulk_bytes > landing.max_bytes)) {
-      return static_cast<uint32_t>(Reason::kNoLanding);
-    }
+    Landing landing;
+    const uint32_t reason = c.landings.take(header.bulk_tag, header.bulk_bytes, &landing);
+    if (reason != 0) return reason;
     c.bulk_dropped = landing.use == Landing::Use::kWithdrawn;
     c.bulk_offset = landing.offset;
     c.bulk_tag = header.bulk_tag;
-    landing.use = Landing::Use::kNone;
   }
   c.bulk_bytes = c.bulk_left = header.bulk_bytes;
   c.read_bytes = kReadBeyondBulkBytes;
@@ -270,7 +253,7 @@ void Engine::copy_bulk(Connection& c, uint32_t* position, uint32_t end) {
   const uint32_t bytes = std::min(c.bulk_left, end - *position);
   if (!c.bulk_dropped && bytes > 0) {
     memcpy(arena_->at(c.bulk_offset), arena_->at(*position), bytes);
-    counters_.bulk_bytes_copied += bytes;
+    engine::count_copy(counters_, bytes);
   }
   *position += bytes;
   c.bulk_left -= bytes;

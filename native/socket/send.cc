@@ -13,10 +13,10 @@ namespace sealfs::tcp {
 void Engine::submit() {
   const uint32_t count = submissions_.count();
   for (uint32_t i = 0; i < count; i++) {
-    const Submission& s = *reinterpret_cast<const Submission*>(submissions_.record(i));
+    const Submission& s = engine::submission(submissions_, i);
     switch (static_cast<SubmissionKind>(s.kind)) {
       case SubmissionKind::kBulk:
-        bulk_.push_back({s.offset, s.length_bytes, s.release ? Segment::kReleaseBulk : 0});
+        gatherer_.add(s);
         break;
       case SubmissionKind::kFrame:
         take_frame(s);
@@ -30,7 +30,7 @@ void Engine::submit() {
           // A last word (a refusal) should reach the peer if its socket takes it now.
           if (c->state == State::kOpen && !c->blocked) flush(*c);
           c = find(s.connection);
-          if (c != nullptr) close_connection(*c, static_cast<uint32_t>(Reason::kClosedHere));
+          if (c != nullptr) close_connection(*c, engine::code(Reason::kClosedHere));
         }
         break;
     }
@@ -51,32 +51,19 @@ void Engine::submit() {
 
 // Moves the frame with the bulk before it to its connection's queue.
 void Engine::take_frame(const Submission& s) {
-  uint64_t bulk = 0;
-  bool valid = s.offset % 8 == 0 && s.length_bytes % 8 == 0 &&
-               s.length_bytes >= sizeof(wire::FrameHeader) && s.length_bytes <= kMessageSlot &&
-               arena_->contains(s.offset, s.length_bytes);
-  for (const Segment& segment : bulk_) {
-    bulk += segment.bytes;
-    valid = valid && arena_->contains(segment.offset, segment.bytes);
-  }
-  valid = valid && bulk <= wire::kMaxBulkBytes;
+  const bool valid = gatherer_.end(s);
   Connection* c = find(s.connection);
-  const Segment message{s.offset, s.length_bytes, s.release ? Segment::kReleaseMessage : 0};
-  if (c == nullptr || !valid || c->queued_segments() + bulk_.size() + 2 > kSendSegmentsMax) {
-    release(message);
-    release_all(bulk_, 0);
-    bulk_.clear();
+  const std::vector<Segment>& bulk = gatherer_.bulk();
+  if (c == nullptr || !valid || c->queued_segments() + bulk.size() + 2 > kSendSegmentsMax) {
+    gatherer_.drop();
     if (c == nullptr) return;
-    close_connection(*c,
-                     static_cast<uint32_t>(valid ? Reason::kSendOverflow : Reason::kBadSubmission));
+    close_connection(*c, engine::code(valid ? Reason::kSendOverflow : Reason::kBadSubmission));
     return;
   }
-  const uint32_t bulk_bytes = static_cast<uint32_t>(bulk);
-  memcpy(arena_->at(s.offset) + offsetof(wire::FrameHeader, bulk_bytes), &bulk_bytes,
-         sizeof bulk_bytes);
-  c->queue.push_back(message);
-  c->queue.insert(c->queue.end(), bulk_.begin(), bulk_.end());
-  bulk_.clear();
+  c->queue.push_back(gatherer_.message());
+  c->queue.insert(c->queue.end(), bulk.begin(), bulk.end());
+  const uint32_t bulk_bytes = gatherer_.bulk_bytes();
+  gatherer_.clear();
   const uint32_t padding = (8 - bulk_bytes % 8) % 8;
   if (padding > 0) c->queue.push_back({kArenaZeroOffset, padding, 0});
   c->queue.back().flags |= Segment::kFrameEnd;
@@ -96,17 +83,14 @@ void Engine::take_landing(const Submission& s) {
   if (c == nullptr || s.tag >= wire::kRpcSlots) return;
   if (static_cast<SubmissionKind>(s.kind) == SubmissionKind::kLanding) {
     if (!arena_->contains(s.offset, s.length_bytes)) {
-      close_connection(*c, static_cast<uint32_t>(Reason::kBadSubmission));
+      close_connection(*c, engine::code(Reason::kBadSubmission));
       return;
     }
-    if (!c->landings) c->landings = std::make_unique<Landings>();
-    (*c->landings)[s.tag] = {s.offset, s.length_bytes, Landing::Use::kSet};
+    (void)c->landings.set(s.tag, s.offset, s.length_bytes);
     return;
   }
   if (c->bulk_left > 0 && !c->bulk_owns_slot && c->bulk_tag == s.tag) c->bulk_dropped = true;
-  if (c->landings && (*c->landings)[s.tag].use == Landing::Use::kSet) {
-    (*c->landings)[s.tag].use = Landing::Use::kWithdrawn;
-  }
+  (void)c->landings.withdraw(s.tag);
 }
 
 // Writes what the socket takes; c may be gone afterwards.
@@ -166,19 +150,10 @@ void Engine::consume(Connection& c, size_t sent) {
     if (sent < segment.bytes) break;
     sent -= segment.bytes;
     if (segment.flags & Segment::kFrameEnd) counters_.frames_sent++;
-    release(segment);
+    engine::release(*arena_, segment);
     c.queue_head++;
   }
   c.head_sent_bytes = static_cast<uint32_t>(sent);
-}
-
-void Engine::release(const Segment& segment) {
-  if (segment.flags & Segment::kReleaseMessage) (void)arena_->give_message(segment.offset);
-  if (segment.flags & Segment::kReleaseBulk) (void)arena_->give_bulk(segment.offset);
-}
-
-void Engine::release_all(std::vector<Segment>& segments, size_t from) {
-  for (size_t i = from; i < segments.size(); i++) release(segments[i]);
 }
 
 void Engine::check_backlog(Connection& c) {

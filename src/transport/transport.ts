@@ -33,6 +33,10 @@ export interface Transport {
   flush(): void;
   /** The bulk of one frame tagged `tag` may land here; withdrawn by arrival or `cancelLanding`. */
   setLanding(connection: number, tag: number, offset: number, maxBytes: number): void;
+  /**
+   * Nothing is written to the landing after return. Bulk that still comes is dropped (`onMessage` with
+   * bulkOffset 0), or the connection closes.
+   */
   cancelLanding(connection: number, tag: number): void;
   /** Closes now; `onClose` follows with this reason. */
   close(connection: number, reason: string): void;
@@ -62,7 +66,14 @@ export interface TransportCounters {
   framesReceived: number;
   bytesSent: number;
   bytesReceived: number;
-  /** Bulk bytes that the processor copied in user space on their way in. */
-  bulkBytesCopied: number;
+  /** What the processor copied in user space, of messages and bulk, either way. */
+  bytesCopied: CopiedBytes;
   protocolErrors: number;
+}
+
+/** Bytes by the size of each copy. */
+export interface CopiedBytes {
+  below4KiB: number;
+  below64KiB: number;
+  above: number;
 }

@@ -7,7 +7,7 @@ import type { ArenaMemory } from '../../native/arena-memory.js';
 import { FRAME_REPLIES } from '../../protocol/frame.js';
 import { messageSlotBytes } from '../../protocol/limits.generated.js';
 import { FrameHeader } from '../../protocol/wire.generated.js';
-import type { Transport, TransportCounters, TransportHandler } from '../transport.js';
+import type { CopiedBytes, Transport, TransportCounters, TransportHandler } from '../transport.js';
 import { mixPair } from './sim-random.js';
 import { SimEnd } from './sim-network.js';
 import type { SimFrame, SimListener, SimNetwork, SimReceiver } from './sim-network.js';
@@ -45,7 +45,7 @@ export class SimTransport implements Transport, SimReceiver {
     framesReceived: 0,
     bytesSent: 0,
     bytesReceived: 0,
-    bulkBytesCopied: 0,
+    bytesCopied: { below4KiB: 0, below64KiB: 0, above: 0 },
     protocolErrors: 0,
   };
   readonly node: string;
@@ -273,10 +273,17 @@ export class SimTransport implements Transport, SimReceiver {
     this.#network.world.trace(`frame ${this.node}`, connection, hash, bulkBytes);
     this.counters.framesReceived++;
     this.counters.bytesReceived += message.length + bulkBytes;
-    this.counters.bulkBytesCopied += bulkBytes;
+    countCopy(this.counters.bytesCopied, message.length);
+    countCopy(this.counters.bytesCopied, bulkBytes);
     bytes.set(message, slot);
     if (this.#handler === undefined && bulkOffset !== 0) this.#arena.bulk.give(bulkOffset);
     this.#handler?.onMessage(connection, slot, message.length, bulkOffset, bulkBytes);
     bytes.fill(POISON, slot, slot + message.length);
   }
+}
+
+function countCopy(copied: CopiedBytes, lengthBytes: number): void {
+  if (lengthBytes < 4096) copied.below4KiB += lengthBytes;
+  else if (lengthBytes < 65536) copied.below64KiB += lengthBytes;
+  else copied.above += lengthBytes;
 }

@@ -4,7 +4,7 @@
 #include <cstddef>
 #include <cstdint>
 
-namespace sealfs::tcp {
+namespace sealfs::engine {
 
 enum class RecordKind : uint8_t {
   kOpened = 1,
@@ -35,6 +35,23 @@ enum class Reason : uint16_t {
   kSendOverflow = 1008,
   kBadSubmission = 1009,
   kClosedHere = 1010,
+  kBadPrefix = 1011,
+  kBadDescriptor = 1012,
+  kCreditOverrun = 1013,
+  kVersionMismatch = 1014,
+  kPeerUnreachable = 1015,
+  kRemoteAccess = 1016,
+  kRemoteOperation = 1017,
+  kLocalProtection = 1018,
+  kReceiverNotReady = 1019,
+  kFlushedByPeer = 1020,
+  kDeviceGone = 1021,
+  kNoReceiveBuffers = 1022,
+  kNoWindow = 1023,
+  kNoQueuePair = 1024,
+  kRejected = 1025,
+  kLandingWithdrawn = 1026,
+  kCompletionError = 1027,
 };
 
 struct Record {
@@ -78,17 +95,41 @@ struct Counters {
   double frames_received;
   double bytes_sent;
   double bytes_received;
-  double bulk_bytes_copied;
+  double copied_below4k;
+  double copied_below64k;
+  double copied_above;
   double protocol_errors;
   double connections;
+  double work_requests;
+  double doorbells;
+  double signalled_completions;
+  double receive_completions;
+  double inline_sends;
+  double bulk_reads;
+  double bulk_writes;
+  double windows_bound;
+  double credit_frames;
+  double credit_stalls;
 };
-static_assert(sizeof(Counters) == 56);
+static_assert(sizeof(Counters) == 152);
 static_assert(offsetof(Counters, frames_sent) == 0);
 static_assert(offsetof(Counters, frames_received) == 8);
 static_assert(offsetof(Counters, bytes_sent) == 16);
 static_assert(offsetof(Counters, bytes_received) == 24);
-static_assert(offsetof(Counters, bulk_bytes_copied) == 32);
-static_assert(offsetof(Counters, protocol_errors) == 40);
-static_assert(offsetof(Counters, connections) == 48);
+static_assert(offsetof(Counters, copied_below4k) == 32);
+static_assert(offsetof(Counters, copied_below64k) == 40);
+static_assert(offsetof(Counters, copied_above) == 48);
+static_assert(offsetof(Counters, protocol_errors) == 56);
+static_assert(offsetof(Counters, connections) == 64);
+static_assert(offsetof(Counters, work_requests) == 72);
+static_assert(offsetof(Counters, doorbells) == 80);
+static_assert(offsetof(Counters, signalled_completions) == 88);
+static_assert(offsetof(Counters, receive_completions) == 96);
+static_assert(offsetof(Counters, inline_sends) == 104);
+static_assert(offsetof(Counters, bulk_reads) == 112);
+static_assert(offsetof(Counters, bulk_writes) == 120);
+static_assert(offsetof(Counters, windows_bound) == 128);
+static_assert(offsetof(Counters, credit_frames) == 136);
+static_assert(offsetof(Counters, credit_stalls) == 144);
 
-}  // namespace sealfs::tcp
+}  // namespace sealfs::engine

@@ -40,6 +40,30 @@ export const Reason = {
   /** JavaScript asked to send what is not in the arena */
   BadSubmission: 1009,
   ClosedHere: 1010,
+  /** the transport prefix of a frame is malformed */
+  BadPrefix: 1011,
+  /** address, key or length outside what the peer announced */
+  BadDescriptor: 1012,
+  /** more frames than credits */
+  CreditOverrun: 1013,
+  VersionMismatch: 1014,
+  /** retries exceeded */
+  PeerUnreachable: 1015,
+  RemoteAccess: 1016,
+  RemoteOperation: 1017,
+  LocalProtection: 1018,
+  ReceiverNotReady: 1019,
+  FlushedByPeer: 1020,
+  DeviceGone: 1021,
+  NoReceiveBuffers: 1022,
+  /** the device's limit of memory windows */
+  NoWindow: 1023,
+  NoQueuePair: 1024,
+  Rejected: 1025,
+  /** closed to withdraw memory from a request that was given up */
+  LandingWithdrawn: 1026,
+  /** any other */
+  CompletionError: 1027,
 } as const;
 
 export const Record = {
@@ -78,8 +102,9 @@ export const Submission = {
   tag: 20,
 } as const;
 
+/** of one engine, since it began */
 export const Counters = {
-  SIZE: 56,
+  SIZE: 152,
   /** double */
   framesSent: 0,
   /** double */
@@ -88,10 +113,34 @@ export const Counters = {
   bytesSent: 16,
   /** double */
   bytesReceived: 24,
+  /** double: bytes that the CPU copied in user space, by the size of each copy */
+  copiedBelow4k: 32,
   /** double */
-  bulkBytesCopied: 32,
+  copiedBelow64k: 40,
   /** double */
-  protocolErrors: 40,
+  copiedAbove: 48,
+  /** double */
+  protocolErrors: 56,
   /** double: open now */
-  connections: 48,
+  connections: 64,
+  /** double: this and the following: rdma only */
+  workRequests: 72,
+  /** double: calls of ibv_post_send */
+  doorbells: 80,
+  /** double */
+  signalledCompletions: 88,
+  /** double */
+  receiveCompletions: 96,
+  /** double */
+  inlineSends: 104,
+  /** double */
+  bulkReads: 112,
+  /** double */
+  bulkWrites: 120,
+  /** double */
+  windowsBound: 128,
+  /** double */
+  creditFrames: 136,
+  /** double */
+  creditStalls: 144,
 } as const;
