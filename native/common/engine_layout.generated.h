@@ -21,6 +21,7 @@ enum class SubmissionKind : uint8_t {
   kLanding = 3,
   kCancelLanding = 4,
   kClose = 5,
+  kEndLanding = 6,
 };
 
 enum class Reason : uint16_t {

@@ -1,7 +1,8 @@
 // Goal: where the bulk of a connection's replies may go, by tag (docs/internals.md, "Transport").
 //
-//   none ──set──> set ──take──> none          bulk comes: it may be written there, once
-//                  └─withdraw─> withdrawn ──take──> none   bulk that still comes is dropped
+//   none ──set──> set ──take──> none    bulk comes: it may be written there, once
+//                  ├──end──> none       no bulk may come any more: its request was answered
+//                  └──withdraw──> withdrawn ──take, end──> none   bulk that still comes is dropped
 //
 // An engine that keeps more about each (an rkey) gives a type derived from Landing.
 #pragma once
@@ -48,6 +49,12 @@ class Landings {
     if (landing == nullptr || landing->use != Landing::Use::kSet) return false;
     landing->use = Landing::Use::kWithdrawn;
     return true;
+  }
+
+  // Bulk that still comes for it is one that nobody asked for.
+  void end(uint32_t tag) {
+    L* landing = find(tag);
+    if (landing != nullptr) landing->use = Landing::Use::kNone;
   }
 
   // For `bytes` of bulk that came with a peer's `tag`: 0 and its landing as it was before (set, or

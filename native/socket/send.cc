@@ -23,6 +23,7 @@ void Engine::submit() {
         break;
       case SubmissionKind::kLanding:
       case SubmissionKind::kCancelLanding:
+      case SubmissionKind::kEndLanding:
         take_landing(s);
         break;
       case SubmissionKind::kClose:
@@ -87,6 +88,10 @@ void Engine::take_landing(const Submission& s) {
       return;
     }
     (void)c->landings.set(s.tag, s.offset, s.length_bytes);
+    return;
+  }
+  if (static_cast<SubmissionKind>(s.kind) == SubmissionKind::kEndLanding) {
+    c->landings.end(s.tag);
     return;
   }
   if (c->bulk_left > 0 && !c->bulk_owns_slot && c->bulk_tag == s.tag) c->bulk_dropped = true;

@@ -22,6 +22,8 @@ export const SubmissionKind = {
   CancelLanding: 4,
   /** when the frames before it were tried once */
   Close: 5,
+  /** its request was answered without bulk */
+  EndLanding: 6,
 } as const;
 
 export const Reason = {
@@ -98,7 +100,7 @@ export const Submission = {
   lengthBytes: 12,
   /** uint: Frame, Bulk: 1: give the slot back when its bytes are out */
   release: 16,
-  /** uint: Landing, CancelLanding */
+  /** uint: Landing, CancelLanding, EndLanding */
   tag: 20,
 } as const;
 

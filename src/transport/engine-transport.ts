@@ -179,6 +179,11 @@ export abstract class EngineTransport implements Transport {
     this.#submissions[at + S_TAG] = tag;
   }
 
+  endLanding(connection: number, tag: number): void {
+    const at = this.#push(SubmissionKind.EndLanding, connection);
+    this.#submissions[at + S_TAG] = tag;
+  }
+
   cancelLanding(connection: number, tag: number): void {
     if (this.#engine.withdraw !== undefined) {
       this.#engine.submit();

@@ -425,7 +425,7 @@ export class RpcPeer implements RpcSink {
       const landed = bulkOffset === operation.landingOffset && bulkBytes <= operation.landingBytes;
       if (!landed || bulkTag !== slot) return 'bulk that was not asked for';
     } else if (operation.landingBytes !== 0) {
-      this.#host.transport.cancelLanding(this.#connection, slot);
+      this.#host.transport.endLanding(this.#connection, slot);
     }
     const status = words[at + 1]! >>> 16;
     outbox.settle(slot);

@@ -31,10 +31,15 @@ export interface Transport {
   addBulk(offset: number, lengthBytes: number, releaseSlot: boolean): void;
   /** Hands everything queued to the engine. */
   flush(): void;
-  /** The bulk of one frame tagged `tag` may land here; withdrawn by arrival or `cancelLanding`. */
-  setLanding(connection: number, tag: number, offset: number, maxBytes: number): void;
   /**
-   * Nothing is written to the landing after return. Bulk that still comes is dropped (`onMessage` with
+   * The bulk of one frame tagged `tag` may land here; ended by arrival, `endLanding` or
+   * `cancelLanding`. It is set before the request that it is for is sent.
+   */
+  setLanding(connection: number, tag: number, offset: number, maxBytes: number): void;
+  /** The request of this landing was answered, without bulk: none is to come. */
+  endLanding(connection: number, tag: number): void;
+  /**
+   * Its request is given up: nothing is written to the landing after return. Bulk that still comes is dropped (`onMessage` with
    * bulkOffset 0), or the connection closes.
    */
   cancelLanding(connection: number, tag: number): void;

@@ -182,6 +182,10 @@ export class SimTransport implements Transport, SimReceiver {
     landings.set(tag, { offset, maxBytes });
   }
 
+  endLanding(connection: number, tag: number): void {
+    this.#landings.get(connection)?.delete(tag);
+  }
+
   cancelLanding(connection: number, tag: number): void {
     const landing = this.#landings.get(connection)?.get(tag);
     if (landing !== undefined) landing.offset = WITHDRAWN;
