@@ -55,3 +55,25 @@ make_hosts() { # COUNT
     echo "link add rxe$i type rxe netdev net$i"
   done | rdma --batch -
 }
+
+# Cables to other guests: netdev linkN, rxe device after those of the hosts.
+make_links() { # HOSTS ROLE...
+  local hosts=$1 i=0 role own peer batch=
+  shift
+  for role in "$@"; do
+    own=$(link_end "$role") peer=$((3 - $(link_end "$role")))
+    batch+="link set $(basename "$(dirname "$(grep -l "$(link_mac "$i" "$role")" \
+      /sys/class/net/*/address)")") name link$i
+link set link$i mtu $machine_mtu up
+address add 10.78.$i.$own/24 dev link$i
+neigh replace 10.78.$i.$peer lladdr $(link_mac "$i" "$([ "$own" = 1 ] && echo connect || echo listen)") dev link$i nud permanent
+"
+    i=$((i + 1))
+  done
+  [ "$i" -gt 0 ] || return 0
+  ip -batch - <<< "$batch"
+  while [ "$i" -gt 0 ]; do
+    i=$((i - 1))
+    echo "link add rxe$((hosts + i)) type rxe netdev link$i"
+  done | rdma --batch -
+}

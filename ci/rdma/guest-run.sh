@@ -3,7 +3,11 @@
 # exit status on the shared folder and switches the machine off. Runs only inside the guest.
 . /run/machine/vars
 . /run/machine/environment
+. "$checkout/ci/rdma/lib.sh"
+. "$checkout/ci/rdma/guest-net.sh"
 export SEALFS_MACHINE_OUT=/run/machine/out SEALFS_MACHINE_HOSTS=$hosts
+[ -z "${SEALFS_COUNTS:-}" ] || export SEALFS_COUNTS=$SEALFS_MACHINE_OUT/.counts
+
 mkdir -p /dev/pts /dev/shm
 mount -t devpts devpts /dev/pts
 mount -t tmpfs shm /dev/shm
@@ -13,9 +17,14 @@ ln -sf fd/1 /dev/stdout
 ln -sf fd/2 /dev/stderr
 ulimit -l unlimited
 ulimit -n 65536
+echo "$hostname" > /proc/sys/kernel/hostname
 ip link set lo up
-. "$checkout/ci/rdma/guest-net.sh"
 make_hosts "$hosts"
+make_links "$hosts" $roles
+# A blank NVDIMM becomes a DAX device once; after that the kernel knows it by what it reads there.
+if [ -n "$pmem" ] && ! ndctl list -N | grep -q '"mode":"fsdax"'; then
+  ndctl create-namespace -f -e namespace0.0 -m fsdax > /dev/null
+fi
 
 # The command writes to pipes, as on any host; two ports of the virtual serial bus carry them out,
 # byte for byte.
