@@ -6,7 +6,7 @@ import type { RpcPeer } from '../src/transport/rpc-client.js';
 import { RpcOperation } from '../src/transport/rpc-operation.js';
 import { TcpTransport } from '../src/transport/tcp.js';
 import { ManagerClient } from '../src/common/manager-client.js';
-import { targetEndpoint } from '../src/placement/cluster-map.js';
+import { targetAddress } from '../src/placement/cluster-map.js';
 
 export class BenchEndpoint {
   readonly arena = new NativeArena({ messageSlots: 512, bulkSlots: 32, receiveAreas: 1 });
@@ -24,8 +24,7 @@ export class BenchEndpoint {
   /** The first target of the cluster that this manager keeps. */
   static async ofCluster(manager: string): Promise<{ endpoint: BenchEndpoint; peer: RpcPeer }> {
     const map = await new ManagerClient(manager).map();
-    const address = targetEndpoint(map.members[0]!, 'tcp');
-    if (address === undefined) throw new Error('the target has no tcp endpoint');
+    const address = targetAddress(map.members[0]!, ['tcp']);
     const endpoint = new BenchEndpoint(map.clusterId);
     endpoint.rpc.mapEpoch = map.epoch;
     return { endpoint, peer: endpoint.rpc.peer(address) };

@@ -6,13 +6,14 @@ import { errno } from '../common/errno.js';
 import type { Scheduler } from '../common/scheduler.js';
 import type { ArenaMemory } from '../native/arena-memory.js';
 import { BucketTable } from '../placement/bucket-table.js';
-import { targetEndpoint } from '../placement/cluster-map.js';
+import { targetAddress } from '../placement/cluster-map.js';
 import type { ClusterMap } from '../placement/cluster-map.js';
 import { bucketOfInode, stripeBucket } from '../placement/inode-number.js';
 import { SealfsError } from '../common/errors.js';
 import { RpcClient } from '../transport/rpc-client.js';
 import type { RpcPeer } from '../transport/rpc-client.js';
-import type { Transport } from '../transport/transport.js';
+import { transportKinds } from '../transport/transport.js';
+import type { Transport, TransportKind } from '../transport/transport.js';
 import { FileAttributes } from './attributes.js';
 import type { OpenFileTable } from './open-file.js';
 
@@ -74,7 +75,8 @@ export class ClientContext {
   /** Counts Release requests, for the same reason. */
   releases = 0;
   #table: BucketTable;
-  readonly #transportKind: 'tcp' | 'rdma' | 'sim';
+  /** The preferred one first. */
+  readonly #transports: readonly TransportKind[];
 
   constructor(
     environment: ClientEnvironment,
@@ -84,7 +86,7 @@ export class ClientContext {
     this.arena = environment.arena;
     this.scheduler = environment.scheduler;
     this.options = options;
-    this.#transportKind = transport.kind;
+    this.#transports = transportKinds(transport);
     this.rpc = new RpcClient(transport, this.arena, this.scheduler, {
       clusterId: environment.map.clusterId,
       clientName: options.clientName,
@@ -115,16 +117,9 @@ export class ClientContext {
 
   #adopt(map: ClusterMap): void {
     this.rpc.mapEpoch = map.epoch;
-    this.peers = map.members.map((member) => {
-      const address = targetEndpoint(member, this.#transportKind);
-      if (address === undefined) {
-        throw new SealfsError(
-          'UNSUPPORTED',
-          `target ${member.targetId} has no ${this.#transportKind} endpoint`,
-        );
-      }
-      return this.rpc.peer(address);
-    });
+    this.peers = map.members.map((member) =>
+      this.rpc.peer(targetAddress(member, this.#transports)),
+    );
   }
 
   peerOfBucket(bucket: number): RpcPeer {

@@ -41,7 +41,6 @@ export class FileSystemCore {
   readonly #directoryReads: DirectoryReads;
   readonly #volume: VolumeOperations;
 
-  /** Throws SealfsError UNSUPPORTED when a target of the map has no endpoint of this transport. */
   constructor(environment: ClientEnvironment) {
     const context = new ClientContext(environment, (peer, incarnationChanged) => {
       if (incarnationChanged) this.#opens.targetRestarted(peer);

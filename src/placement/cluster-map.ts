@@ -4,7 +4,7 @@
  */
 import { z } from 'zod';
 import { SealfsError } from '../common/errors.js';
-import type { TargetAddress } from '../transport/rpc-client.js';
+import type { TransportAddress } from '../transport/transport.js';
 import { parseEndpoint } from './endpoint.js';
 import type { Endpoint } from './endpoint.js';
 
@@ -70,16 +70,31 @@ export function parseClusterMap(value: unknown): ClusterMap {
   return map;
 }
 
-/** Where `target` is reached by this transport (what `RpcClient.peer` takes); undefined when it does not listen there. */
-export function targetEndpoint(
+/**
+ * Where `target` is reached by these transports, the preferred one first: what `RpcClient.peer` takes.
+ * A target that listens on none of them counts as away, with a line that says what it lacks.
+ */
+export function targetAddress(
   target: Target,
-  transport: Endpoint['transport'],
-): TargetAddress | undefined {
-  for (const text of target.endpoints) {
-    const endpoint = parseEndpoint(text);
-    if (endpoint.transport === transport) {
-      return { targetId: target.targetId, host: endpoint.host, port: endpoint.port };
-    }
-  }
-  return undefined;
+  transports: readonly Endpoint['transport'][],
+): PlacedTarget {
+  const offered = target.endpoints.map(parseEndpoint);
+  const endpoints = transports.flatMap((kind) =>
+    offered
+      .filter((endpoint) => endpoint.transport === kind)
+      .map(({ host, port }) => ({ kind, host, port })),
+  );
+  if (endpoints.length > 0) return { targetId: target.targetId, endpoints };
+  const wanted = transports.join(' or ');
+  const found = target.endpoints.length === 0 ? 'none' : target.endpoints.join(' ');
+  const unreachable = `it has no ${wanted} endpoint (${found}): start its server with --transport auto`;
+  return { targetId: target.targetId, endpoints, unreachable };
+}
+
+/** A `TargetAddress` with its endpoints spelt out. */
+export interface PlacedTarget {
+  targetId: string;
+  endpoints: (TransportAddress & { kind: Endpoint['transport'] })[];
+  /** Why there are none. */
+  unreachable?: string;
 }

@@ -1,8 +1,9 @@
 /** Endpoints as servers register them: `tcp://host:port`, `rdma://host:port`, `sim://node:port`. */
 import { UsageError } from '../common/errors.js';
+import type { TransportKind } from '../transport/transport.js';
 
 export interface Endpoint {
-  transport: 'tcp' | 'rdma' | 'sim';
+  transport: TransportKind;
   /** Without brackets. */
   host: string;
   port: number;

@@ -12,7 +12,7 @@ import { errno } from '../common/errno.js';
 import { TURN_COMMIT, type Scheduler, type Timer, type WallClock } from '../common/scheduler.js';
 import type { ArenaMemory } from '../native/arena-memory.js';
 import { BucketTable } from '../placement/bucket-table.js';
-import { targetEndpoint, type ClusterMap } from '../placement/cluster-map.js';
+import { targetAddress, type ClusterMap } from '../placement/cluster-map.js';
 import { bucketOfInode } from '../placement/inode-number.js';
 import {
   CutRequest,
@@ -32,7 +32,7 @@ import {
   type RpcService,
   type Session,
 } from '../transport/rpc-server.js';
-import type { Transport } from '../transport/transport.js';
+import { transportKinds, type Transport } from '../transport/transport.js';
 import type { Mutation } from './batch.js';
 import { Committer, type CommitterHost, type Durability } from './committer.js';
 import type { ChunkStore } from './data/chunk-store.js';
@@ -229,8 +229,7 @@ export class Target implements RpcService, NamespaceHost, CommitterHost, Reclaim
   peerOf(member: number): RpcPeer | undefined {
     const target = this.#table?.map.members[member];
     if (target === undefined) return undefined;
-    const address = targetEndpoint(target, this.#deps.transport.kind);
-    return address === undefined ? undefined : this.#peers.peer(address);
+    return this.#peers.peer(targetAddress(target, transportKinds(this.#deps.transport)));
   }
 
   // ---------------------------------------------------------------- requests

@@ -34,6 +34,8 @@ export interface RpcClientOptions {
   /** Reconnect delays double from 50 to 2,000 by default, less a random part of up to a half. */
   backoffMinMs?: number;
   backoffMaxMs?: number;
+  /** How long a target's better endpoint is left alone after it failed; 30,000 by default. */
+  fallbackHoldMs?: number;
   mapEpoch?: number;
   /** Gets one line for each lost or refused connection and each bad frame. */
   log?: (message: string) => void;
@@ -87,6 +89,7 @@ export class RpcClient implements PeerHost {
       handshakeTimeoutMs: options.handshakeTimeoutMs ?? 5_000,
       backoffMinMs: options.backoffMinMs ?? 50,
       backoffMaxMs: options.backoffMaxMs ?? 2_000,
+      fallbackHoldMs: options.fallbackHoldMs ?? 30_000,
       log: options.log ?? (() => undefined),
       onReady: options.onReady ?? (() => undefined),
     };
@@ -110,7 +113,7 @@ export class RpcClient implements PeerHost {
       if (this.#closed) peer.shutDown();
       this.#peers.set(target.targetId, peer);
     } else {
-      peer.setAddress(target.host, target.port);
+      peer.setAddress(target);
     }
     return peer;
   }

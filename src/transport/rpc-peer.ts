@@ -6,6 +6,11 @@
  *                        ^  └───── failed, lost, refused ──┴──────────────┤
  *                        └── time is up ── backoff <──────────────────────┘      closed: for good
  *
+ * A target may have several endpoints, of one transport or several: which comes next is the
+ * route's to say (rpc-route.ts). A connection that failed where another endpoint is left is followed by
+ * that at once, not by backoff; while the session is on a lesser endpoint the best one is tried now
+ * and then, beside it, and the session moves back when it answers.
+ *
  * On `ready` all that is unanswered is sent again with its old sequence numbers: the target answers
  * what it has executed from its records. A lost message cannot hang a call: a connection that
  * stays silent while calls are outstanding is probed with an Echo, then given up.
@@ -32,13 +37,23 @@ import { RPC_IDLE, RPC_WAITING } from './rpc-operation.js';
 import type { RpcOperation } from './rpc-operation.js';
 import { RequestOutbox, SLOT_DYING, SLOT_FREE, SLOT_SENT, checkOperation } from './rpc-outbox.js';
 import { OperationQueue } from './rpc-queue.js';
+import { RpcRoute } from './rpc-route.js';
 import type { RpcSink, RpcSwitch } from './rpc-switch.js';
-import type { Transport } from './transport.js';
+import { RpcTrial } from './rpc-trial.js';
+import { connectionKind } from './transport.js';
+import type { Transport, TransportAddress, TransportKind } from './transport.js';
 
-export interface TargetAddress {
-  targetId: string;
-  host: string;
-  port: number;
+/**
+ * A target and where it is reached: one place, or places in order of preference. Without any it
+ * counts as away, and `unreachable` says why.
+ */
+export type TargetAddress =
+  | { targetId: string; host: string; port: number }
+  | { targetId: string; endpoints: readonly TransportAddress[]; unreachable?: string };
+
+function endpointsOf(address: TargetAddress): readonly TransportAddress[] {
+  if ('endpoints' in address) return address.endpoints;
+  return [{ host: address.host, port: address.port }];
 }
 
 export type PeerState = 'idle' | 'connecting' | 'handshake' | 'ready' | 'backoff' | 'closed';
@@ -55,6 +70,7 @@ export interface PeerPolicy {
   readonly handshakeTimeoutMs: number;
   readonly backoffMinMs: number;
   readonly backoffMaxMs: number;
+  readonly fallbackHoldMs: number;
   readonly log: (message: string) => void;
   readonly onReady: (peer: RpcPeer, incarnationChanged: boolean) => void;
 }
@@ -92,8 +108,15 @@ export class RpcPeer implements RpcSink {
   readonly #words: Uint32Array;
   readonly #outbox: RequestOutbox;
   readonly #waiting = new OperationQueue();
-  #hostName: string;
-  #port: number;
+  readonly #route: RpcRoute;
+  readonly #trial: RpcTrial;
+  #unreachable = '';
+  /** The connection's end, when it comes, is our own doing and says nothing against its endpoint. */
+  #blameless = false;
+  /** It ends because the session goes to a better endpoint, which is told when it is there. */
+  #moving = false;
+  /** Why a connection was lost whose line is held back: the next endpoint may make it one line. */
+  #untold = '';
   #state: PeerState = 'idle';
   #connection = 0;
   /** Scheduler's milliseconds of entering the present state. */
@@ -116,8 +139,19 @@ export class RpcPeer implements RpcSink {
     this.#words = host.arena.words;
     this.#outbox = new RequestOutbox(host.transport, host.arena);
     this.targetId = address.targetId;
-    this.#hostName = address.host;
-    this.#port = address.port;
+    this.#route = new RpcRoute(endpointsOf(address), host.policy.fallbackHoldMs);
+    const { handshakeTimeoutMs } = host.policy;
+    this.#trial = new RpcTrial(
+      host.connections,
+      host.scheduler,
+      this.#route,
+      handshakeTimeoutMs,
+      () => {
+        this.#moving = true;
+        this.#closeBlameless('a better endpoint answers again');
+      },
+    );
+    if ('endpoints' in address) this.#unreachable = address.unreachable ?? '';
     let id = '';
     for (let i = 0; i < 4; i++) {
       const word = Math.floor(host.scheduler.random() * 4294967296);
@@ -128,6 +162,12 @@ export class RpcPeer implements RpcSink {
 
   get state(): PeerState {
     return this.#state;
+  }
+
+  /** What carries the session now; undefined without a connection that is ready. */
+  get transportKind(): TransportKind | undefined {
+    if (this.#state !== 'ready') return undefined;
+    return connectionKind(this.#host.transport, this.#connection);
   }
 
   /** Calls that are not done, those that wait for a slot included. */
@@ -184,21 +224,21 @@ export class RpcPeer implements RpcSink {
   connect(): void {
     if (this.#state !== 'idle') return;
     this.#downMs = this.#host.scheduler.nowMs();
-    this.#startConnection();
+    this.#startRound();
   }
 
   /** The target has moved: the next connection goes there, an open one elsewhere is closed. */
-  setAddress(host: string, port: number): void {
-    if (host === this.#hostName && port === this.#port) return;
-    this.#hostName = host;
-    this.#port = port;
+  setAddress(address: TargetAddress): void {
+    this.#unreachable = 'endpoints' in address ? (address.unreachable ?? '') : '';
+    if (!this.#route.set(endpointsOf(address))) return;
+    this.#trial.stop();
     this.#attempts = 0;
     if (this.#connection !== 0) {
-      this.#host.transport.close(this.#connection, 'the target has moved');
+      this.#closeBlameless('the target has moved');
     } else if (this.#state === 'backoff') {
       this.#backoff?.cancel();
       this.#backoff = null;
-      this.#startConnection();
+      this.#startRound();
     }
   }
 
@@ -206,6 +246,7 @@ export class RpcPeer implements RpcSink {
   shutDown(): void {
     if (this.#state === 'closed') return;
     this.#enter('closed');
+    this.#trial.stop();
     this.#backoff?.cancel();
     this.#backoff = null;
     this.#host.markDirty(this);
@@ -221,10 +262,25 @@ export class RpcPeer implements RpcSink {
     this.#probeMs = 0;
   }
 
+  /** The best endpoint that is worth it, then the others. */
+  #startRound(): void {
+    this.#route.begin(this.#host.scheduler.nowMs());
+    this.#startConnection();
+  }
+
   #startConnection(): void {
+    const address = this.#route.current;
+    if (address === undefined) {
+      this.#host.policy.log(`target ${this.targetId} cannot be reached: ${this.#unreachable}`);
+      // Until there is another map: setAddress goes on from here.
+      this.#enter('backoff');
+      return;
+    }
+    this.#blameless = false;
+    this.#moving = false;
     this.#enter('connecting');
     try {
-      this.#connection = this.#host.connections.connect(this.#hostName, this.#port, this);
+      this.#connection = this.#host.connections.connect(address, this);
     } catch (error) {
       // This machine cannot open one more connection: as good as one that failed.
       this.onClose(error instanceof Error ? error.message : String(error));
@@ -244,7 +300,7 @@ export class RpcPeer implements RpcSink {
       kind: this.#host.policy.kind,
     });
     this.#enter('handshake');
-    if (!this.#sendOutside(Opcode.Hello, hello)) this.#closeConnection('no message slot is free');
+    if (!this.#sendOutside(Opcode.Hello, hello)) this.#closeBlameless('no message slot is free');
   }
 
   /** A request outside of the slots, in a frame of its own. */
@@ -269,8 +325,14 @@ export class RpcPeer implements RpcSink {
     if (this.#connection !== 0) this.#host.transport.close(this.#connection, reason);
   }
 
+  #closeBlameless(reason: string): void {
+    this.#blameless = true;
+    this.#closeConnection(reason);
+  }
+
   onClose(reason: string): void {
     const wasReady = this.#state === 'ready';
+    const nowMs = this.#host.scheduler.nowMs();
     this.#connection = 0;
     this.#outbox.connectionLost();
     if (this.#state === 'closed') {
@@ -278,10 +340,22 @@ export class RpcPeer implements RpcSink {
       this.#failAll(errno.ENOTCONN);
       return;
     }
+    this.#trial.stop();
     if (wasReady) {
-      this.#downMs = this.#host.scheduler.nowMs();
-      this.#host.policy.log(`rpc: lost the connection to target ${this.targetId}: ${reason}`);
+      this.#downMs = nowMs;
+      if (!this.#moving) {
+        this.#untold = `rpc: lost the connection to target ${this.targetId}: ${reason}`;
+      }
     }
+    if (!this.#blameless && this.#route.failed(nowMs, reason)) this.#startConnection();
+    else this.#backOff();
+    // Last: the callbacks may call, cancel or close.
+    this.#finishDying();
+  }
+
+  #backOff(): void {
+    if (this.#untold !== '') this.#host.policy.log(this.#untold);
+    this.#untold = '';
     this.#enter('backoff');
     const policy = this.#host.policy;
     const full = Math.min(policy.backoffMaxMs, policy.backoffMinMs * 2 ** this.#attempts);
@@ -289,10 +363,8 @@ export class RpcPeer implements RpcSink {
     const delayMs = full * (0.5 + this.#host.scheduler.random() / 2);
     this.#backoff = this.#host.scheduler.setTimer(delayMs, () => {
       this.#backoff = null;
-      this.#startConnection();
+      this.#startRound();
     });
-    // Last: the callbacks may call, cancel or close.
-    this.#finishDying();
   }
 
   /** Operations that only waited for the connection's end. */
@@ -341,9 +413,18 @@ export class RpcPeer implements RpcSink {
     this.#heard = true;
     this.#outbox.connection = this.#connection;
     this.#outbox.retransmit();
+    this.#tellRoute();
     this.#host.markDirty(this);
     this.#host.policy.onReady(this, incarnationChanged);
     this.#drain();
+  }
+
+  /** One line when the session is not where it was, instead of the one about the lost connection. */
+  #tellRoute(): void {
+    const news = this.#route.ready(this.#host.scheduler.nowMs());
+    if (news !== '') this.#host.policy.log(`target ${this.targetId}: ${news}`);
+    this.#untold = '';
+    this.#trial.start();
   }
 
   #protocolError(reason: string): void {
@@ -533,9 +614,11 @@ export class RpcPeer implements RpcSink {
       this.#outbox.states[slot] = SLOT_DYING;
       if (operation.rpcDueMs !== 0) this.#withDeadline--;
       operation.rpcDueMs = status === errno.ETIMEDOUT ? -1 : 0;
-      this.#closeConnection('gave up a request with data');
+      this.#closeBlameless('gave up a request with data');
       return;
     } else {
+      // A landing that is withdrawn ends the connection where it is the peer that writes to it (rdma).
+      if (operation.landingBytes !== 0) this.#blameless = this.transportKind === 'rdma';
       this.#outbox.abandon(slot);
     }
     this.#finish(operation, status);

@@ -3,7 +3,7 @@
  * those that were opened from here, a connection of the server for incoming ones. So that one
  * transport serves a target's server and its own client. One look-up a frame.
  */
-import type { Transport, TransportHandler } from './transport.js';
+import type { Transport, TransportAddress, TransportHandler } from './transport.js';
 
 /** One connection's owner. Arguments as in TransportHandler. */
 export interface RpcSink {
@@ -43,8 +43,8 @@ export class RpcSwitch implements TransportHandler {
   }
 
   /** Opens a connection whose events go to `sink`; returns its number. */
-  connect(host: string, port: number, sink: RpcSink): number {
-    const connection = this.transport.connect(host, port);
+  connect(address: TransportAddress, sink: RpcSink): number {
+    const connection = this.transport.connect(address.host, address.port, address.kind);
     this.#sinks.set(connection, sink);
     return connection;
   }

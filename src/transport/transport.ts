@@ -5,13 +5,20 @@
  * See docs/internals.md, "Transport".
  */
 export interface Transport {
-  readonly kind: 'tcp' | 'sim' | 'rdma';
+  readonly kind: TransportKind | 'combined';
+  /** Of a transport made of several (combined.ts): theirs, the preferred one first. */
+  readonly kinds?: readonly TransportKind[];
   readonly counters: TransportCounters;
   setHandler(handler: TransportHandler): void;
   /** Resolves to the bound port; rejects with an Error whose `code` is the errno's name. */
   listen(host: string, port: number): Promise<number>;
-  /** Returns a connection number (> 0, not reused soon); `onOpen` or `onClose` follows. */
-  connect(host: string, port: number): number;
+  /**
+   * Returns a connection number (> 0, not reused soon); `onOpen` or `onClose` follows. `kind` tells a
+   * transport made of several which one to use; others have no choice.
+   */
+  connect(host: string, port: number, kind?: TransportKind): number;
+  /** Of a transport made of several: which of them carries this connection. */
+  kindOf?(connection: number): TransportKind;
   /**
    * Queues one frame whose message lies at `messageOffset`, `FrameHeader` included and filled by
    * the caller except `bulkBytes`. With `releaseMessage` the slot goes back to the arena's pool
@@ -47,6 +54,29 @@ export interface Transport {
   close(connection: number, reason: string): void;
   /** Closes all connections and listeners; no handler call follows. */
   shutdown(): void;
+}
+
+/** What carries a connection. */
+export type TransportKind = 'tcp' | 'rdma' | 'sim';
+
+/** A place where something listens. */
+export interface TransportAddress {
+  /** Absent: of the only kind that the transport has. */
+  kind?: TransportKind;
+  host: string;
+  port: number;
+}
+
+/** The kinds of connections that `transport` can open, the preferred one first. */
+export function transportKinds(transport: Transport): readonly TransportKind[] {
+  if (transport.kind === 'combined') return transport.kinds ?? [];
+  return [transport.kind];
+}
+
+/** What carries this connection. */
+export function connectionKind(transport: Transport, connection: number): TransportKind {
+  if (transport.kind === 'combined') return transport.kindOf!(connection);
+  return transport.kind;
 }
 
 export interface TransportHandler {

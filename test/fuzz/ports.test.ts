@@ -10,7 +10,7 @@ import { join } from 'node:path';
 import { ManagerClient } from '../../src/common/manager-client.js';
 import { NativeArena } from '../../src/native/arena.js';
 import { Reactor } from '../../src/native/reactor.js';
-import { targetEndpoint } from '../../src/placement/cluster-map.js';
+import { targetAddress } from '../../src/placement/cluster-map.js';
 import { frameMagic } from '../../src/protocol/limits.generated.js';
 import { FrameHeader, Opcode } from '../../src/protocol/wire.generated.js';
 import { RpcClient } from '../../src/transport/rpc-client.js';
@@ -111,8 +111,8 @@ describe('fuzzing a real cluster', function () {
   it(`frames of garbage to every port (SEALFS_FUZZ_SEED=${seed})`, async () => {
     const random = new SimRandom(seed);
     const { map } = await target();
-    const address = targetEndpoint(map.members[0]!, 'tcp')!;
-    const ports = [address.port, Number(new URL(cluster.url).port)];
+    const address = targetAddress(map.members[0]!, ['tcp']);
+    const ports = [address.endpoints[0]!.port, Number(new URL(cluster.url).port)];
     const end = Date.now() + seconds * 500;
     while (Date.now() < end) {
       for (const port of ports) await send(port, randomFrame(random));
@@ -131,7 +131,7 @@ describe('fuzzing a real cluster', function () {
     const transport = new TcpTransport(arena, reactor);
     const options = { clusterId: map.clusterId, clientName: 'fuzz' };
     const rpc = new RpcClient(transport, arena, reactor, options);
-    const peer = rpc.peer(targetEndpoint(map.members[0]!, 'tcp')!);
+    const peer = rpc.peer(targetAddress(map.members[0]!, ['tcp']));
     const operations = Array.from({ length: 16 }, () => new RandomOperation(arena, random, inodes));
     let answered = 0;
     try {

@@ -8,7 +8,7 @@ import fc from 'fast-check';
 import { describe, it } from 'mocha';
 import { SealfsError, UsageError } from '../../../src/common/errors.js';
 import { BucketTable } from '../../../src/placement/bucket-table.js';
-import { parseClusterMap, targetEndpoint } from '../../../src/placement/cluster-map.js';
+import { parseClusterMap, targetAddress } from '../../../src/placement/cluster-map.js';
 import type { ClusterMap } from '../../../src/placement/cluster-map.js';
 import { formatEndpoint, parseEndpoint } from '../../../src/placement/endpoint.js';
 import { mix32, mixPair, nameHash44 } from '../../../src/placement/hash.js';
@@ -170,12 +170,16 @@ describe('cluster map', () => {
   it('is taken from JSON', () => {
     const map = mapOf([1, 2]);
     assert.deepEqual(parseClusterMap(JSON.parse(JSON.stringify(map))), map);
-    assert.deepEqual(targetEndpoint(map.members[1]!, 'tcp'), {
-      targetId: map.members[1]!.targetId,
-      host: '10.0.0.1',
-      port: 4711,
-    });
-    assert.equal(targetEndpoint(map.members[1]!, 'rdma'), undefined);
+    const member = map.members[1]!;
+    const tcp = { kind: 'tcp', host: '10.0.0.1', port: 4711 };
+    assert.deepEqual(targetAddress(member, ['tcp']).endpoints, [tcp]);
+    assert.deepEqual(targetAddress(member, ['rdma', 'tcp']).endpoints, [tcp]);
+    const rdma = { ...tcp, kind: 'rdma', port: 4712 };
+    const both = { ...member, endpoints: ['tcp://10.0.0.1:4711', 'rdma://10.0.0.1:4712'] };
+    assert.deepEqual(targetAddress(both, ['rdma', 'tcp']).endpoints, [rdma, tcp]);
+    const none = targetAddress(member, ['rdma']);
+    assert.deepEqual(none.endpoints, []);
+    assert.match(none.unreachable!, /no rdma endpoint \(tcp:.*--transport auto/);
   });
 
   it('is refused with the name of the wrong field', () => {
