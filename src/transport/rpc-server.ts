@@ -32,7 +32,8 @@ import { SessionTable } from './rpc-session-table.js';
 import type { RpcServerOptions } from './rpc-session-table.js';
 import { RpcSwitch } from './rpc-switch.js';
 import type { RpcSink } from './rpc-switch.js';
-import type { Transport } from './transport.js';
+import { connectionKind } from './transport.js';
+import type { Transport, TransportKind } from './transport.js';
 
 export { RpcRequest } from './rpc-request.js';
 export type { RpcService } from './rpc-request.js';
@@ -109,6 +110,15 @@ export class RpcServer {
   /** Connections that are open, those that have not shaken hands included. */
   get connectionCount(): number {
     return this.#connections.size;
+  }
+
+  /** Sessions that are connected, by what carries them. */
+  connectionKinds(): Record<TransportKind, number> {
+    const counts = { rdma: 0, tcp: 0, sim: 0 };
+    for (const { session, outlet } of this.#connections) {
+      if (session !== null) counts[connectionKind(this.#transport, outlet.connection)]++;
+    }
+    return counts;
   }
 
   /**

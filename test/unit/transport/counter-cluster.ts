@@ -9,6 +9,7 @@ import { createPlainArena } from '../../../src/native/arena-memory.js';
 import type { ArenaMemory } from '../../../src/native/arena-memory.js';
 import { readU53, writeU53 } from '../../../src/protocol/u53.js';
 import { Opcode } from '../../../src/protocol/wire.generated.js';
+import { CombinedTransport } from '../../../src/transport/combined.js';
 import { RpcClient, RpcOperation } from '../../../src/transport/rpc-client.js';
 import type { RpcClientOptions } from '../../../src/transport/rpc-client.js';
 import { RpcServer } from '../../../src/transport/rpc-server.js';
@@ -21,6 +22,7 @@ import type {
 import type { SimNetwork } from '../../../src/transport/sim/sim-network.js';
 import { SimScheduler } from '../../../src/transport/sim/sim-scheduler.js';
 import { SimTransport } from '../../../src/transport/sim/sim-transport.js';
+import type { Transport } from '../../../src/transport/transport.js';
 
 export const CLUSTER_ID = 'cluster';
 export const PORT = 1;
@@ -167,10 +169,23 @@ export class CounterService implements RpcService {
   }
 }
 
+/** The host of a node's second network, which stands in for rdma. */
+export const rdmaHost = (node: string): string => `${node}/rdma`;
+
+/** A node's transports: `transport` alone, or with `rdma` both as one. */
+function combined(transport: SimTransport, rdma: SimTransport | undefined): Transport {
+  if (rdma === undefined) return transport;
+  return new CombinedTransport([
+    { kind: 'rdma', transport: rdma },
+    { kind: 'tcp', transport },
+  ]);
+}
+
 export class CounterTarget {
   readonly arena: ArenaMemory;
   readonly scheduler: SimScheduler;
   readonly transport: SimTransport;
+  readonly rdma: SimTransport | undefined;
   readonly service: CounterService;
   readonly server: RpcServer;
 
@@ -179,14 +194,16 @@ export class CounterTarget {
     node: string,
     durable: Durable,
     incarnation: string,
-    options: Partial<RpcServerOptions> & { messageSlots?: number; bulkSlots?: number } = {},
+    options: Partial<RpcServerOptions> & NodeShape = {},
   ) {
-    const { messageSlots = 200, bulkSlots = 8, ...serverOptions } = options;
+    const { messageSlots = 200, bulkSlots = 8, rdma, ...serverOptions } = options;
     this.arena = createPlainArena({ messageSlots, bulkSlots });
     this.scheduler = new SimScheduler(network.world, node);
     this.transport = new SimTransport(network, node, this.scheduler, this.arena);
+    this.rdma = rdma === true ? secondTransport(network, node, this) : undefined;
+    const both = combined(this.transport, this.rdma);
     this.service = new CounterService(durable, this.arena, this.scheduler);
-    this.server = new RpcServer(this.transport, this.arena, this.scheduler, this.service, {
+    this.server = new RpcServer(both, this.arena, this.scheduler, this.service, {
       clusterId: CLUSTER_ID,
       targetId: node,
       incarnation,
@@ -194,34 +211,59 @@ export class CounterTarget {
     });
     this.service.server = this.server;
     void this.transport.listen(node, PORT);
+    void this.rdma?.listen(node, PORT);
   }
+
+  crash(): void {
+    this.transport.crash();
+    this.rdma?.crash();
+  }
+}
+
+interface NodeShape {
+  messageSlots?: number;
+  bulkSlots?: number;
+  /** With a second network. */
+  rdma?: boolean;
+}
+
+function secondTransport(
+  network: SimNetwork,
+  node: string,
+  { scheduler, arena }: { scheduler: SimScheduler; arena: ArenaMemory },
+): SimTransport {
+  return new SimTransport(network, rdmaHost(node), scheduler, arena);
 }
 
 export class CounterClient {
   readonly arena: ArenaMemory;
   readonly scheduler: SimScheduler;
   readonly transport: SimTransport;
+  readonly rdma: SimTransport | undefined;
   readonly client: RpcClient;
 
   constructor(
     network: SimNetwork,
     node: string,
-    options: Partial<RpcClientOptions> & { messageSlots?: number; bulkSlots?: number } = {},
+    options: Partial<RpcClientOptions> & NodeShape = {},
   ) {
-    const { messageSlots = 200, bulkSlots = 16, ...clientOptions } = options;
+    const { messageSlots = 200, bulkSlots = 16, rdma, ...clientOptions } = options;
     this.arena = createPlainArena({ messageSlots, bulkSlots });
     this.scheduler = new SimScheduler(network.world, node);
     this.transport = new SimTransport(network, node, this.scheduler, this.arena);
-    this.client = new RpcClient(this.transport, this.arena, this.scheduler, {
+    this.rdma = rdma === true ? secondTransport(network, node, this) : undefined;
+    const both = combined(this.transport, this.rdma);
+    this.client = new RpcClient(both, this.arena, this.scheduler, {
       clusterId: CLUSTER_ID,
       clientName: node,
       ...clientOptions,
     });
   }
 
-  /** Message slots that are taken beyond the transport's own. */
+  /** Message slots that are taken beyond the transports' own. */
   get messagesTaken(): number {
-    return this.arena.messages.capacity - this.arena.messages.available - 1;
+    const own = this.rdma === undefined ? 1 : 2;
+    return this.arena.messages.capacity - this.arena.messages.available - own;
   }
 }
 
