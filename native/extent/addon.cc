@@ -1,6 +1,8 @@
 // Goal: the engine's face in JavaScript; its typed form and documentation is src/native/extent.ts.
 // The data path goes through the two rings; calls here are for opening, closing and tests.
 #include <fcntl.h>
+#include <linux/stat.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "native/common/napi_support.h"
@@ -130,9 +132,29 @@ Napi::Value fallocate_path(const Napi::CallbackInfo& info) {
   return Napi::Number::New(info.Env(), error);
 }
 
+// (folder) -> whether files made there are mapped without the page cache; throws a system error.
+// Asked of a file without a name, as folders do not say (statx(2), STATX_ATTR_DAX). A file system
+// that cannot make one is not one for persistent memory: ext4 and xfs can.
+Napi::Value is_dax(const Napi::CallbackInfo& info) {
+  std::string folder;
+  if (!read_string(info, 0, "folder", &folder)) return info.Env().Undefined();
+  const int fd = ::open(folder.c_str(), O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
+  if (fd < 0) {
+    if (errno != EOPNOTSUPP && errno != EISDIR) throw_errno(info.Env(), errno, folder);
+    return Napi::Boolean::New(info.Env(), false);
+  }
+  // The system call itself: its struct in <sys/stat.h> differs between libraries.
+  struct statx facts = {};
+  const long status = ::syscall(SYS_statx, fd, "", AT_EMPTY_PATH, 0, &facts);
+  ::close(fd);
+  const uint64_t both = status == 0 ? facts.stx_attributes & facts.stx_attributes_mask : 0;
+  return Napi::Boolean::New(info.Env(), (both & STATX_ATTR_DAX) != 0);
+}
+
 Napi::Object initialise(Napi::Env env, Napi::Object exports) {
   exports.Set("Engine", EngineObject::define(env));
   exports.Set("fallocate", Napi::Function::New(env, fallocate_path, "fallocate"));
+  exports.Set("isDax", Napi::Function::New(env, is_dax, "isDax"));
   return exports;
 }
 

@@ -33,6 +33,7 @@ interface NativeEngine {
 interface ExtentAddon {
   Engine: new (arena: unknown, depth: number, threads: number, force: boolean) => NativeEngine;
   fallocate(path: string, offset: number, lengthBytes: number): number;
+  isDax(folder: string): boolean;
 }
 
 export interface ExtentFile {
@@ -164,4 +165,12 @@ function toFile([file, direct, blockDevice, bytes]: NativeOpen): ExtentFile {
 /** fallocate(2) of [offset, offset + lengthBytes) of an existing file: 0 or an errno. */
 export function fallocate(path: string, offset: number, lengthBytes: number): number {
   return loadAddon<ExtentAddon>('sealfs_extent').fallocate(path, offset, lengthBytes);
+}
+
+/**
+ * Whether files made in `folder` lie on persistent memory without a page cache between (DAX; statx(2),
+ * STATX_ATTR_DAX). Throws a system error when nothing can be made there.
+ */
+export function isDax(folder: string): boolean {
+  return loadAddon<ExtentAddon>('sealfs_extent').isDax(folder);
 }

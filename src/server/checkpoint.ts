@@ -72,15 +72,18 @@ export function readMetaPage(page: Buffer): MetaPageFacts | undefined {
   return { transactionId, lastPage, usedPages };
 }
 
-/** A slot's bytes, complete with CRC. */
-export function encodeCheckpoint(checkpoint: Checkpoint): Buffer {
-  const slot = Buffer.alloc(CHECKPOINT_SLOT_BYTES);
+/** A slot's bytes, complete with CRC; into `slot` (zeroed once, a whole slot) where it is given. */
+export function encodeCheckpoint(
+  checkpoint: Checkpoint,
+  slot: Buffer = Buffer.alloc(CHECKPOINT_SLOT_BYTES),
+): Buffer {
   slot.writeUInt32LE(MAGIC, SLOT.magic);
   slot.writeUInt32LE(VERSION, SLOT.version);
   slot.writeBigUInt64LE(BigInt(checkpoint.generation), SLOT.generation);
   slot.write(checkpoint.bootId, SLOT.bootId, 36, 'latin1');
   slot.writeBigUInt64LE(BigInt(checkpoint.allocatedBytes), SLOT.allocatedBytes);
   checkpoint.metaPage.copy(slot, SLOT.page);
+  slot.writeUInt32LE(0, SLOT.crc);
   slot.writeUInt32LE(crc32(slot.subarray(0, CRC_BYTES)), SLOT.crc);
   return slot;
 }

@@ -7,7 +7,7 @@
  *                 └─> each mutation again, in a transaction of its own ─> reply or errno
  *
  * A mutation that fails its checks has changed nothing, so it harms no other of its batch. With
- * durability 'commit' the replies wait for a flush.
+ * durability 'commit' the replies wait for a flush, on persistent memory within the same turn.
  */
 import { errno } from '../common/errno.js';
 import type { Scheduler } from '../common/scheduler.js';
@@ -269,7 +269,7 @@ export class Committer {
       }
     }
     mutations.length = waiting;
-    if (durability === 'fsync' || waiting === 0) {
+    if (durability === 'fsync' || waiting === 0 || meta.flushNow?.() === true) {
       this.#finish(batch, 0);
       return;
     }

@@ -58,6 +58,8 @@ export interface MemoryMetaStoreOptions {
   flushDelayMs?: number;
   /** A flush is made this long after a change; 0, the default: only when asked for. */
   flushIntervalMs?: number;
+  /** Flushes that wait for no device are done at once (`flushNow`). Default: false. */
+  persistentMemory?: boolean;
   /** Bytes of keys and values that fit; a put beyond throws, as a full LMDB map does. */
   capacityBytes?: number;
 }
@@ -67,6 +69,7 @@ export class MemoryMetaStore implements MetaStore {
   readonly #scheduler: Scheduler;
   readonly #flushDelayMs: number;
   readonly #flushIntervalMs: number;
+  readonly #persistentMemory: boolean;
   readonly #capacityBytes: number;
   #usedBytes = 0;
   #scratch = new Uint8Array(65536);
@@ -78,6 +81,7 @@ export class MemoryMetaStore implements MetaStore {
   #flushing = false;
   #timerSet = false;
   #barrier: FlushBarrier | undefined;
+  #barrierIsFree: () => boolean = () => true;
   #dead = false;
 
   constructor(options: MemoryMetaStoreOptions) {
@@ -85,6 +89,7 @@ export class MemoryMetaStore implements MetaStore {
     this.#scheduler = options.scheduler;
     this.#flushDelayMs = options.flushDelayMs ?? 0;
     this.#flushIntervalMs = options.flushIntervalMs ?? 0;
+    this.#persistentMemory = options.persistentMemory ?? false;
     this.#capacityBytes = options.capacityBytes ?? Infinity;
     for (const [key, value] of this.image.values) this.#usedBytes += key.length + value.length;
     // As LmdbMetaStore does: what is here is durable before anything is changed.
@@ -161,8 +166,17 @@ export class MemoryMetaStore implements MetaStore {
     });
   }
 
-  setFlushBarrier(barrier: FlushBarrier): void {
+  flushNow(): boolean {
+    if (!this.#persistentMemory || this.#flushing || this.#dead) return false;
+    if (this.#commitSequence === this.#durableSequence) return true;
+    if (!this.#barrierIsFree()) return false;
+    this.#madeDurable(this.#commitSequence);
+    return true;
+  }
+
+  setFlushBarrier(barrier: FlushBarrier, isFree?: () => boolean): void {
     this.#barrier = barrier;
+    this.#barrierIsFree = isFree ?? (() => false);
   }
 
   usage(): { bytesUsed: number; bytesTotal: number } {

@@ -32,11 +32,18 @@ export interface MetaStore {
    */
   flush(done: (error: Error | undefined) => void): void;
   /**
+   * As `flush`, done when it returns true. False: that would wait for a device, or has failed; then
+   * `flush` is to be called. A store that is not on persistent memory has no such method, or
+   * answers false.
+   */
+  flushNow?(): boolean;
+  /**
    * `barrier` is run by every flush after its snapshot is taken and before that is made power-safe;
    * an error makes the flush fail. The data side syncs its devices there, so that no power-safe
-   * extent points at data that is not.
+   * extent points at data that is not. `isFree` says that it would have nothing to do now; without
+   * it that is never assumed.
    */
-  setFlushBarrier(barrier: FlushBarrier): void;
+  setFlushBarrier(barrier: FlushBarrier, isFree?: () => boolean): void;
   /**
    * Number of committed transactions that wrote something, monotonic within a process. Inside
    * `transaction` it is still the last commit's: what the open one does will be `commitSequence + 1`.

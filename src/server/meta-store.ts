@@ -16,34 +16,33 @@
  *
  * A start under another boot id puts the newest slot's meta page back before LMDB opens. Checkpoints
  * are made on `flush` and every two seconds while there are changes.
+ *
+ * On persistent memory (`persistentMemory`) the same is done with system calls that block, since
+ * there they take microseconds: `flushNow` makes a commit power-safe before it returns, and nothing
+ * is written that a store on a disk would not have. Neither LMDB's own syncing nor its writable map
+ * would do: docs/formats/metadata.md says why.
  */
 import {
   closeSync,
   existsSync,
-  fdatasync,
-  fdatasyncSync,
   mkdirSync,
   openSync,
   readFileSync,
   rmSync,
   statfsSync,
-  write,
 } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { open, type RootDatabase } from 'lmdb';
 import { SealfsError } from '../common/errors.js';
 import {
-  createCheckpointFile,
-  encodeCheckpoint,
   META_PAGE_BYTES,
   newestCheckpoint,
   readCurrentMetaPage,
   restoreMetaPage,
-  slotOffset,
-  syncFolder,
   type Checkpoint,
   type MetaPageFacts,
 } from './checkpoint.js';
+import { CheckpointWriter } from './checkpoint-writer.js';
 import type { FlushBarrier, MetaStore } from './meta-store-api.js';
 import { allocateByWriting, PageSpace, type Allocate } from './page-space.js';
 
@@ -59,6 +58,8 @@ export interface LmdbMetaStoreOptions {
   flushIntervalMs?: number;
   /** fallocate, where there is a native one. */
   allocate?: Allocate;
+  /** `directory` lies on a DAX file system: flushes block, for microseconds. Default: false. */
+  persistentMemory?: boolean;
 }
 
 type FlushCallback = (error: Error | undefined) => void;
@@ -94,9 +95,9 @@ export function kernelBootId(): string {
 export class LmdbMetaStore implements MetaStore {
   readonly directory: string;
   #db: RootDatabase<Uint8Array, Uint8Array> & LmdbInternals;
-  readonly #bootId: string;
+  readonly #persistentMemory: boolean;
   readonly #dataFd: number;
-  readonly #checkpointFd: number;
+  readonly #checkpoints: CheckpointWriter;
   readonly #space: PageSpace;
   readonly #metaPages = Buffer.alloc(2 * META_PAGE_BYTES);
   readonly #views: (Uint8Array | undefined)[] = new Array<undefined>(VIEW_LENGTH_MAX + 1);
@@ -106,13 +107,13 @@ export class LmdbMetaStore implements MetaStore {
   #wrote = false;
   #commitSequence = 0;
   #durableSequence = 0;
-  #generation: number;
   #pinned: Pin;
   /** Of the file when the newest snapshot was pinned. */
   #pinnedLastPage = 0;
   #flushing = false;
   #waiting: FlushCallback[] = [];
   #barrier: FlushBarrier | undefined;
+  #barrierIsFree: () => boolean = () => true;
   /** A failed fdatasync may have dropped pages: no later success can be believed. */
   #broken: Error | undefined;
   #timer: NodeJS.Timeout | undefined;
@@ -124,13 +125,13 @@ export class LmdbMetaStore implements MetaStore {
   /** Creates or opens the environment. Throws SealfsError CORRUPT if its checkpoint is not usable. */
   constructor(options: LmdbMetaStoreOptions) {
     this.directory = options.directory;
-    this.#bootId = options.bootId ?? kernelBootId();
+    this.#persistentMemory = options.persistentMemory ?? false;
     this.#flushIntervalMs = options.flushIntervalMs ?? FLUSH_INTERVAL_MS;
     mkdirSync(options.directory, { recursive: true });
     const dataPath = join(options.directory, 'data.mdb');
     const checkpointPath = join(options.directory, 'checkpoint');
-    const known = recover(dataPath, checkpointPath, this.#bootId);
-    this.#generation = known?.generation ?? 0;
+    const bootId = options.bootId ?? kernelBootId();
+    const known = recover(dataPath, checkpointPath, bootId);
     this.#db = open({
       path: options.directory,
       noSubdir: false,
@@ -151,8 +152,20 @@ export class LmdbMetaStore implements MetaStore {
     this.#facts = this.#readFacts();
     this.#space.settle(this.#facts);
     this.#pinned = this.#db.useReadTransaction();
-    this.#firstCheckpoint(checkpointPath);
-    this.#checkpointFd = openSync(checkpointPath, 'r+');
+    // What is here becomes power-safe before anything is written, because the snapshot of the
+    // checkpoint that an earlier process left is not pinned, and its pages would be reused.
+    const first = {
+      generation: (known?.generation ?? 0) + 1,
+      bootId,
+      allocatedBytes: this.#space.allocatedBytes,
+      metaPage: Buffer.from(this.#committedPage()),
+    };
+    this.#checkpoints = new CheckpointWriter(
+      checkpointPath,
+      this.#dataFd,
+      first,
+      this.#persistentMemory,
+    );
   }
 
   get commitSequence(): number {
@@ -168,8 +181,9 @@ export class LmdbMetaStore implements MetaStore {
     this.#space.useReserve = on;
   }
 
-  setFlushBarrier(barrier: FlushBarrier): void {
+  setFlushBarrier(barrier: FlushBarrier, isFree?: () => boolean): void {
     this.#barrier = barrier;
+    this.#barrierIsFree = isFree ?? (() => false);
   }
 
   get(key: Uint8Array): Uint8Array | undefined {
@@ -237,6 +251,17 @@ export class LmdbMetaStore implements MetaStore {
     }
   }
 
+  flushNow(): boolean {
+    if (!this.#persistentMemory || this.#flushing || this.#broken !== undefined) return false;
+    const sequence = this.#commitSequence;
+    if (sequence === this.#durableSequence) return true;
+    if (!this.#barrierIsFree()) return false;
+    const pin = this.#pinCommitted();
+    const error = this.#checkpoints.writeNow();
+    this.#checkpointEnded(pin, sequence, error);
+    return error === undefined;
+  }
+
   usage(): { bytesUsed: number; bytesTotal: number } {
     const now = performance.now();
     if (now - this.#usageMs < USAGE_MAX_AGE_MS) return this.#usage;
@@ -260,7 +285,7 @@ export class LmdbMetaStore implements MetaStore {
     this.#pinned.done();
     await this.#db.close();
     closeSync(this.#dataFd);
-    closeSync(this.#checkpointFd);
+    this.#checkpoints.close();
     if (failed !== undefined) throw failed;
   }
 
@@ -285,29 +310,12 @@ export class LmdbMetaStore implements MetaStore {
     return this.#facts;
   }
 
-  /**
-   * At open: what is here becomes power-safe before anything is written, because the snapshot of
-   * the checkpoint that an earlier process left is not pinned, and its pages would be reused.
-   */
-  #firstCheckpoint(checkpointPath: string): void {
-    const checkpoint = this.#nextCheckpoint();
-    fdatasyncSync(this.#dataFd);
-    syncFolder(this.directory);
-    syncFolder(dirname(this.directory));
-    createCheckpointFile(checkpointPath, checkpoint);
-  }
-
-  /** Of the snapshot that has just been pinned; synchronous, so that no commit comes between. */
-  #nextCheckpoint(): Checkpoint {
+  /** Meta page of the snapshot that has just been pinned: no commit may come between. */
+  #committedPage(): Buffer {
     const facts = this.#settle();
     this.#pinnedLastPage = facts.lastPage;
     const at = (facts.transactionId % 2) * META_PAGE_BYTES;
-    return {
-      generation: ++this.#generation,
-      bootId: this.#bootId,
-      allocatedBytes: this.#space.allocatedBytes,
-      metaPage: Buffer.from(this.#metaPages.subarray(at, at + META_PAGE_BYTES)),
-    };
+    return this.#metaPages.subarray(at, at + META_PAGE_BYTES);
   }
 
   #flushIfGrown(): void {
@@ -342,52 +350,43 @@ export class LmdbMetaStore implements MetaStore {
       this.#endFlush(waiting, this.#broken);
       return;
     }
-    const pin: Pin = this.#db.useReadTransaction();
-    const checkpoint = this.#nextCheckpoint();
-    const fail = (error: Error): void => {
-      pin.done();
-      this.#endFlush(waiting, error);
-    };
+    const pin = this.#pinCommitted();
     const synced = (): void => {
-      this.#writeCheckpoint(checkpoint, (error) => {
-        if (error !== undefined) {
-          this.#broken = error;
-          fail(error);
-          return;
-        }
-        this.#pinned.done();
-        this.#pinned = pin;
-        this.#durableSequence = sequence;
-        this.#endFlush(waiting, undefined);
+      this.#checkpoints.write((error) => {
+        this.#checkpointEnded(pin, sequence, error);
+        this.#endFlush(waiting, error);
       });
     };
-    if (this.#barrier === undefined) synced();
-    else {
-      this.#barrier((error) => {
-        if (error === undefined) synced();
-        else fail(error);
-      });
+    if (this.#barrier === undefined) {
+      synced();
+      return;
     }
-  }
-
-  #writeCheckpoint(checkpoint: Checkpoint, done: FlushCallback): void {
-    fdatasync(this.#dataFd, (dataError) => {
-      if (dataError !== null) {
-        done(dataError);
+    this.#barrier((error) => {
+      if (error === undefined) {
+        synced();
         return;
       }
-      const slot = encodeCheckpoint(checkpoint);
-      const at = slotOffset(checkpoint.generation);
-      write(this.#checkpointFd, slot, 0, slot.length, at, (writeError, written) => {
-        if (writeError !== null || written !== slot.length) {
-          done(writeError ?? new Error('the checkpoint was written in part'));
-          return;
-        }
-        fdatasync(this.#checkpointFd, (error) => {
-          done(error ?? undefined);
-        });
-      });
+      pin.done();
+      this.#endFlush(waiting, error);
     });
+  }
+
+  /** The snapshot of the last commit, which the checkpoint writer is then about. */
+  #pinCommitted(): Pin {
+    const pin: Pin = this.#db.useReadTransaction();
+    this.#checkpoints.take(this.#committedPage(), this.#space.allocatedBytes);
+    return pin;
+  }
+
+  #checkpointEnded(pin: Pin, sequence: number, error: Error | undefined): void {
+    if (error !== undefined) {
+      this.#broken = error;
+      pin.done();
+      return;
+    }
+    this.#pinned.done();
+    this.#pinned = pin;
+    this.#durableSequence = sequence;
   }
 
   #endFlush(waiting: FlushCallback[], error: Error | undefined): void {

@@ -17,7 +17,7 @@ import { formatEndpoint } from '../placement/endpoint.js';
 import { ManagerClient } from '../common/manager-client.js';
 import { heartbeatIntervalMs } from '../common/manager-api.js';
 import type { Durability } from './committer.js';
-import { isDax } from './dax.js';
+import { isDax } from '../native/extent.js';
 import { devicesOfTarget, type DataPath } from './data-places.js';
 import {
   loadMap,
@@ -121,11 +121,12 @@ export class SealfsServer {
 
   #startThreads(identity: ServerIdentity): void {
     const { metaDir, data, targets, host, port } = this.#options;
-    const durability = this.#options.durability ?? (isDax(metaDir) ? 'commit' : 'fsync');
+    const persistentMemory = isDax(metaDir);
+    const durability = this.#options.durability ?? (persistentMemory ? 'commit' : 'fsync');
     if (this.#options.transport === 'auto') {
       this.#log.info('transport: tcp (this build has no RDMA transport)');
     }
-    this.#log.info(`durability: ${durability}`);
+    this.#log.info(durabilityLine(this.#options.durability, persistentMemory));
     this.#threads = identity.targets.map(({ targetId }, index) => {
       const start = {
         index,
@@ -135,6 +136,7 @@ export class SealfsServer {
         host,
         port: port === 0 ? 0 : port + index,
         durability,
+        persistentMemory,
       };
       return new TargetThread(start, {
         log: (level, message) => {
@@ -303,6 +305,16 @@ export class SealfsServer {
     clearInterval(this.#heartbeat);
     this.#abort.abort();
   }
+}
+
+/** What the log says of `--durability` as given, and of the choice where it was not. */
+export function durabilityLine(given: Durability | undefined, persistentMemory: boolean): string {
+  const place = persistentMemory ? 'persistent memory (DAX)' : 'a file system without DAX';
+  const durability = given ?? (persistentMemory ? 'commit' : 'fsync');
+  const what =
+    durability === 'commit' ? 'every answer is power-safe' : 'power-safe is what was fsynced';
+  const why = given === undefined ? 'the default there' : 'as asked';
+  return `durability: ${durability} (${what}); metadata on ${place}, ${why}`;
 }
 
 /** Where others reach a listener on `host`: itself, or for a wildcard this machine's address. */

@@ -20,6 +20,8 @@ export interface WorkerStart {
   host: string;
   port: number;
   durability: Durability;
+  /** Whether `metaDir` lies on a DAX file system. */
+  persistentMemory: boolean;
 }
 
 export type ToWorker =

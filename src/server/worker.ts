@@ -92,9 +92,10 @@ class TargetWorker {
   }
 
   open(clusterId: string): void {
-    const { metaDir, devices, targetId } = this.#start;
+    const { metaDir, devices, targetId, persistentMemory } = this.#start;
     syncDeviceFiles(devices);
-    const meta = new LmdbMetaStore({ directory: metaDir, allocate: allocateAhead(metaDir) });
+    const allocate = allocateAhead(metaDir);
+    const meta = new LmdbMetaStore({ directory: metaDir, allocate, persistentMemory });
     this.#meta = meta;
     const identity = { clusterId, targetId };
     checkIdentity(meta, identity, metaDir);

@@ -41,6 +41,8 @@ export interface ClusterOptions {
   deviceBlocks?: number;
   client?: Partial<ClientOptions>;
   durability?: 'fsync' | 'commit';
+  /** Metadata is on persistent memory: see MetaStore.flushNow. */
+  persistentMemory?: boolean;
   log?: (message: string) => void;
 }
 
@@ -70,7 +72,8 @@ export class SimTarget {
     const scheduler = new SimScheduler(world, this.name);
     const arena = createPlainArena({ messageSlots: 256, bulkSlots: 24 });
     const transport = new SimTransport(network, this.name, scheduler, arena);
-    const meta = new MemoryMetaStore({ scheduler, image: this.image });
+    const { persistentMemory = false } = options;
+    const meta = new MemoryMetaStore({ scheduler, image: this.image, persistentMemory });
     const device = new MemoryBlockDevice(
       arena,
       scheduler,

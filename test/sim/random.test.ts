@@ -287,6 +287,7 @@ async function play(seed: number): Promise<string> {
     targets: 1 + random.below(3),
     clients: 2,
     durability: power ? 'commit' : 'fsync',
+    persistentMemory: power && seed % 2 === 0,
     network: { breakRate: random.chance(0.7) ? 0.02 : 0 },
     deviceDelayMs: random.below(20) / 10,
   });

@@ -89,9 +89,12 @@ export class ChunkStore {
         this.#compacted(crowded, status);
       },
     });
-    options.store.setFlushBarrier((done) => {
-      options.disks.sync(done);
-    });
+    options.store.setFlushBarrier(
+      (done) => {
+        options.disks.sync(done);
+      },
+      () => !options.disks.dirty,
+    );
     options.scheduler.onTurnEnd(TURN_SUBMIT, () => {
       if (!this.#closed) this.#turnEnd();
     });

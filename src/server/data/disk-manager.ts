@@ -98,6 +98,12 @@ export class DiskManager {
     if (disk?.failure === '') this.#takeOut(disk, `${what}: ${errnoName(status)}`);
   }
 
+  /** Whether `sync` would have to sync something; one that is under way is not counted. */
+  get dirty(): boolean {
+    for (const disk of this.#disks.values()) if (disk.failure === '' && disk.dirty) return true;
+    return false;
+  }
+
   /**
    * Makes all writes that have ended power-safe. Fails when a sync does: that device is then out
    * of use, so the next call succeeds without it, and what was on it answers EIO.

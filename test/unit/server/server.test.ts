@@ -10,8 +10,13 @@ import { join } from 'node:path';
 import { silentLogger } from '../../../src/common/log.js';
 import { ManagerClient } from '../../../src/common/manager-client.js';
 import { startManager } from '../../../src/manager/manager.js';
-import { mountIsDax } from '../../../src/server/dax.js';
-import { startServer, type SealfsServer, type ServerOptions } from '../../../src/server/server.js';
+import { isDax } from '../../../src/native/extent.js';
+import {
+  durabilityLine,
+  startServer,
+  type SealfsServer,
+  type ServerOptions,
+} from '../../../src/server/server.js';
 
 const MEBIBYTE = 1024 * 1024;
 type Manager = Awaited<ReturnType<typeof startManager>>;
@@ -143,16 +148,19 @@ describe('server', function () {
   });
 });
 
-describe('DAX detection', () => {
-  const line = (point: string, options: string): string =>
-    `36 35 259:1 / ${point} rw,relatime shared:1 - ext4 /dev/pmem0 ${options}`;
-  it('goes by the innermost mount', () => {
-    const text = [line('/', 'rw'), line('/pmem', 'rw,dax'), line('/pmem/disk', 'rw')].join('\n');
-    assert.equal(mountIsDax(text, '/pmem'), true);
-    assert.equal(mountIsDax(text, '/pmem/a/b'), true);
-    assert.equal(mountIsDax(text, '/pmem/disk/x'), false);
-    assert.equal(mountIsDax(text, '/pmemory'), false);
-    assert.equal(mountIsDax(line('/a\\040b', 'rw,dax=always'), '/a b/c'), true);
-    assert.equal(mountIsDax(line('/', 'rw,dax=never'), '/x'), false);
+describe('the choice of durability', () => {
+  it('finds no persistent memory where there is a page cache; a missing folder is an error', () => {
+    assert.equal(isDax(tmpdir()), false);
+    assert.equal(isDax('/dev/shm'), false);
+    assert.throws(() => isDax('/dev/shm/not-there'), { code: 'ENOENT' });
+  });
+
+  it('says in the log what was chosen and why', () => {
+    assert.match(
+      durabilityLine(undefined, true),
+      /^durability: commit .*\(DAX\), the default there$/,
+    );
+    assert.match(durabilityLine(undefined, false), /^durability: fsync .*without DAX, the default/);
+    assert.match(durabilityLine('fsync', true), /^durability: fsync .*\(DAX\), as asked$/);
   });
 });

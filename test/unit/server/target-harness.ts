@@ -37,6 +37,7 @@ export interface TargetOptions {
   targets?: number;
   durability?: 'fsync' | 'commit';
   flushDelayMs?: number;
+  persistentMemory?: boolean;
   metaBytes?: number;
   sessionExpiryMs?: number;
 }
@@ -99,6 +100,7 @@ export class Node {
     const meta = new MemoryMetaStore({
       scheduler,
       image: this.image,
+      persistentMemory: options.persistentMemory ?? false,
       ...(options.flushDelayMs === undefined ? {} : { flushDelayMs: options.flushDelayMs }),
       ...(options.metaBytes === undefined ? {} : { capacityBytes: options.metaBytes }),
     });
