@@ -25,12 +25,20 @@ const texts: Record<number, string> = {
   [Reason.ReceiverNotReady]: 'the peer had no receive buffer ready',
   [Reason.FlushedByPeer]: 'the connection broke while operations were under way',
   [Reason.DeviceGone]: 'the rdma device is gone',
-  [Reason.NoReceiveBuffers]: 'the arena has no message slot left to receive in',
+  [Reason.NoReceiveBuffers]: 'no receive buffers are left',
   [Reason.NoWindow]: "the device's memory windows are used up",
   [Reason.NoQueuePair]: 'the device has no queue pair left',
   [Reason.Rejected]: 'the peer rejected the connection',
   [Reason.LandingWithdrawn]: 'closed to withdraw memory from a request that was given up',
   [Reason.CompletionError]: 'an operation failed on the device',
+  [Reason.MemoryLocked]:
+    'registering the arena failed: the limit of locked memory is too low; raise it with ' +
+    '`ulimit -l unlimited` (or LimitMEMLOCK=infinity in the service)',
+  [Reason.PeerNoReceiveBuffers]: 'the peer has no receive buffer left for one more connection',
+  [Reason.PeerNoQueuePair]: 'the peer has no queue pair left for one more connection',
+  [Reason.NoRoute]:
+    'no rdma device has a way to this address (`rdma link` shows devices and their net devices)',
+  [Reason.DeviceSetup]: 'the rdma device refused what a connection needs (queues, registration)',
 };
 
 /** `code` of a Closed or ConnectFailed record. */

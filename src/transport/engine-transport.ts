@@ -192,6 +192,8 @@ export abstract class EngineTransport implements Transport {
     }
     const at = this.#push(SubmissionKind.CancelLanding, connection);
     this.#submissions[at + S_TAG] = tag;
+    // The engine must know before it reads on: at the end of this turn, or of one that is had now.
+    this.flush();
   }
 
   close(connection: number, reason: string): void {

@@ -97,6 +97,13 @@ export class SimNetwork {
     return true;
   }
 
+  /** Nothing listens at any port of this receiver from now on. */
+  unlisten(receiver: SimReceiver): void {
+    for (const [address, listener] of [...this.#listeners]) {
+      if (listener.receiver === receiver) this.#listeners.delete(address);
+    }
+  }
+
   /** Connects `client`'s end to whatever listens at `node:port`; refused when nothing does. */
   connect(client: SimEnd, node: string, port: number): void {
     this.#ends.add(client);

@@ -16,6 +16,7 @@ import type { SimScheduler } from './sim-scheduler.js';
 /** A frame is read from memory up to this long after its flush. */
 const OUT_DELAY_MS = 0.05;
 const POISON = 0xdd;
+const FIRST_FREE_PORT = 49_152;
 /** Landing area that was withdrawn: bulk for it is thrown away. */
 const WITHDRAWN = -1;
 
@@ -57,6 +58,8 @@ export class SimTransport implements Transport, SimReceiver {
   readonly #landings = new Map<number, Map<number, Landing>>();
   #segments: Segment[] = [];
   #queued: Queued[] = [];
+  /** By connection: sent before it was open. */
+  readonly #early = new Map<number, Queued[]>();
   /** Flushed, not yet read from memory. */
   #leaving: Queued[] = [];
   #nextConnection = 1;
@@ -78,7 +81,7 @@ export class SimTransport implements Transport, SimReceiver {
     this.#handler = handler;
   }
 
-  /** `host` is ignored: a node has one address, its name. Listens at once. */
+  /** `host` is ignored: a node has one address, its name. Port 0: a free one. Listens at once. */
   listen(_host: string, port: number): Promise<number> {
     const listener: SimListener = {
       node: this.node,
@@ -89,6 +92,9 @@ export class SimTransport implements Transport, SimReceiver {
         return end;
       },
     };
+    for (let free = FIRST_FREE_PORT; port === 0; free++) {
+      if (this.#network.listen(this.node, free, listener)) return Promise.resolve(free);
+    }
     if (!this.#network.listen(this.node, port, listener)) {
       return Promise.reject(
         Object.assign(new Error(`port ${port} is in use`), { code: 'EADDRINUSE' }),
@@ -100,6 +106,7 @@ export class SimTransport implements Transport, SimReceiver {
   connect(host: string, port: number): number {
     const end = new SimEnd(this.node, this, this.#nextConnection++);
     this.#ends.set(end.number, end);
+    this.#early.set(end.number, []);
     this.#network.connect(end, host, port);
     return end.number;
   }
@@ -143,6 +150,11 @@ export class SimTransport implements Transport, SimReceiver {
   /** The frame is read from memory and goes on its way; its slots are free. */
   #leave(queued: Queued): void {
     const end = this.#ends.get(queued.connection);
+    const early = this.#early.get(queued.connection);
+    if (early !== undefined) {
+      early.push(queued);
+      return;
+    }
     if (end?.open === true) this.#network.transmit(end, this.#copyOut(queued));
     this.#release(queued);
   }
@@ -173,6 +185,13 @@ export class SimTransport implements Transport, SimReceiver {
     }
   }
 
+  /** The connection will never open. */
+  #dropEarly(connection: number): void {
+    const early = this.#early.get(connection) ?? [];
+    this.#early.delete(connection);
+    for (const queued of early) this.#release(queued);
+  }
+
   setLanding(connection: number, tag: number, offset: number, maxBytes: number): void {
     let landings = this.#landings.get(connection);
     if (landings === undefined) {
@@ -195,6 +214,7 @@ export class SimTransport implements Transport, SimReceiver {
     const end = this.#ends.get(connection);
     if (end?.open !== true) return;
     this.#network.closeByOwner(end);
+    this.#dropEarly(connection);
     this.scheduler.deliver(() => {
       this.closed(connection, reason);
     });
@@ -204,8 +224,10 @@ export class SimTransport implements Transport, SimReceiver {
     if (this.#down) return;
     this.#down = true;
     this.#handler = undefined;
+    this.#network.unlisten(this);
     for (const end of this.#ends.values()) this.#network.closeByOwner(end);
     this.#ends.clear();
+    for (const connection of [...this.#early.keys()]) this.#dropEarly(connection);
     for (const queued of [...this.#leaving, ...this.#queued]) this.#release(queued);
     this.#leaving = [];
     this.#queued = [];
@@ -223,11 +245,15 @@ export class SimTransport implements Transport, SimReceiver {
   // ------------------------------------------------------------ SimReceiver
 
   opened(connection: number, incoming: boolean): void {
+    const early = this.#early.get(connection) ?? [];
+    this.#early.delete(connection);
+    for (const queued of early) this.#leave(queued);
     this.#handler?.onOpen(connection, incoming);
   }
 
   closed(connection: number, reason: string): void {
     if (!this.#ends.delete(connection)) return;
+    this.#dropEarly(connection);
     this.#landings.delete(connection);
     this.#handler?.onClose(connection, reason);
   }

@@ -10,6 +10,11 @@ import { SimScheduler } from '../../../src/transport/sim/sim-scheduler.js';
 import { SimTransport } from '../../../src/transport/sim/sim-transport.js';
 import { SimWorld } from '../../../src/transport/sim/sim-world.js';
 import type { TransportHandler } from '../../../src/transport/transport.js';
+import { SimFixture } from './sim-fixture.js';
+import { describeTransport } from './suite.js';
+
+// A close in the simulator loses some of what is on its way, as a network does at its worst.
+describeTransport('sim', () => new SimFixture());
 
 class Node implements TransportHandler {
   readonly arena = createPlainArena({ messageSlots: 64, bulkSlots: 2 });
