@@ -18,7 +18,8 @@
 #                    power loss: end the guest at once when the command prints a line with TEXT
 #
 # Exit status: the command's; 124 after --timeout; 137 after --kill-after-line; 1, with a line that
-# says so, when the guest died. Passed inside: PATH, HOME, LANG, TERM, CI, SEALFS_*, NODE_*.
+# says so, when the guest died. Passed inside: PATH, HOME, LANG, TERM, CI, SEALFS_*, NODE_*; tests that
+# append to $SEALFS_COUNTS are counted outside. /tmp is a tmpfs, /var/tmp an empty ext4.
 set -euo pipefail
 . "$(dirname "$0")/lib.sh"
 
@@ -47,10 +48,9 @@ version=$(cat "$kernel/version")
 run=$(mktemp -d "${TMPDIR:-/tmp}/sealfs-machine-XXXXXX")
 qemu=''
 cleanup() {
-  if [ -n "$qemu" ]; then
-    kill -KILL "$qemu" 2> /dev/null || true
-    wait 2> /dev/null || true
-  fi
+  exec 2> /dev/null # no word about the killed process from the shell
+  [ -z "$qemu" ] || kill -KILL "$qemu" || true
+  wait
   rm -rf "$run"
 }
 trap cleanup EXIT
@@ -110,6 +110,11 @@ add_storage() {
     arguments+=(-drive "if=none,id=disk$i,file=${disks[i]},format=raw,cache=writeback,discard=unmap"
       -device "virtio-blk-pci,drive=disk$i")
   done
+  # Scratch space: what is under /var/tmp takes O_DIRECT, which an overlay on tmpfs does not.
+  truncate -s 4G "$run/scratch"
+  mkfs.ext4 -q -F -O ^has_journal "$run/scratch"
+  arguments+=(-drive "if=none,id=scratch,file=$run/scratch,format=raw,cache=unsafe"
+    -device 'virtio-blk-pci,drive=scratch,serial=scratch')
 }
 
 add_links() {

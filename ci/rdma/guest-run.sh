@@ -19,6 +19,10 @@ ulimit -l unlimited
 ulimit -n 65536
 echo "$hostname" > /proc/sys/kernel/hostname
 ip link set lo up
+scratch=$(grep -l '^scratch' /sys/block/vd*/serial)
+scratch=${scratch%/serial}
+mount -o noatime "/dev/${scratch##*/}" /var/tmp
+chmod 1777 /var/tmp
 make_hosts "$hosts"
 make_links "$hosts" $roles
 # A blank NVDIMM becomes a DAX device once; after that the kernel knows it by what it reads there.

@@ -1,6 +1,7 @@
 # Shared by the scripts of the Soft-RoCE machine, on the host and inside. The cache folder keeps its
 # parts between runs; everything below it can be deleted, setup.sh makes it again.
 machine_cache=${SEALFS_MACHINE_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/sealfs/rdma-machine}
+PATH=$PATH:/usr/sbin:/sbin # mkfs, modprobe and depmod, for who is not root
 checkout=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
 
 fail() { # MESSAGE...

@@ -13,7 +13,7 @@ packages=(qemu-system-x86 busybox-static kmod cpio xz-utils util-linux iproute2 
 # file system and the output need; the rest is RDMA, the bridge between hosts, disks and pmem.
 modules=(virtio_pci virtio_console 9pnet_virtio 9p overlay
   crc32_generic crc32c_generic rdma_rxe rdma_ucm veth bridge sch_netem virtio_net
-  virtio_blk nfit nd_pmem fuse)
+  virtio_blk ext4 nfit nd_pmem fuse)
 
 install_packages() {
   local missing=() package
