@@ -56,7 +56,7 @@ export interface LmdbMetaStoreOptions {
   mapBytes?: number;
   /** A checkpoint is made this long after a change; 0: only on flush. Default 2,000. */
   flushIntervalMs?: number;
-  /** fallocate, where there is a native one. */
+  /** Makes room in data.mdb; default: by writing zeros, as is best on persistent memory. */
   allocate?: Allocate;
   /** `directory` lies on a DAX file system: flushes block, for microseconds. Default: false. */
   persistentMemory?: boolean;
@@ -148,6 +148,7 @@ export class LmdbMetaStore implements MetaStore {
       this.#dataFd,
       known?.allocatedBytes ?? 0,
       options.allocate ?? allocateByWriting,
+      this.#persistentMemory,
     );
     this.#facts = this.#readFacts();
     this.#space.settle(this.#facts);

@@ -19,13 +19,15 @@ import { fallocate } from '../native/extent.js';
 import { Reactor } from '../native/reactor.js';
 import { blockBytes } from '../protocol/limits.generated.js';
 import { RpcSwitch } from '../transport/rpc-switch.js';
-import { TcpTransport } from '../transport/tcp.js';
+import { openTransports } from '../transport/select.js';
+import type { Transport, TransportCounters } from '../transport/transport.js';
 import { Allocator } from './data/allocator.js';
 import { ChunkStore } from './data/chunk-store.js';
 import { DiskManager } from './data/disk-manager.js';
 import { DiskEngine } from './data/extent-device.js';
 import { openDevices, syncDeviceFiles } from './data/open-devices.js';
 import { propertyKey } from './keys.js';
+import { listenOn } from './listen.js';
 import { LmdbMetaStore } from './meta-store.js';
 import { allocateByWriting, type Allocate } from './page-space.js';
 import { Target } from './target.js';
@@ -41,7 +43,6 @@ const STATE_INTERVAL_MS = 1000;
 /** How long a stop waits for reads and writes that are under way. */
 const DRAIN_MS = 5000;
 const DRAIN_POLL_MS = 5;
-const ARENA = { messageSlots: 512, bulkSlots: 64, receiveAreas: 1 };
 /** Property of the store: whose it is. */
 const IDENTITY = propertyKey('identity');
 const FORMAT_VERSION = 1;
@@ -63,8 +64,8 @@ function log(level: LogLevel, message: string): void {
 class TargetWorker {
   readonly #start: WorkerStart;
   readonly #reactor = new Reactor();
-  readonly #arena = new NativeArena(ARENA);
-  readonly #transport = new TcpTransport(this.#arena, this.#reactor);
+  readonly #arena: NativeArena;
+  #transport: Transport | undefined;
   #engine: DiskEngine | undefined;
   #meta: LmdbMetaStore | undefined;
   #disks: DiskManager | undefined;
@@ -75,26 +76,26 @@ class TargetWorker {
 
   constructor(start: WorkerStart) {
     this.#start = start;
+    this.#arena = new NativeArena(start.arena);
   }
 
   /** The port is taken first: an address in use is told before anything is touched. */
   async listen(): Promise<void> {
-    const { host, port } = this.#start;
+    const { host, port, transports, source } = this.#start;
+    const opened = await openTransports(transports, this.#arena, this.#reactor, { source });
+    this.#transport = opened.transport;
     // Until the target is there, connections are closed at once and clients come back.
-    RpcSwitch.of(this.#transport);
-    try {
-      post({ kind: 'listening', port: await this.#transport.listen(host, port) });
-    } catch (error) {
-      const { code } = error as NodeJS.ErrnoException;
-      const why = code === 'EADDRINUSE' ? 'the port is in use' : (error as Error).message;
-      throw new SealfsError('BUSY', `cannot listen on ${host}:${port}: ${why}`, { cause: error });
-    }
+    RpcSwitch.of(opened.transport);
+    const { endpoints, failure } = await listenOn(opened.parts, host, port);
+    const without = opened.failure === '' ? failure : `no rdma: ${opened.failure}`;
+    if (without !== '') log('warn', without);
+    post({ kind: 'listening', endpoints });
   }
 
   open(clusterId: string): void {
     const { metaDir, devices, targetId, persistentMemory } = this.#start;
     syncDeviceFiles(devices);
-    const allocate = allocateAhead(metaDir);
+    const allocate = persistentMemory ? allocateByWriting : allocateAhead(metaDir);
     const meta = new LmdbMetaStore({ directory: metaDir, allocate, persistentMemory });
     this.#meta = meta;
     const identity = { clusterId, targetId };
@@ -131,7 +132,7 @@ class TargetWorker {
       },
     });
     this.#target = new Target({
-      transport: this.#transport,
+      transport: this.#transport!,
       arena: this.#arena,
       scheduler: this.#reactor,
       meta,
@@ -160,7 +161,11 @@ class TargetWorker {
       ...capacity,
       inodes: this.target.namespace.inodeCount,
       devices: this.#deviceReports(),
-      counters: { ...this.target.report(), ...this.#chunks!.counters },
+      counters: {
+        ...this.target.report(),
+        ...this.#chunks!.counters,
+        ...transportReport(this.#transport!.counters),
+      },
     };
   }
 
@@ -190,7 +195,7 @@ class TargetWorker {
     await this.#meta?.close();
     this.#disks?.close();
     this.#engine?.close();
-    this.#transport.shutdown();
+    this.#transport?.shutdown();
     this.#reactor.close();
   }
 
@@ -203,6 +208,19 @@ class TargetWorker {
     }
     log('warn', 'reads or writes are still under way; they are left behind');
   }
+}
+
+function transportReport(counters: TransportCounters): Record<string, number> {
+  const { bytesCopied } = counters;
+  return {
+    framesSent: counters.framesSent,
+    framesReceived: counters.framesReceived,
+    bytesSent: counters.bytesSent,
+    bytesReceived: counters.bytesReceived,
+    bytesCopiedBelow4KiB: bytesCopied.below4KiB,
+    bytesCopiedBelow64KiB: bytesCopied.below64KiB,
+    bytesCopiedAbove: bytesCopied.above,
+  };
 }
 
 /** Room in data.mdb by fallocate; where the file system has none, by writing zeros. */
