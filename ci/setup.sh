@@ -7,7 +7,7 @@ purpose=${1:-build}
 
 packages=(g++ make cmake ninja-build pkg-config util-linux fuse3 libfuse3-dev liburing-dev)
 if [ "$purpose" != build ]; then
-  packages+=(git rsync sqlite3 libgtest-dev flatbuffers-compiler clang-format procps fio)
+  packages+=(acl attr git rsync sqlite3 libgtest-dev flatbuffers-compiler clang-format procps fio)
 fi
 
 missing=()

@@ -10,9 +10,9 @@ step lint bash ci/lint.sh
 step 'generated code' bash ci/generate.sh --check
 step 'native tests' bash ci/test-native.sh
 rm -rf coverage
-step 'unit, simulation, fuzz, fault, end to end' \
+step 'unit, simulation, fuzz, fault, conformance, end to end' \
   npx c8 --reporter text-summary --exclude 'dist/test/**' --exclude-after-remap=false \
-  bash ci/mocha.sh unit sim fuzz fault e2e
+  bash ci/mocha.sh unit sim fuzz fault posix e2e
 step 'benchmarks, tiny' bash ci/bench.sh --tiny
 echo "not part of this run: long simulations, fuzzing, kill loops and sanitizer builds (npm run test:full)"
 closing_counts

@@ -1,4 +1,7 @@
-/** What follows `mount -o`: attr=SECONDS, entry=SECONDS, soft[=SECONDS], hard, ro, allow_other. */
+/**
+ * What follows `mount -o`: attr=SECONDS, entry=SECONDS, soft[=SECONDS], hard, ro, allow_other,
+ * noatime, noacl, and what the kernel itself knows: suid, dev, exec and their opposites.
+ */
 import { UsageError } from '../common/errors.js';
 
 export interface MountFlags {
@@ -9,7 +12,15 @@ export interface MountFlags {
   softSeconds: number | undefined;
   readOnly: boolean;
   allowOther: boolean;
+  /** Reading changes no access time. */
+  noatime: boolean;
+  /** No access control lists: permissions are the mode's alone. */
+  noacl: boolean;
+  /** For mount(2), in their order. */
+  kernelOptions: string[];
 }
+
+const kernelNames = new Set(['suid', 'nosuid', 'dev', 'nodev', 'exec', 'noexec']);
 
 const defaultSoftSeconds = 30;
 const maxSeconds = 86_400;
@@ -21,6 +32,9 @@ export function parseMountOptions(text: string): MountFlags {
     softSeconds: undefined,
     readOnly: false,
     allowOther: false,
+    noatime: false,
+    noacl: false,
+    kernelOptions: [],
   };
   for (const item of text.split(',')) {
     if (item !== '') applyOption(flags, item);
@@ -30,6 +44,10 @@ export function parseMountOptions(text: string): MountFlags {
 
 function applyOption(flags: MountFlags, item: string): void {
   const [name, value] = splitOnce(item);
+  if (kernelNames.has(item)) {
+    flags.kernelOptions.push(item);
+    return;
+  }
   switch (name) {
     case 'attr':
       flags.attrSeconds = seconds(item, value, 0);
@@ -44,15 +62,22 @@ function applyOption(flags: MountFlags, item: string): void {
     case 'ro':
     case 'rw':
     case 'allow_other':
+    case 'noatime':
+    case 'relatime':
+    case 'acl':
+    case 'noacl':
       if (value !== undefined) throw new UsageError(`-o: '${item}': ${name} takes no value`);
       if (name === 'hard') flags.softSeconds = undefined;
       else if (name === 'allow_other') flags.allowOther = true;
+      else if (name.endsWith('atime')) flags.noatime = name === 'noatime';
+      else if (name.endsWith('acl')) flags.noacl = name === 'noacl';
       else flags.readOnly = name === 'ro';
       return;
     default:
       throw new UsageError(
         `-o: '${item}' is not a mount option; there are attr=SECONDS, entry=SECONDS, ` +
-          'soft[=SECONDS], hard, ro, rw, allow_other',
+          'soft[=SECONDS], hard, ro, rw, allow_other, noatime, relatime, acl, noacl, ' +
+          [...kernelNames].join(', '),
       );
   }
 }

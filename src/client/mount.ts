@@ -25,6 +25,8 @@ export interface MountOptions extends Omit<ClientProcessOptions, 'log'> {
   entrySeconds?: number;
   readOnly?: boolean;
   allowOther?: boolean;
+  /** For mount(2): suid, nosuid, dev, … Default: as of any mount, suid and dev for root. */
+  kernelOptions?: string[];
   /** See FuseFrontOptions. */
   directIo?: 'auto' | 'on' | 'off';
   log?: MountLog;
@@ -70,6 +72,11 @@ export async function startMount(options: MountOptions): Promise<Mount> {
 
 class ActiveMount implements Mount {
   readonly mountPoint: string;
+/** libfuse begins with nosuid and nodev, and refuses others to users. */
+function defaultKernelOptions(): string[] {
+  return process.getuid?.() === 0 ? ['suid', 'dev'] : [];
+}
+
   readonly ended: Promise<string>;
   readonly #client: ClientProcess;
   readonly #front: FuseFront;
@@ -100,6 +107,7 @@ class ActiveMount implements Mount {
         ...(options.allowOther === true ? { allowOther: true } : {}),
       },
       this.#front,
+        mountOptions: [...defaultKernelOptions(), ...(options.kernelOptions ?? [])],
     );
     this.#front.onGone = (reason) => {
       // Not from inside the session's own turn.

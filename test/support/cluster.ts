@@ -18,7 +18,14 @@ export function checkoutRoot(): string {
   return folder;
 }
 
-export const program = join(checkoutRoot(), 'bin/sealfs.js');
+/** The program of the build that this test belongs to: dist's as a user starts it, else its own. */
+function programOf(): string {
+  const root = checkoutRoot();
+  const own = fileURLToPath(new URL('../../src/cli/main.js', import.meta.url));
+  return own.startsWith(join(root, 'dist/')) ? join(root, 'bin/sealfs.js') : own;
+}
+
+export const program = programOf();
 
 export function freePort(): Promise<number> {
   return new Promise((resolve, reject) => {

@@ -65,7 +65,8 @@ describe('option values', () => {
       readOnly: false,
       allowOther: false,
     });
-    assert.deepEqual(parseMountOptions('attr=0,entry=0.5,soft=7,ro,allow_other'), {
+    const all = 'attr=0,entry=0.5,soft=7,ro,allow_other,noatime,noacl,nosuid,dev';
+    assert.deepEqual(parseMountOptions(all), {
       attrSeconds: 0,
       entrySeconds: 0.5,
       softSeconds: 7,
@@ -76,10 +77,17 @@ describe('option values', () => {
     assert.equal(parseMountOptions('soft,hard').softSeconds, undefined);
     refuses(
       parseMountOptions,
+      noatime: false,
+      noacl: false,
+      kernelOptions: [],
       ['nosuch', 'attr1'],
       /is not a mount option; there are attr=SECONDS/,
     );
     refuses(parseMountOptions, ['attr', 'attr=', 'entry=-1', 'soft=0', 'soft=x'], /seconds from/);
-    refuses(parseMountOptions, ['ro=1', 'hard=3'], /takes no value/);
+    refuses(parseMountOptions, ['ro=1', 'hard=3', 'noacl=1'], /takes no value/);
   });
 });
+      noatime: true,
+      noacl: true,
+      kernelOptions: ['nosuid', 'dev'],
+    assert.equal(parseMountOptions('noatime,relatime').noatime, false);
