@@ -1,12 +1,13 @@
-/** The other side of `bench rpc`: one thread that answers Echo. Prints its port, runs until SIGTERM. */
-import { NativeArena } from '../src/native/arena.js';
-import { Reactor } from '../src/native/reactor.js';
+/** The other side of `bench rpc`: one thread that answers Echo. Prints its
+ * endpoints, runs until SIGTERM. */
+import { formatEndpoint } from '../src/placement/endpoint.js';
+import { listenOn } from '../src/server/listen.js';
 import { RpcServer } from '../src/transport/rpc-server.js';
-import { TcpTransport } from '../src/transport/tcp.js';
+import { localHome } from '../src/transport/select.js';
+import { benchTransport, openBenchBase } from './endpoint.js';
 
-const arena = new NativeArena({ messageSlots: 512, bulkSlots: 8, receiveAreas: 1 });
-const reactor = new Reactor();
-const transport = new TcpTransport(arena, reactor);
+const host = localHome(benchTransport());
+const { arena, reactor, transport, parts } = await openBenchBase('server', host);
 const server: RpcServer = new RpcServer(
   transport,
   arena,
@@ -21,4 +22,6 @@ const server: RpcServer = new RpcServer(
   { clusterId: 'bench', targetId: 'echo', incarnation: `${process.pid}` },
 );
 process.once('SIGTERM', () => process.exit(0));
-console.log(await transport.listen('127.0.0.1', 0));
+const { endpoints } = await listenOn(parts, host, 0);
+const texts = endpoints.map(({ kind, port }) => formatEndpoint({ transport: kind, host, port }));
+console.log(texts.join(' '));

@@ -4,29 +4,69 @@ import { Reactor } from '../src/native/reactor.js';
 import { RpcClient } from '../src/transport/rpc-client.js';
 import type { RpcPeer } from '../src/transport/rpc-client.js';
 import { RpcOperation } from '../src/transport/rpc-operation.js';
-import { TcpTransport } from '../src/transport/tcp.js';
+import { transportChoices } from '../src/transport/choices.js';
+import type { TransportChoice } from '../src/transport/choices.js';
+import { openTransports, planTransport } from '../src/transport/select.js';
+import type { OpenTransports } from '../src/transport/select.js';
+import { transportKinds } from '../src/transport/transport.js';
+import type { Transport } from '../src/transport/transport.js';
 import { ManagerClient } from '../src/common/manager-client.js';
 import { targetAddress } from '../src/placement/cluster-map.js';
 
+/** `--transport` of the bench that this process is part of. */
+export function benchTransport(): TransportChoice {
+  return transportChoices.find((name) => name === process.env['SEALFS_TRANSPORT']) ?? 'tcp';
+}
+
+/** Arena, reactor and transports of one side of a bench. */
+export async function openBenchBase(role: 'server' | 'client', host?: string): Promise<BenchBase> {
+  const plan = planTransport({
+    choice: benchTransport(),
+    role,
+    shape: { messageSlots: 512, bulkSlots: 32 },
+    ...(host === undefined ? {} : { host }),
+  });
+  const arena = new NativeArena(plan.shape);
+  const reactor = new Reactor();
+  const source = process.env['SEALFS_BIND'];
+  const { transport, parts } = await openTransports(plan.kinds, arena, reactor, { source });
+  return { arena, reactor, transport, parts };
+}
+
+export interface BenchBase {
+  arena: NativeArena;
+  reactor: Reactor;
+  transport: Transport;
+  parts: OpenTransports['parts'];
+}
+
 export class BenchEndpoint {
-  readonly arena = new NativeArena({ messageSlots: 512, bulkSlots: 32, receiveAreas: 1 });
-  readonly reactor = new Reactor();
-  readonly transport = new TcpTransport(this.arena, this.reactor);
+  readonly arena: NativeArena;
+  readonly reactor: Reactor;
+  readonly transport: Transport;
   readonly rpc: RpcClient;
 
-  constructor(clusterId: string) {
+  private constructor(base: BenchBase, clusterId: string) {
+    this.arena = base.arena;
+    this.reactor = base.reactor;
+    this.transport = base.transport;
     this.rpc = new RpcClient(this.transport, this.arena, this.reactor, {
       clusterId,
       clientName: `bench:${process.pid}`,
     });
   }
 
+  static async open(clusterId: string): Promise<BenchEndpoint> {
+    return new BenchEndpoint(await openBenchBase('client'), clusterId);
+  }
+
   /** The first target of the cluster that this manager keeps. */
   static async ofCluster(manager: string): Promise<{ endpoint: BenchEndpoint; peer: RpcPeer }> {
     const map = await new ManagerClient(manager).map();
-    const address = targetAddress(map.members[0]!, ['tcp']);
-    const endpoint = new BenchEndpoint(map.clusterId);
+    const endpoint = await BenchEndpoint.open(map.clusterId);
     endpoint.rpc.mapEpoch = map.epoch;
+    const address = targetAddress(map.members[0]!, transportKinds(endpoint.transport));
+    if (address.unreachable !== undefined) throw new Error(address.unreachable);
     return { endpoint, peer: endpoint.rpc.peer(address) };
   }
 

@@ -1,8 +1,9 @@
 /**
- * RPC between two processes over loopback TCP: the round trip beside a C program that polls
+ * RPC between two processes on this machine, over loopback TCP unless told otherwise: the round trip beside a C program that polls
  * non-blocking sockets, and the rate with 64 requests outstanding.
  */
 import { execFileSync } from 'node:child_process';
+import { parseEndpoint } from '../src/placement/endpoint.js';
 import { Opcode } from '../src/protocol/wire.generated.js';
 import { BenchEndpoint, BenchOperation, Run } from './endpoint.js';
 import { benchProgram, nativeProgram, startChild, stopChild } from './processes.js';
@@ -31,9 +32,13 @@ export async function benchRpc(tiny: boolean): Promise<Row[]> {
   const rounds = tiny ? 500 : 50_000;
   const rate = tiny ? 5000 : 3_000_000;
   const { child, line } = await startChild(benchProgram('echo-server'), []);
-  const endpoint = new BenchEndpoint('bench');
+  const endpoint = await BenchEndpoint.open('bench');
   try {
-    const peer = endpoint.rpc.peer({ targetId: 'echo', host: '127.0.0.1', port: Number(line) });
+    const places = line.split(' ').map((text) => {
+      const { transport: kind, host, port } = parseEndpoint(text);
+      return { kind, host, port };
+    });
+    const peer = endpoint.rpc.peer({ targetId: 'echo', endpoints: places });
     await Run.execute(endpoint, peer, rounds, echoes(1));
     // The baseline is taken before and after, and the better one counts.
     const limit = (): number => {

@@ -2,7 +2,10 @@
  * The suites of `sealfs bench` and `npm run bench`. Those that need a cluster run themselves again
  * as the command of `sealfs up` and read their rows back.
  */
+import type { TransportChoice } from '../src/transport/choices.js';
+import { localHome } from '../src/transport/select.js';
 import { benchDataInside } from './data.js';
+import { benchTransport } from './endpoint.js';
 import { benchFuseInside, dataLimits } from './fuse.js';
 import { benchMetaInside } from './meta.js';
 import { benchProgram, underCluster } from './processes.js';
@@ -13,7 +16,7 @@ export const suiteNames = ['rpc', 'meta', 'data', 'fuse', 'all'] as const;
 export type SuiteName = (typeof suiteNames)[number];
 
 function clusterSuite(suite: SuiteName, tiny: boolean): Row[] {
-  const up = ['--servers', '1', '--targets', '1', '--transport', 'tcp'];
+  const up = ['--servers', '1', '--targets', '1', '--transport', benchTransport()];
   up.push('--data-size', tiny ? '256M' : '6G');
   const args = [suite, '--inside', ...(tiny ? ['--tiny'] : [])];
   const out = underCluster(up, benchProgram('main'), args);
@@ -22,8 +25,18 @@ function clusterSuite(suite: SuiteName, tiny: boolean): Row[] {
   return (JSON.parse(line) as Report).rows;
 }
 
-/** Runs a suite; figures need a machine that does nothing else. */
-export async function runSuite(suite: SuiteName, tiny: boolean): Promise<Report> {
+/**
+ * Runs a suite; figures need a machine that does nothing else. `transport`: tcp by default; child
+ * processes have it from the environment.
+ */
+export async function runSuite(
+  suite: SuiteName,
+  tiny: boolean,
+  transport?: TransportChoice,
+): Promise<Report> {
+  process.env['SEALFS_TRANSPORT'] = transport ?? benchTransport();
+  // What this machine lacks is told here, in one line, not by a child.
+  localHome(benchTransport());
   if (suite === 'rpc') return { rows: await benchRpc(tiny) };
   if (suite !== 'all') return { rows: clusterSuite(suite, tiny) };
   const rows = await benchRpc(tiny);

@@ -28,6 +28,8 @@ export interface Io500Deps {
   mountVolume?: (request: {
     manager: string | undefined;
     volume: string;
+    transport: string | undefined;
+    bind: string | undefined;
   }) => Promise<TemporaryMount>;
   /** Where the result goes; process.stdout by default. */
   stdout?: { write(text: string): unknown };
@@ -39,6 +41,8 @@ interface Flags {
   dir?: string;
   manager?: string;
   volume?: string;
+  transport?: string;
+  bind?: string;
   compare?: string;
   np: number;
   config?: string;
@@ -81,6 +85,8 @@ export function registerIo500(bench: Command, deps: Io500Deps): Command {
     .option('--dir <path>', 'directory of the file system to measure')
     .option('--volume <name>', 'sealfs volume to mount and measure')
     .option('--manager <url>', 'manager of that volume')
+    .option('--transport <name>', 'for that volume: auto (default), rdma or tcp')
+    .option('--bind <address>', 'for that volume: local IP address that connections leave from')
     .option('--compare <path>', 'measure this directory too, in turns, and print both side by side')
     .option('--np <n>', 'ranks (processes); default: the number of cores', parseNp, cores())
     .option(
@@ -120,8 +126,10 @@ function checkFlags(flags: Flags, config: Io500Config): void {
   if (flags.dir !== undefined && flags.volume !== undefined) {
     throw new UsageError('--dir and --volume exclude each other');
   }
-  if (flags.manager !== undefined && flags.volume === undefined) {
-    throw new UsageError('--manager needs --volume');
+  for (const name of ['manager', 'transport', 'bind'] as const) {
+    if (flags[name] !== undefined && flags.volume === undefined) {
+      throw new UsageError(`--${name} needs --volume`);
+    }
   }
   if ((flags.dir ?? flags.volume ?? config.datadir) === undefined) {
     throw new UsageError('what to measure? give --dir PATH, or --manager URL and --volume NAME');
@@ -154,7 +162,8 @@ async function mountFor(flags: Flags, deps: Io500Deps): Promise<TemporaryMount |
   if (deps.mountVolume === undefined) {
     throw new SealfsError('UNSUPPORTED', 'this program cannot mount volumes: use --dir');
   }
-  return deps.mountVolume({ manager: flags.manager, volume: flags.volume });
+  const { manager, volume, transport, bind } = flags;
+  return deps.mountVolume({ manager, volume, transport, bind });
 }
 
 interface Measurement {

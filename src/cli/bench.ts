@@ -2,9 +2,13 @@
  * `sealfs bench …`: io500 brings its own options; the others are the suites of bench/, which is
  * loaded only when one is run.
  */
+import { Option } from 'commander';
 import type { Command } from 'commander';
 import { registerIo500 } from '../../io500/cli.js';
 import { addExample, addJsonOption } from './common-options.js';
+import { transportChoices } from '../transport/choices.js';
+import type { TransportChoice } from '../transport/choices.js';
+import { choice } from './option-values.js';
 import { mountTemporarily } from './temporary-mount.js';
 import { version } from './version.js';
 
@@ -16,6 +20,12 @@ const suites = [
   ['fuse', 'stat, create, read and write through a mount, beside a mount without a cluster'],
   ['all', 'all of these, one after the other'],
 ] as const;
+
+interface SuiteOptions {
+  json?: true;
+  tiny?: true;
+  transport?: TransportChoice;
+}
 
 export function addBench(program: Command): void {
   const bench = program.command('bench').description('measure: IO500, and each layer by itself');
@@ -34,11 +44,19 @@ export function addBench(program: Command): void {
       .description(description)
       .option('--tiny', 'run for an instant, to see that it works; the figures mean nothing');
     addJsonOption(command);
+    command.addOption(
+      new Option('--transport <name>', 'tcp (default), rdma, or auto').argParser(
+        choice('--transport', transportChoices),
+      ),
+    );
     addExample(command, `sealfs bench ${name} --json`);
-    command.action(async (options: { json?: true; tiny?: true }) => {
+    command.action(async (options: SuiteOptions) => {
       const { runSuite } = await import('../../bench/suites.js');
       const { printReport } = await import('../../bench/report.js');
-      printReport(await runSuite(name, options.tiny === true), options.json === true);
+      printReport(
+        await runSuite(name, options.tiny === true, options.transport),
+        options.json === true,
+      );
     });
   }
 }

@@ -35,7 +35,10 @@ function printStatus(url: string, status: ClusterStatus): void {
     printLine('no target is registered; start one: sealfs server --manager ' + url + ' …');
   } else {
     printTable(
-      ['SERVER', 'TARGET', 'STATE', 'ROLE', 'SIZE', 'FREE', 'INODES', 'ENDPOINTS', 'DEVICES'],
+      [
+        ...['SERVER', 'TARGET', 'STATE', 'ROLE', 'SIZE', 'FREE', 'INODES'],
+        ...['ENDPOINTS', 'CONNECTED', 'DEVICES'],
+      ],
       targets.map((target) => [
         target.serverId,
         target.targetId,
@@ -45,6 +48,7 @@ function printStatus(url: string, status: ClusterStatus): void {
         formatBytes(target.freeBytes),
         String(target.inodes),
         target.endpoints.join(' '),
+        describeConnections(target.connections),
         describeDevices(target.devices),
       ]),
     );
@@ -55,6 +59,13 @@ function printStatus(url: string, status: ClusterStatus): void {
     ['VOLUME', 'ID', 'CREATED'],
     status.volumes.map((volume) => [volume.name, String(volume.id), volume.createdAt]),
   );
+}
+
+/** As `3 rdma, 1 tcp`: clients and other targets, by what carries them now. */
+export function describeConnections(connections: { rdma: number; tcp: number }): string {
+  const { rdma, tcp } = connections;
+  const parts = [...(rdma > 0 ? [`${rdma} rdma`] : []), ...(tcp > 0 ? [`${tcp} tcp`] : [])];
+  return parts.length === 0 ? 'none' : parts.join(', ');
 }
 
 function describeDevices(devices: { path: string; state: string }[]): string {

@@ -3,7 +3,9 @@ import { Option } from 'commander';
 import type { Command } from 'commander';
 import { defaultManagerUrl } from '../common/manager-api.js';
 import { ManagerClient } from '../common/manager-client.js';
-import { managerUrl, transport } from './option-values.js';
+import { transportChoices } from '../transport/choices.js';
+import type { TransportChoice } from '../transport/choices.js';
+import { choice, localAddress, managerUrl } from './option-values.js';
 import { bindSetting } from './settings.js';
 
 export function addManagerOption(command: Command): Command {
@@ -15,13 +17,32 @@ export function addManagerOption(command: Command): Command {
   return command;
 }
 
+/** What `addTransportOption` leaves in the options. */
+export interface TransportFlags {
+  transport: TransportChoice;
+  bind?: string;
+}
+
 export function addTransportOption(command: Command): Command {
-  const option = new Option('--transport <name>', 'auto or tcp')
-    .argParser(transport('--transport'))
+  const transport = new Option(
+    '--transport <name>',
+    'auto: rdma where both ends have it, else tcp; rdma: nothing else; tcp',
+  )
+    .argParser(choice('--transport', transportChoices))
     .default('auto');
-  command.addOption(option);
-  bindSetting(command, option, 'transport');
+  const bind = new Option(
+    '--bind <address>',
+    'local IP address that connections leave from, on a host that has several',
+  ).argParser(localAddress('--bind'));
+  command.addOption(transport).addOption(bind);
+  bindSetting(command, transport, 'transport');
+  bindSetting(command, bind, 'bind');
   return command;
+}
+
+/** The same as arguments of a child process. */
+export function transportArgs({ transport, bind }: TransportFlags): string[] {
+  return ['--transport', transport, ...(bind === undefined ? [] : ['--bind', bind])];
 }
 
 export function addJsonOption(command: Command): Command {

@@ -10,13 +10,14 @@ import {
   existsSync,
   openSync,
   readFileSync,
-  readdirSync,
   unlinkSync,
 } from 'node:fs';
 import { release } from 'node:os';
 import { join } from 'node:path';
 import { formatBytes } from '../common/sizes.js';
 import { nativeFolder } from '../native/load.js';
+import { deviceProblem } from '../native/rdma-state.js';
+import type { RdmaState } from '../native/rdma-state.js';
 
 export type CheckState = 'ok' | 'warn' | 'fail';
 
@@ -226,16 +227,30 @@ export function checkHugePages(memInfo = readFileSync('/proc/meminfo', 'utf8')):
   };
 }
 
-export function checkRdma(folder = '/sys/class/infiniband'): CheckResult {
-  const name = 'RDMA';
-  const devices = existsSync(folder) ? readdirSync(folder) : [];
-  if (devices.length > 0) {
-    return ok(name, `${devices.join(', ')} (this version speaks TCP; RDMA verbs come next)`);
+/**
+ * RDMA: the devices, then what keeps them from being used. Never a failure: everything works over
+ * tcp.
+ */
+export function checkRdma(state: RdmaState): CheckResult[] {
+  const checks = state.devices.map((device): CheckResult => {
+    const { name, type, state: port, addresses, interfaces, gids } = device;
+    const found = [
+      port,
+      ...(type === '' ? [] : [type]),
+      ...(interfaces.length === 0 ? [] : [`on ${interfaces.join(' ')}`]),
+      addresses.length === 0 ? `${gids} GIDs, no address` : `at ${addresses.join(' ')}`,
+    ].join(', ');
+    const problem = deviceProblem(device);
+    if (problem === undefined) return ok(`RDMA ${name}`, found);
+    return warning(`RDMA ${name}`, found, `${problem.what}; ${problem.mend}`);
+  });
+  for (const { what, mend } of state.problems) {
+    checks.push(warning('RDMA', `${what}; tcp is used`, mend));
   }
-  return {
-    name,
-    state: 'warn',
-    found: 'no RDMA device',
-    advice: 'TCP is used; an InfiniBand or RoCE adapter appears with its driver (rdma link show)',
-  };
+  if (state.problems.length > 0) return checks;
+  return [...checks, ok('RDMA', 'can be used: --transport rdma or auto')];
+}
+
+function warning(name: string, found: string, advice: string): CheckResult {
+  return { name, state: 'warn', found, advice };
 }

@@ -15,6 +15,9 @@ import {
   checkNode,
   checkRdma,
 } from './doctor-checks.js';
+import { arenaBytes } from '../native/arena-memory.js';
+import { clientArena } from '../transport/choices.js';
+import { readRdmaState } from '../native/rdma-state.js';
 import type { CheckResult } from './doctor-checks.js';
 import { ExitStatus, exitFailure } from './failure.js';
 import { printJson, printLine } from './output.js';
@@ -48,7 +51,7 @@ async function runChecks(directory: string): Promise<CheckResult[]> {
     checkDirectIo(directory),
     checkDax(),
     checkHugePages(),
-    checkRdma(),
+    ...checkRdma(readRdmaState(arenaBytes(clientArena))),
   ];
 }
 

@@ -15,7 +15,10 @@ import { join } from 'node:path';
 import { SealfsError } from '../common/errors.js';
 import { ManagerClient } from '../common/manager-client.js';
 import { endOf, spawnSelf, untilReady } from './children.js';
+import { transportArgs } from './common-options.js';
+import type { TransportFlags } from './common-options.js';
 import { isRunning } from './mount-table.js';
+import { formatAddress } from './option-values.js';
 import { unmount } from './unmount.js';
 
 export interface LocalClusterOptions {
@@ -25,7 +28,9 @@ export interface LocalClusterOptions {
   dataBytes: number;
   /** Of the manager; taken if it is free, otherwise another. 0: any. */
   managerPort: number;
-  transport: string;
+  transport: TransportFlags;
+  /** Where servers listen. */
+  host: string;
   /** Passed to every process, before its command (`--config FILE`). */
   globalArgs: string[];
   progress: (line: string) => void;
@@ -97,14 +102,15 @@ export class LocalCluster {
   }
 
   private async startServer(index: number): Promise<void> {
-    const { directory, targets, dataBytes, transport } = this.options;
+    const { directory, targets, dataBytes, transport, host } = this.options;
     const name = `server-${index}`;
     const meta = join(directory, name, 'meta');
     const data = join(directory, name, 'data');
     for (const folder of [meta, data]) mkdirSync(folder, { recursive: true });
-    const args = ['server', '--manager', this.url, '--listen', '127.0.0.1:0', '--meta-dir', meta];
+    const listen = formatAddress({ host, port: 0 });
+    const args = ['server', '--manager', this.url, '--listen', listen, '--meta-dir', meta];
     args.push('--data', `${data}:${dataBytes}`, '--targets', `${targets}`);
-    args.push('--transport', transport);
+    args.push(...transportArgs(transport));
     const { child, ready } = this.spawn(name, args);
     this.servers.push(child);
     await ready;
@@ -130,7 +136,7 @@ export class LocalCluster {
   async mount(path: string): Promise<void> {
     this.options.progress(`mounting at ${path}`);
     const args = ['mount', defaultVolume, path, '--manager', this.url];
-    args.push('--transport', this.options.transport, '-f');
+    args.push(...transportArgs(this.options.transport), '-f');
     const { child, ready } = this.spawn('mount', args);
     await ready;
     this.mounted = { child, path };

@@ -8,8 +8,17 @@ import { constants, openSync } from 'node:fs';
 import { createLogger } from '../common/log.js';
 import { volumeNamePattern } from '../common/manager-api.js';
 import { UsageError } from '../common/errors.js';
+import { clientArena } from '../transport/choices.js';
+import type { TransportChoice } from '../transport/choices.js';
 import { spawnSelf, untilReady } from './children.js';
-import { addExample, addManagerOption, addTransportOption, clientOf } from './common-options.js';
+import {
+  addExample,
+  addManagerOption,
+  addTransportOption,
+  clientOf,
+  transportArgs,
+} from './common-options.js';
+import type { TransportFlags } from './common-options.js';
 import { tellParent, untilAskedToStop } from './lifetime.js';
 import { parseMountOptions } from './mount-options.js';
 import { checkMountPoint, findMount, resolveMountPoint } from './mount-table.js';
@@ -17,9 +26,8 @@ import { path } from './option-values.js';
 import { bindSetting } from './settings.js';
 import { detach, unmount } from './unmount.js';
 
-interface MountCommandOptions {
+interface MountCommandOptions extends TransportFlags {
   manager: string;
-  transport: 'auto' | 'tcp';
   foreground?: true;
   options: string;
   log?: string;
@@ -56,9 +64,17 @@ export function addMount(program: Command): void {
     checkVolumeName(volume);
     const place = resolveMountPoint(mountPoint);
     checkMountPoint(place);
+    await checkTransport(options.transport);
     if (options.foreground === true) await mountInForeground(volume, place, options);
     else await mountInBackground(volume, place, options);
   });
+}
+
+/** What this machine lacks for `--transport rdma` is told at once, whatever else is wrong. */
+async function checkTransport(choice: TransportChoice): Promise<void> {
+  if (choice !== 'rdma') return;
+  const { planTransport } = await import('../transport/select.js');
+  planTransport({ choice, role: 'client', shape: clientArena });
 }
 
 export function checkVolumeName(name: string): void {
@@ -84,6 +100,7 @@ async function mountInForeground(
     volume,
     mountPoint,
     transport: options.transport,
+    bind: options.bind,
     ...parseMountOptions(options.options),
     log,
   });
@@ -111,7 +128,7 @@ export async function mountInBackground(
   options: MountCommandOptions,
 ): Promise<void> {
   const args = ['mount', volume, mountPoint, '--manager', options.manager];
-  args.push('--transport', options.transport, '-f');
+  args.push(...transportArgs(options), '-f');
   if (options.options !== '') args.push('-o', options.options);
   let outputFd: number | undefined;
   if (options.log !== undefined) {

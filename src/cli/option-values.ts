@@ -2,6 +2,8 @@
  * Parsers of option values: each takes the option's name for its message and returns what commander
  * calls with the text. All throw UsageError that says what would be right.
  */
+import { isIP } from 'node:net';
+import { networkInterfaces } from 'node:os';
 import { resolve } from 'node:path';
 import { UsageError } from '../common/errors.js';
 import { normalizeManagerUrl } from '../common/manager-client.js';
@@ -86,17 +88,23 @@ export function path(name: string): (text: string) => string {
   };
 }
 
-export const transports = ['auto', 'tcp', 'rdma'] as const;
-
-/** 'auto' and 'tcp'; rdma is known by name, and refused until it exists. */
-export function transport(name: string): (text: string) => 'auto' | 'tcp' {
-  const parse = choice(name, transports);
+/** A numeric address that this machine has, so that connections can leave from it. */
+export function localAddress(
+  name: string,
+  interfaces = networkInterfaces,
+): (text: string) => string {
   return (text) => {
-    const value = parse(text);
-    if (value === 'rdma') {
-      throw new UsageError(`${name}: rdma is not supported by this version; use auto or tcp`);
+    const plain = text.replace(/^\[(.*)\]$/, '$1');
+    if (isIP(plain) === 0) {
+      throw new UsageError(`${name}: '${text}' is not an IP address such as 10.0.0.1`);
     }
-    return value;
+    const own = Object.values(interfaces()).flatMap((list) => list ?? []);
+    // All of 127.0.0.0/8 is here, although only one is listed.
+    if (plain.startsWith('127.') || own.some(({ address }) => address === plain)) return plain;
+    const listed = own.map(({ address }) => address).filter((other) => !/^fe80:/.test(other));
+    throw new UsageError(
+      `${name}: ${plain} is not an address of this machine, which has ${listed.join(', ')}`,
+    );
   };
 }
 

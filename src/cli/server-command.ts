@@ -6,6 +6,7 @@ import { dirname } from 'node:path';
 import { UsageError } from '../common/errors.js';
 import { LogHold, createLogger } from '../common/log.js';
 import { addExample, addManagerOption, addTransportOption } from './common-options.js';
+import type { TransportFlags } from './common-options.js';
 import { tellParent, untilAskedToStop } from './lifetime.js';
 import type { Address, DataPath } from './option-values.js';
 import { address, choice, dataPath, integer, path } from './option-values.js';
@@ -14,9 +15,8 @@ import { bindSetting } from './settings.js';
 export const maxTargetsPerServer = 64;
 export const defaultServerPort = 7400;
 
-interface ServerCommandOptions {
+interface ServerCommandOptions extends TransportFlags {
   manager: string;
-  transport: 'auto' | 'tcp';
   metaDir?: string;
   data?: DataPath[];
   targets: number;
@@ -100,6 +100,7 @@ async function runServer(options: ServerCommandOptions): Promise<void> {
     host: options.listen.host,
     port: options.listen.port,
     transport: options.transport,
+    bind: options.bind,
     ...(options.durability === undefined ? {} : { durability: options.durability }),
     log,
   });

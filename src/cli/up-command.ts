@@ -11,20 +11,21 @@ import { constants } from 'node:os';
 import { join } from 'node:path';
 import { SealfsError, UsageError } from '../common/errors.js';
 import { addExample, addJsonOption, addTransportOption } from './common-options.js';
+import type { TransportFlags } from './common-options.js';
 import { ExitStatus } from './failure.js';
 import { LocalCluster, defaultVolume } from './local-cluster.js';
 import { checkMountPoint, resolveMountPoint } from './mount-table.js';
-import { integer, path, size } from './option-values.js';
+import { integer, localAddress, path, size } from './option-values.js';
 import { printJson, printLine } from './output.js';
 import { maxTargetsPerServer } from './server-command.js';
 import { bindSetting } from './settings.js';
 import { makeTemporaryDirectory, prepareState, writeState } from './up-state.js';
 
-interface UpOptions {
+interface UpOptions extends TransportFlags {
   dir?: string;
   servers?: number;
   targets?: number;
-  transport: string;
+  listen?: string;
   mount?: string;
   dataSize?: number;
   json?: true;
@@ -45,11 +46,16 @@ export function addUp(program: Command, separated: boolean): void {
     servers: new Option('--servers <n>', 'servers (default: 1)'),
     targets: new Option('--targets <n>', 'targets of each server (default: 1)'),
     dataSize: new Option('--data-size <size>', "each server's data file (default: at most 4G)"),
+    listen: new Option(
+      '--listen <address>',
+      "where its servers listen (default: 127.0.0.1, or an RDMA device's address)",
+    ),
   };
   options.dir.argParser(path('--dir'));
   options.servers.argParser(integer('--servers', 1, 64));
   options.targets.argParser(integer('--targets', 1, maxTargetsPerServer));
   options.dataSize.argParser(size('--data-size', minDataBytes));
+  options.listen.argParser(localAddress('--listen'));
   for (const option of Object.values(options)) command.addOption(option);
   bindSetting(command, options.dir, 'up.dir');
   bindSetting(command, options.servers, 'up.servers');
@@ -75,6 +81,8 @@ export function addUp(program: Command, separated: boolean): void {
 async function runUp(options: UpOptions, words: string[], globalArgs: string[]): Promise<void> {
   const mountPath = options.mount === undefined ? undefined : resolveMountPoint(options.mount);
   if (mountPath !== undefined) checkMountPoint(mountPath);
+  const { localHome } = await import('../transport/select.js');
+  const host = options.listen ?? localHome(options.transport);
   const temporary = options.dir === undefined;
   const directory = options.dir ?? makeTemporaryDirectory();
   const signals = new Signals();
@@ -88,8 +96,14 @@ async function runUp(options: UpOptions, words: string[], globalArgs: string[]):
       const wanted = words.length === 0 && options.json !== true;
       if (wanted || process.stderr.isTTY) process.stderr.write(`sealfs: ${line}\n`);
     };
-    const { transport } = options;
-    const cluster = new LocalCluster({ ...state, directory, transport, globalArgs, progress: say });
+    const cluster = new LocalCluster({
+      ...state,
+      directory,
+      transport: options,
+      host,
+      globalArgs,
+      progress: say,
+    });
     try {
       await raceWith(cluster, signals, cluster.start());
       writeState(directory, { ...state, managerPort: Number(new URL(cluster.managerUrl).port) });

@@ -8,7 +8,12 @@ import type { ClusterMap, Volume } from '../common/manager-api.js';
 import { ManagerClient } from '../common/manager-client.js';
 import { NativeArena } from '../native/arena.js';
 import { Reactor } from '../native/reactor.js';
-import { TcpTransport } from '../transport/tcp.js';
+import { targetAddress } from '../placement/cluster-map.js';
+import { describePlan, openTransports, planTransport } from '../transport/select.js';
+import { clientArena } from '../transport/choices.js';
+import type { TransportChoice } from '../transport/choices.js';
+import type { OpenTransports, TransportPlan } from '../transport/select.js';
+import type { Transport } from '../transport/transport.js';
 import { defaultClientOptions } from './context.js';
 import { FileSystemCore } from './core.js';
 import { MapWatcher } from './map-watcher.js';
@@ -18,7 +23,10 @@ export interface ClientProcessOptions {
   managerUrl: string;
   /** As the manager knows it. */
   volume: Volume;
-  transport?: 'auto' | 'tcp';
+  /** auto by default. */
+  transport?: TransportChoice;
+  /** Numeric local address that connections leave from. */
+  bind?: string | undefined;
   /** Callers get EIO after a target has been away this long; undefined: they wait (hard). */
   softSeconds?: number | undefined;
   messageSlots?: number;
@@ -26,6 +34,36 @@ export interface ClientProcessOptions {
   /** How long a file's size is believed without asking. */
   sizeFreshMs?: number;
   log?: (message: string) => void;
+}
+
+/** What a client stands on. */
+interface ClientBase {
+  arena: NativeArena;
+  reactor: Reactor;
+  opened: OpenTransports;
+  line: string;
+}
+
+async function openBase(plan: TransportPlan, source: string | undefined): Promise<ClientBase> {
+  const arena = new NativeArena(plan.shape);
+  const reactor = new Reactor();
+  try {
+    const opened = await openTransports(plan.kinds, arena, reactor, { source });
+    const kinds = opened.parts.map((part) => part.kind);
+    const note = opened.failure === '' ? plan.note : opened.failure;
+    return { arena, reactor, opened, line: describePlan({ ...plan, kinds, note }) };
+  } catch (error) {
+    reactor.close();
+    throw error;
+  }
+}
+
+/** Nobody waits for a cluster of which no target can ever be reached as things are. */
+function checkEndpoints(map: ClusterMap, { kinds }: TransportPlan): void {
+  const lacking = map.members.map((member) => targetAddress(member, kinds).unreachable);
+  const first = lacking[0];
+  if (first === undefined || lacking.includes(undefined)) return;
+  throw new SealfsError('UNSUPPORTED', `target ${map.members[0]!.targetId}: ${first}`);
 }
 
 /** How long a volume's targets may take to answer when a client starts. */
@@ -39,22 +77,26 @@ export class ClientProcess {
   readonly reactor: Reactor;
   readonly core: FileSystemCore;
   readonly files: VolumeFiles;
-  readonly #transport: TcpTransport;
+  /** One line: what data travels by, and why not by something better. */
+  readonly transportLine: string;
+  readonly transport: Transport;
   readonly #watcher: MapWatcher;
   #closing: Promise<void> | undefined;
 
-  private constructor(options: ClientProcessOptions, manager: ManagerClient, map: ClusterMap) {
+  private constructor(
+    options: ClientProcessOptions,
+    manager: ManagerClient,
+    map: ClusterMap,
+    base: ClientBase,
+  ) {
     const log = options.log ?? (() => undefined);
-    this.arena = new NativeArena({
-      messageSlots: options.messageSlots ?? 512,
-      bulkSlots: options.bulkSlots ?? 64,
-      receiveAreas: 1,
-    });
-    this.reactor = new Reactor();
-    this.#transport = new TcpTransport(this.arena, this.reactor);
+    this.arena = base.arena;
+    this.reactor = base.reactor;
+    this.transport = base.opened.transport;
+    this.transportLine = base.line;
     const { softSeconds } = options;
     this.core = new FileSystemCore({
-      transport: this.#transport,
+      transport: this.transport,
       arena: this.arena,
       scheduler: this.reactor,
       map,
@@ -75,14 +117,26 @@ export class ClientProcess {
     this.#watcher = new MapWatcher(manager, map.epoch, onMap, log);
   }
 
-  /** Resolves when the volume's root answers. Rejects with a SealfsError. */
+  /**
+   * Resolves when the volume's root answers. Rejects with a SealfsError: USAGE when rdma is insisted
+   * on and this machine has none.
+   */
   static async start(options: ClientProcessOptions): Promise<ClientProcess> {
+    const plan = planTransport({
+      choice: options.transport ?? 'auto',
+      role: 'client',
+      shape: {
+        messageSlots: options.messageSlots ?? clientArena.messageSlots,
+        bulkSlots: options.bulkSlots ?? clientArena.bulkSlots,
+      },
+    });
     const manager = new ManagerClient(options.managerUrl);
     const map = await manager.map();
     if (map.members.length === 0) {
       throw new SealfsError('UNAVAILABLE', `the cluster at ${manager.url} has no targets yet`);
     }
-    const client = new ClientProcess(options, manager, map);
+    checkEndpoints(map, plan);
+    const client = new ClientProcess(options, manager, map, await openBase(plan, options.bind));
     try {
       await client.#ensureRoot(options.volume.name);
     } catch (error) {
@@ -132,7 +186,7 @@ export class ClientProcess {
     this.reactor.requestTurn();
     // `done` of what was outstanding comes with the connections' end, a turn later.
     await new Promise((resolve) => setTimeout(resolve, QUIET_POLL_MS));
-    this.#transport.shutdown();
+    this.transport.shutdown();
     await this.#watcher.stop();
     this.reactor.close();
   }

@@ -11,7 +11,7 @@ import type { ClusterMap } from '../placement/cluster-map.js';
 import { bucketOfInode, stripeBucket } from '../placement/inode-number.js';
 import { SealfsError } from '../common/errors.js';
 import { RpcClient } from '../transport/rpc-client.js';
-import type { RpcPeer } from '../transport/rpc-client.js';
+import type { PeerState, RpcPeer } from '../transport/rpc-client.js';
 import { transportKinds } from '../transport/transport.js';
 import type { Transport, TransportKind } from '../transport/transport.js';
 import { FileAttributes } from './attributes.js';
@@ -54,6 +54,14 @@ export class ClientCounters {
   writtenBytes = 0;
   /** Directory entries without inode that were found and removed. */
   danglingEntries = 0;
+}
+
+/** One target as a client is connected to it. */
+export interface TargetConnection {
+  targetId: string;
+  state: PeerState;
+  /** What carries it; absent while it is not connected. */
+  transport?: TransportKind;
 }
 
 export class ClientContext {
@@ -120,6 +128,15 @@ export class ClientContext {
     this.peers = map.members.map((member) =>
       this.rpc.peer(targetAddress(member, this.#transports)),
     );
+  }
+
+  /** In the map's order. */
+  targets(): TargetConnection[] {
+    return this.peers.map(({ targetId, state, transportKind }) => ({
+      targetId,
+      state,
+      ...(transportKind === undefined ? {} : { transport: transportKind }),
+    }));
   }
 
   peerOfBucket(bucket: number): RpcPeer {

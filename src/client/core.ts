@@ -13,7 +13,7 @@ import { AttributeOperations } from './attribute-operations.js';
 import type { AttributeChange } from './attributes.js';
 import { CREATE_EXCLUSIVE } from './bodies.js';
 import { ClientContext } from './context.js';
-import type { ClientCounters, ClientEnvironment } from './context.js';
+import type { ClientCounters, ClientEnvironment, TargetConnection } from './context.js';
 import { Directories } from './directories.js';
 import { DirectoryReads } from './directory-read.js';
 import { FileReads } from './file-read.js';
@@ -83,6 +83,10 @@ export class FileSystemCore {
       if (peer.state !== 'ready' && peer.state !== 'idle') away++;
     }
     return away;
+  }
+
+  targets(): TargetConnection[] {
+    return this.#context.targets();
   }
 
   /** Calls to targets that are not answered. */

@@ -9,7 +9,7 @@ import type { ReactorCounters } from '../native/reactor.js';
 import { SealfsError } from '../common/errors.js';
 import { ClientProcess } from './client-process.js';
 import type { ClientProcessOptions } from './client-process.js';
-import type { ClientCounters } from './context.js';
+import type { ClientCounters, TargetConnection } from './context.js';
 import { FuseFront, defaultFuseFrontOptions } from './fuse-front.js';
 
 /** What a mount says of itself; pino's loggers fit. */
@@ -40,6 +40,7 @@ export interface MountStats {
   openFiles: number;
   targetsAway: number;
   mapEpoch: number;
+  targets: TargetConnection[];
 }
 
 export interface Mount {
@@ -62,6 +63,7 @@ export async function startMount(options: MountOptions): Promise<Mount> {
     sizeFreshMs: attributesMs,
     log: (message) => log?.warn(message),
   });
+  log?.info(client.transportLine);
   try {
     return await ActiveMount.start(client, options);
   } catch (error) {
@@ -70,13 +72,13 @@ export async function startMount(options: MountOptions): Promise<Mount> {
   }
 }
 
-class ActiveMount implements Mount {
-  readonly mountPoint: string;
 /** libfuse begins with nosuid and nodev, and refuses others to users. */
 function defaultKernelOptions(): string[] {
   return process.getuid?.() === 0 ? ['suid', 'dev'] : [];
 }
 
+class ActiveMount implements Mount {
+  readonly mountPoint: string;
   readonly ended: Promise<string>;
   readonly #client: ClientProcess;
   readonly #front: FuseFront;
@@ -105,9 +107,9 @@ function defaultKernelOptions(): string[] {
         rootInode: options.volume.rootInode,
         readOnly: options.readOnly ?? false,
         ...(options.allowOther === true ? { allowOther: true } : {}),
+        mountOptions: [...defaultKernelOptions(), ...(options.kernelOptions ?? [])],
       },
       this.#front,
-        mountOptions: [...defaultKernelOptions(), ...(options.kernelOptions ?? [])],
     );
     this.#front.onGone = (reason) => {
       // Not from inside the session's own turn.
@@ -170,6 +172,7 @@ function defaultKernelOptions(): string[] {
       openFiles: core.openFiles,
       targetsAway: core.targetsAway,
       mapEpoch: core.mapEpoch,
+      targets: core.targets(),
     };
   }
 }

@@ -23,6 +23,7 @@ export interface Setting {
 export const settings = [
   { key: 'manager_url', env: 'SEALFS_MANAGER', meaning: 'URL of the manager' },
   { key: 'transport', env: 'SEALFS_TRANSPORT', meaning: 'auto, tcp or rdma' },
+  { key: 'bind', env: 'SEALFS_BIND', meaning: 'local address that connections leave from' },
   { key: 'manager.listen', env: 'SEALFS_MANAGER_LISTEN', meaning: 'HOST:PORT of its HTTP' },
   { key: 'manager.store', env: 'SEALFS_MANAGER_STORE', meaning: 'lmdb:DIR' },
   { key: 'server.meta_dir', env: 'SEALFS_SERVER_META_DIR', meaning: 'directory of metadata' },
@@ -53,6 +54,7 @@ const textOrNumber = z
 const configSchema = z.strictObject({
   manager_url: text,
   transport: text,
+  bind: text,
   manager: z.strictObject({ listen: text, store: text }).optional(),
   server: z
     .strictObject({

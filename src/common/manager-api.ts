@@ -174,6 +174,10 @@ export const targetStatusSchema = z.object({
   totalBytes: bytesSchema,
   freeBytes: bytesSchema,
   inodes: bytesSchema,
+  /** Clients and other targets that are connected now, by transport. */
+  connections: z
+    .object({ rdma: z.int().nonnegative(), tcp: z.int().nonnegative() })
+    .default({ rdma: 0, tcp: 0 }),
   devices: z.array(
     z.object({ ...deviceSchema.shape }), // an answer, so not strict
   ),

@@ -258,7 +258,10 @@ export class Cluster {
   }
 
   private targetStatus(target: TargetRecord): TargetStatus {
-    const { totalBytes, freeBytes, inodes, devices } = this.health.report(target.targetId);
+    const { totalBytes, freeBytes, inodes, devices, counters } = this.health.report(
+      target.targetId,
+    );
+    const count = (name: string): number => Math.max(0, Math.trunc(counters[name] ?? 0));
     return {
       targetId: target.targetId,
       role: target.role,
@@ -268,6 +271,7 @@ export class Cluster {
       totalBytes,
       freeBytes,
       inodes,
+      connections: { rdma: count('connectionsRdma'), tcp: count('connectionsTcp') },
       devices,
     };
   }

@@ -28,6 +28,10 @@ import {
   type ServerIdentity,
 } from './server-identity.js';
 import { TargetThread } from './target-thread.js';
+import { readRdmaState, usableDevices } from '../native/rdma-state.js';
+import { describePlan, isWildcard, planTransport } from '../transport/select.js';
+import type { TransportChoice } from '../transport/choices.js';
+import type { TransportPlan } from '../transport/select.js';
 import { join } from 'node:path';
 
 export interface ServerOptions {
@@ -39,7 +43,9 @@ export interface ServerOptions {
   host: string;
   /** Of the first target, the others follow; 0: any free ones. */
   port: number;
-  transport: 'auto' | 'tcp';
+  transport: TransportChoice;
+  /** Numeric local address that connections to other targets leave from. */
+  bind?: string | undefined;
   /** Default: commit on persistent memory, else fsync. */
   durability?: Durability;
   log: Logger;
@@ -52,12 +58,22 @@ export interface ServerOptions {
 const FIRST_CONTACT_MS = 10_000;
 const RETRY_MS = 500;
 const GIBIBYTE = 2 ** 30;
+/** Of each target. */
+const ARENA = { messageSlots: 512, bulkSlots: 64 };
 const WEIGHT_MAX = 1e6;
 
 /** Resolves when all targets serve and, if the manager is there, are registered. */
 export async function startServer(options: ServerOptions): Promise<SealfsServer> {
+  // First: what cannot be had is told before anything is touched.
+  const plan = planTransport({
+    choice: options.transport,
+    role: 'server',
+    shape: ARENA,
+    arenas: options.targets,
+    host: options.host,
+  });
   const lock = await lockDirectory(options.metaDir);
-  const server = new SealfsServer(options, lock);
+  const server = new SealfsServer(options, plan, lock);
   try {
     await server.start();
     return server;
@@ -76,7 +92,9 @@ export class SealfsServer {
   #identity: ServerIdentity | undefined;
   #threads: TargetThread[] = [];
   #map: ClusterMap | undefined;
+  readonly #plan: TransportPlan;
   #advertisedHost = '';
+  #rdmaHost = '';
   #registered = false;
   #registering = false;
   #beating = false;
@@ -85,20 +103,21 @@ export class SealfsServer {
   #closing = false;
 
   /** Of `startServer`. */
-  constructor(options: ServerOptions, lock: NetServer) {
+  constructor(options: ServerOptions, plan: TransportPlan, lock: NetServer) {
     this.#options = options;
     this.#lock = lock;
     this.#log = options.log;
     this.#manager = new ManagerClient(options.managerUrl);
+    this.#plan = plan;
   }
 
   get serverId(): string {
     return this.#identity!.serverId;
   }
 
-  /** Bound ports, in order of targets. */
+  /** Bound ports, in order of targets; of tcp unless rdma is alone. */
   get ports(): number[] {
-    return this.#threads.map((thread) => thread.port);
+    return this.#threads.map((thread) => thread.endpoints.at(-1)!.port);
   }
 
   async start(): Promise<void> {
@@ -111,6 +130,7 @@ export class SealfsServer {
     const clusterId = identity.clusterId ?? (await this.#findCluster());
     await Promise.all(this.#threads.map((thread) => thread.run(clusterId, this.#map)));
     this.#advertisedHost = await advertisedHost(this.#options);
+    this.#rdmaHost = rdmaHost(this.#options.host, this.#advertisedHost, this.#plan);
     this.#keepIdentity(clusterId);
     await this.#registerFirst();
     this.#heartbeat = setInterval(() => {
@@ -123,9 +143,8 @@ export class SealfsServer {
     const { metaDir, data, targets, host, port } = this.#options;
     const persistentMemory = isDax(metaDir);
     const durability = this.#options.durability ?? (persistentMemory ? 'commit' : 'fsync');
-    if (this.#options.transport === 'auto') {
-      this.#log.info('transport: tcp (this build has no RDMA transport)');
-    }
+    const plan = this.#plan;
+    this.#log.info(describePlan(plan));
     this.#log.info(durabilityLine(this.#options.durability, persistentMemory));
     this.#threads = identity.targets.map(({ targetId }, index) => {
       const start = {
@@ -135,6 +154,9 @@ export class SealfsServer {
         devices: devicesOfTarget(data, index, targets),
         host,
         port: port === 0 ? 0 : port + index,
+        transports: plan.kinds,
+        arena: plan.shape,
+        source: this.#options.bind,
         durability,
         persistentMemory,
       };
@@ -195,9 +217,10 @@ export class SealfsServer {
         ...(identity.clusterId === undefined ? {} : { clusterId: identity.clusterId }),
         targets: this.#threads.map((thread, index) => ({
           targetId: thread.start.targetId,
-          endpoints: [
-            formatEndpoint({ transport: 'tcp', host: this.#advertisedHost, port: thread.port }),
-          ],
+          endpoints: thread.endpoints.map(({ kind, port }) => {
+            const host = kind === 'rdma' ? this.#rdmaHost : this.#advertisedHost;
+            return formatEndpoint({ transport: kind, host, port });
+          }),
           weight: identity.targets[index]!.weight ?? 1,
           totalBytes: thread.state!.totalBytes,
           freeBytes: thread.state!.freeBytes,
@@ -317,10 +340,17 @@ export function durabilityLine(given: Durability | undefined, persistentMemory: 
   return `durability: ${durability} (${what}); metadata on ${place}, ${why}`;
 }
 
+/** As `advertisedHost`, for rdma: with a wildcard an address that an RDMA device has. */
+function rdmaHost(host: string, advertised: string, plan: TransportPlan): string {
+  if (!isWildcard(host) || !plan.kinds.includes('rdma')) return advertised;
+  const addresses = usableDevices(readRdmaState()).flatMap((device) => device.addresses);
+  return addresses.includes(advertised) ? advertised : (addresses[0] ?? advertised);
+}
+
 /** Where others reach a listener on `host`: itself, or for a wildcard this machine's address. */
 async function advertisedHost(options: ServerOptions): Promise<string> {
   const { host, managerUrl } = options;
-  if (host !== '0.0.0.0' && host !== '::') return host;
+  if (!isWildcard(host)) return host;
   return (await addressTowards(managerUrl)) ?? firstAddress() ?? '127.0.0.1';
 }
 

@@ -1,6 +1,7 @@
 /** The main thread's end of a target's worker: starts it, hears of its state, stops it. */
 import { Worker } from 'node:worker_threads';
 import { SealfsError } from '../common/errors.js';
+import type { PlannedKind } from '../transport/select.js';
 import type { ClusterMap } from '../placement/cluster-map.js';
 import type {
   FromWorker,
@@ -26,8 +27,8 @@ interface Waiter {
 
 export class TargetThread {
   readonly start: WorkerStart;
-  /** Bound port, once listening. */
-  port = 0;
+  /** Where it listens, once it does; the preferred transport first. */
+  endpoints: { kind: PlannedKind; port: number }[] = [];
   state: TargetState | undefined;
   readonly #worker: Worker;
   readonly #events: TargetThreadEvents;
@@ -54,7 +55,7 @@ export class TargetThread {
   /** Resolves when it listens. Rejects with SealfsError. */
   async listening(): Promise<void> {
     const message = await this.#expect('listening');
-    if (message.kind === 'listening') this.port = message.port;
+    if (message.kind === 'listening') this.endpoints = message.endpoints;
     this.#phase = 'listening';
   }
 

@@ -475,6 +475,7 @@ export class Target implements RpcService, NamespaceHost, CommitterHost, Reclaim
     let sessions = 0;
     for (const session of this.#rpc.sessions) sessions += session.id === '' ? 0 : 1;
     const { transactions, mutations, largest, aborts, deferred } = this.#committer.counters;
+    const { rdma, tcp } = this.#rpc.connectionKinds();
     return {
       ...this.statistics.report(),
       ...this.#data.report(),
@@ -485,6 +486,8 @@ export class Target implements RpcService, NamespaceHost, CommitterHost, Reclaim
       deferredMutations: deferred,
       sessions,
       connections: this.#rpc.connectionCount,
+      connectionsRdma: rdma,
+      connectionsTcp: tcp,
       openInodes: this.handles.inodes,
       orphans: this.namespace.orphans.size,
       inodes: this.namespace.inodeCount,

@@ -2,6 +2,8 @@
 import type { ClusterMap } from '../placement/cluster-map.js';
 import type { ErrorCode } from '../common/errors.js';
 import type { DeviceReport } from '../common/manager-api.js';
+import type { ArenaShape } from '../native/arena-memory.js';
+import type { PlannedKind } from '../transport/select.js';
 import type { Durability } from './committer.js';
 
 export interface DeviceSpecMessage {
@@ -19,6 +21,10 @@ export interface WorkerStart {
   devices: DeviceSpecMessage[];
   host: string;
   port: number;
+  transports: readonly PlannedKind[];
+  arena: ArenaShape;
+  /** Local address that connections to other targets leave from. */
+  source: string | undefined;
   durability: Durability;
   /** Whether `metaDir` lies on a DAX file system. */
   persistentMemory: boolean;
@@ -40,7 +46,7 @@ export interface TargetState {
 export type LogLevel = 'info' | 'warn' | 'error';
 
 export type FromWorker =
-  | { kind: 'listening'; port: number }
+  | { kind: 'listening'; endpoints: { kind: PlannedKind; port: number }[] }
   | { kind: 'started'; state: TargetState }
   | { kind: 'state'; state: TargetState }
   | { kind: 'log'; level: LogLevel; message: string }

@@ -1,6 +1,6 @@
 /** What the doctor concludes. Protects: that a lack is seen, and that the advice comes with it. */
 import assert from 'node:assert/strict';
-import { mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import {
@@ -15,6 +15,7 @@ import {
   checkRdma,
   softLimit,
 } from '../../../src/cli/doctor-checks.js';
+import type { RdmaDevice } from '../../../src/native/rdma-state.js';
 import type { CheckResult } from '../../../src/cli/doctor-checks.js';
 
 const limits = (files: string, locked: string): string =>
@@ -60,9 +61,23 @@ describe('doctor', () => {
     assert.match(checkDax(plain).found, /no persistent memory/);
     const pmem = '1 2 259:0 / /pmem rw - xfs /dev/pmem0 rw,dax=always\n';
     assert.match(checkDax(pmem).found, /at \/pmem/);
-    assert.equal(state(checkRdma(join(directory, 'none'))), 'warn');
-    mkdirSync(join(directory, 'mlx5_0'));
-    assert.match(checkRdma(directory).found, /mlx5_0/);
+  });
+
+  it('shows each RDMA device, and what keeps it from being used, as notes', () => {
+    const rxe0: RdmaDevice = {
+      ...{ name: 'rxe0', type: 'RoCE v2', state: 'ACTIVE', interfaces: ['net0'] },
+      ...{ addresses: ['10.77.0.1'], gids: 2 },
+    };
+    const good = checkRdma({ devices: [rxe0], problems: [] });
+    assert.deepEqual(good.map(state), ['ok', 'ok']);
+    assert.match(good[0]!.found, /ACTIVE, RoCE v2, on net0, at 10\.77\.0\.1/);
+    const bare = { ...rxe0, addresses: [], gids: 1 };
+    const problems = [{ what: 'it lacks something', mend: 'mend it so' }];
+    const bad = checkRdma({ devices: [bare], problems });
+    assert.deepEqual(bad.map(state), ['warn', 'warn']);
+    assert.match(bad[0]!.advice, /device rxe0 has no RoCE GID: give its network interface an IP/);
+    assert.match(bad[1]!.found, /it lacks something; tcp is used/);
+    assert.equal(bad[1]!.advice, 'mend it so');
   });
 
   it('names addons that are missing or broken', () => {

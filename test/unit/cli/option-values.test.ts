@@ -1,5 +1,6 @@
 /** Values of options. Protects: what is accepted, and that a refusal says what would be right. */
 import assert from 'node:assert/strict';
+import type { NetworkInterfaceInfo } from 'node:os';
 import { parseMountOptions } from '../../../src/cli/mount-options.js';
 import {
   address,
@@ -7,10 +8,11 @@ import {
   dataPath,
   formatAddress,
   integer,
+  localAddress,
   managerUrl,
   size,
-  transport,
 } from '../../../src/cli/option-values.js';
+import { transportChoices } from '../../../src/transport/choices.js';
 
 function refuses(parse: (text: string) => unknown, texts: string[], message: RegExp): void {
   for (const text of texts) {
@@ -50,11 +52,21 @@ describe('option values', () => {
     assert.equal(choice('--d', ['a', 'b'])('b'), 'b');
     refuses(choice('--d', ['a', 'b']), ['c', ''], /is not one of a, b/);
     refuses(size('--s', 100), ['99'], /too small; at least 100/);
-    assert.equal(transport('--t')('tcp'), 'tcp');
-    refuses(transport('--t'), ['rdma'], /not supported by this version; use auto or tcp/);
-    refuses(transport('--t'), ['udp'], /is not one of auto, tcp, rdma/);
+    const transport = choice('--t', transportChoices);
+    assert.equal(transport('rdma'), 'rdma');
+    refuses(transport, ['udp', ''], /is not one of auto, tcp, rdma/);
     assert.equal(managerUrl('--m')('h:1'), 'http://h:1');
     refuses(managerUrl('--m'), ['ftp://h'], /^--m: 'ftp:\/\/h' is not a manager URL/);
+  });
+
+  it('addresses of this machine', () => {
+    const has = (address: string): NetworkInterfaceInfo =>
+      ({ address, family: 'IPv4' }) as NetworkInterfaceInfo;
+    const parse = localAddress('--bind', () => ({ net0: [has('10.0.0.1'), has('fe80::1')] }));
+    assert.equal(parse('10.0.0.1'), '10.0.0.1');
+    assert.equal(parse('127.0.0.2'), '127.0.0.2');
+    refuses(parse, ['', 'node1', '10.0.0', '10.0.0.1:80'], /is not an IP address such as/);
+    refuses(parse, ['10.0.0.2', '::2'], /not an address of this machine, which has 10\.0\.0\.1$/);
   });
 
   it('mount options', () => {
@@ -64,6 +76,9 @@ describe('option values', () => {
       softSeconds: undefined,
       readOnly: false,
       allowOther: false,
+      noatime: false,
+      noacl: false,
+      kernelOptions: [],
     });
     const all = 'attr=0,entry=0.5,soft=7,ro,allow_other,noatime,noacl,nosuid,dev';
     assert.deepEqual(parseMountOptions(all), {
@@ -72,14 +87,15 @@ describe('option values', () => {
       softSeconds: 7,
       readOnly: true,
       allowOther: true,
+      noatime: true,
+      noacl: true,
+      kernelOptions: ['nosuid', 'dev'],
     });
+    assert.equal(parseMountOptions('noatime,relatime').noatime, false);
     assert.equal(parseMountOptions('soft').softSeconds, 30);
     assert.equal(parseMountOptions('soft,hard').softSeconds, undefined);
     refuses(
       parseMountOptions,
-      noatime: false,
-      noacl: false,
-      kernelOptions: [],
       ['nosuch', 'attr1'],
       /is not a mount option; there are attr=SECONDS/,
     );
@@ -87,7 +103,3 @@ describe('option values', () => {
     refuses(parseMountOptions, ['ro=1', 'hard=3', 'noacl=1'], /takes no value/);
   });
 });
-      noatime: true,
-      noacl: true,
-      kernelOptions: ['nosuid', 'dev'],
-    assert.equal(parseMountOptions('noatime,relatime').noatime, false);

@@ -16,6 +16,7 @@ import { silentLogger } from '../../../src/common/log.js';
 import { ManagerClient } from '../../../src/common/manager-client.js';
 import type { Manager } from '../../../src/manager/manager.js';
 import { startManager } from '../../../src/manager/manager.js';
+import { readRdmaState } from '../../../src/native/rdma-state.js';
 
 const main = fileURLToPath(new URL('../../../src/cli/main.js', import.meta.url));
 
@@ -97,11 +98,15 @@ describe('sealfs', function () {
     [['server', '--meta-dir', '/tmp', '--data', '/no/x'], 2, /--data: \/no does not exist/],
     [['server', '--meta-dir', '/tmp', '--data', '/tmp:1Q'], 2, /--data: '1Q' is not a size/],
     [['server', '--targets', '0'], 2, /--targets: '0' is not a whole number from 1 to 64/],
+    [['server', '--transport', 'udp'], 2, /--transport: 'udp' is not one of auto, tcp, rdma/],
     [
-      ['server', '--transport', 'rdma'],
+      ['server', '--bind', '192.0.2.1'],
       2,
-      /rdma is not supported by this version; use auto or tcp/,
+      /--bind: 192\.0\.2\.1 is not an address of this machine/,
     ],
+    [['mount', 'v', '/tmp', '--bind', 'node1'], 2, /--bind: 'node1' is not an IP address such as/],
+    [['bench', 'rpc', '--transport', 'ib'], 2, /--transport: 'ib' is not one of auto, tcp, rdma/],
+    [['bench', 'io500', '--dir', '/tmp', '--transport', 'tcp'], 2, /--transport needs --volume/],
     [['server', '--durability', 'never'], 2, /'never' is not one of fsync, commit/],
     [['mount', 'v'], 2, /missing required argument 'mountpoint'/],
     [['mount', 'v', '/none/x', ...nobody], 2, /\/none\/x does not exist; make it first/],
@@ -118,6 +123,21 @@ describe('sealfs', function () {
       oneLine(await run(args), status, message, args.join(' '));
     });
   }
+
+  it('insists on rdma: without a device one line says what is missing', async function () {
+    // A machine with a device runs the Soft-RoCE tests instead.
+    if (readRdmaState().problems.length === 0) this.skip();
+    const missing = /--transport rdma: this machine has no RDMA device; .*rdma link add rxe0/;
+    const empty = mkdtempSync(join(directory, 'mount-'));
+    const server = ['server', '--meta-dir', empty, '--data', join(empty, 'data')];
+    const commands = [
+      [...server, '--listen', '127.0.0.1:0', '--transport', 'rdma'],
+      ['mount', 'v', empty, '--transport', 'rdma', ...nobody],
+      ['up', '--transport', 'rdma'],
+      ['bench', 'rpc', '--transport', 'rdma', '--tiny'],
+    ];
+    for (const args of commands) oneLine(await run(args), 2, missing, args.join(' '));
+  });
 
   it('refuses mount points that are files or not empty', async () => {
     oneLine(await run(['mount', 'v', full, ...nobody]), 2, /is not empty/, 'full');
