@@ -189,6 +189,9 @@ for (const [name, header, namespace] of [
   write(`src/native/${name}-layout.generated.ts`, typescriptStructs(layout));
   write(header, cppStructs(namespace, layout, {}));
 }
+// Known to C++ only: what two rdma engines say to each other beside frames.
+const rdma = parse(readFileSync('schema/rdma.fbs', 'utf8'));
+write('native/rdma/protocol.generated.h', cppStructs('sealfs::rdma', rdma, {}));
 // Known to TypeScript only.
 const data = parse(readFileSync('schema/data.fbs', 'utf8'));
 write('src/protocol/data-format.generated.ts', typescriptStructs(data));

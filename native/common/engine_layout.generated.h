@@ -53,6 +53,11 @@ enum class Reason : uint16_t {
   kRejected = 1025,
   kLandingWithdrawn = 1026,
   kCompletionError = 1027,
+  kMemoryLocked = 1028,
+  kPeerNoReceiveBuffers = 1029,
+  kPeerNoQueuePair = 1030,
+  kNoRoute = 1031,
+  kDeviceSetup = 1032,
 };
 
 struct Record {

@@ -66,6 +66,14 @@ export const Reason = {
   LandingWithdrawn: 1026,
   /** any other */
   CompletionError: 1027,
+  /** the arena cannot be registered: limit of locked memory */
+  MemoryLocked: 1028,
+  PeerNoReceiveBuffers: 1029,
+  PeerNoQueuePair: 1030,
+  /** no rdma device has a way to the address */
+  NoRoute: 1031,
+  /** the device refused a protection domain, queue or registration */
+  DeviceSetup: 1032,
 } as const;
 
 export const Record = {
