@@ -4,7 +4,7 @@
  * was applied, and data that travels is a pattern made of that number.
  */
 import assert from 'node:assert/strict';
-import { TURN_COMMIT } from '../../../src/common/scheduler.js';
+import { TURN_COMMIT, type Scheduler } from '../../../src/common/scheduler.js';
 import { createPlainArena } from '../../../src/native/arena-memory.js';
 import type { ArenaMemory } from '../../../src/native/arena-memory.js';
 import { readU53, writeU53 } from '../../../src/protocol/u53.js';
@@ -64,10 +64,10 @@ export class CounterService implements RpcService {
   slowMs = 0;
   readonly #durable: Durable;
   readonly #arena: ArenaMemory;
-  readonly #scheduler: SimScheduler;
+  readonly #scheduler: Scheduler;
   #queue: Pending[] = [];
 
-  constructor(durable: Durable, arena: ArenaMemory, scheduler: SimScheduler) {
+  constructor(durable: Durable, arena: ArenaMemory, scheduler: Scheduler) {
     this.#durable = durable;
     this.#arena = arena;
     this.#scheduler = scheduler;
@@ -275,10 +275,11 @@ export class CounterOperation extends RpcOperation {
   doneCount = 0;
   doneMs = 0;
   readonly #arena: ArenaMemory;
-  readonly #scheduler: SimScheduler;
+  readonly #scheduler: Scheduler;
   onDone: (() => void) | undefined;
 
-  constructor(client: CounterClient, opcode: number, id: number) {
+  /** `client`: where it is called from, a CounterClient for one. */
+  constructor(client: { arena: ArenaMemory; scheduler: Scheduler }, opcode: number, id: number) {
     super();
     this.#arena = client.arena;
     this.#scheduler = client.scheduler;

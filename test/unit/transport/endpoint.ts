@@ -5,6 +5,7 @@
 import assert from 'node:assert/strict';
 import { frameMagic, noTag } from '../../../src/protocol/limits.generated.js';
 import { FrameHeader } from '../../../src/protocol/wire.generated.js';
+import type { Scheduler } from '../../../src/common/scheduler.js';
 import type { ArenaMemory } from '../../../src/native/arena-memory.js';
 import type { Transport } from '../../../src/transport/transport.js';
 
@@ -18,8 +19,7 @@ export const timeScale = Number(process.env['SEALFS_TEST_TIME_SCALE'] ?? '1');
 export interface Side {
   readonly arena: ArenaMemory;
   readonly transport: Transport;
-  /** Runs `body` in a turn of this end, soon. */
-  inTurn(body: () => void): void;
+  readonly scheduler: Scheduler;
 }
 
 /** A kind of transport. A new one is made for each test. */

@@ -24,7 +24,7 @@ export class ReactorFixture implements TransportFixture {
   side(role: 'server' | 'client'): Side {
     const arena = new NativeArena(SHAPE);
     const transport = this.#make(arena, this.reactor, role);
-    return { arena, transport, inTurn: (body) => this.reactor.setTimer(0, body) };
+    return { arena, transport, scheduler: this.reactor };
   }
 
   async runUntil(condition: () => boolean, forMs: number): Promise<boolean> {

@@ -16,7 +16,7 @@ export class SimFixture implements TransportFixture {
     // The transport keeps one slot to receive in.
     const arena = createPlainArena({ ...SHAPE, messageSlots: SHAPE.messageSlots + 1 });
     const transport = new SimTransport(this.#network, role, scheduler, arena);
-    return { arena, transport, inTurn: (body) => scheduler.deliver(body) };
+    return { arena, transport, scheduler };
   }
 
   runUntil(condition: () => boolean, forMs: number): Promise<boolean> {

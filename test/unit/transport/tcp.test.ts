@@ -11,12 +11,15 @@ import { NativeArena } from '../../../src/native/arena.js';
 import { TcpTransport, type TcpOptions } from '../../../src/transport/tcp.js';
 import { Endpoint, Pair, SHAPE, pattern } from './endpoint.js';
 import { makeFixture, type ReactorFixture } from './reactor-fixture.js';
+import { describeRpc } from './suite-rpc.js';
 import { describeTransport } from './suite.js';
 
 describeTransport('tcp', makeFixture, {
   peerModule: new URL('./reactor-fixture.js', import.meta.url).href,
   keepsLastWord: true,
 });
+
+describeRpc('tcp', makeFixture);
 
 describe('tcp transport', () => {
   let pair: Pair;
@@ -45,11 +48,7 @@ describe('tcp transport', () => {
   function endpoint(options: TcpOptions): Endpoint {
     const arena = new NativeArena(SHAPE);
     const transport = new TcpTransport(arena, fixture.reactor, options);
-    const made = new Endpoint({
-      arena,
-      transport,
-      inTurn: (body) => fixture.reactor.setTimer(0, body),
-    });
+    const made = new Endpoint({ arena, transport, scheduler: fixture.reactor });
     more.push(made);
     return made;
   }
