@@ -1,7 +1,8 @@
 /**
  * Whether this machine can speak RDMA, and what it lacks: read from /sys, /dev and /proc, so that it
- * can be said without a device, without libibverbs and without the addon. For `--transport` and for
- * `sealfs doctor`. What the adapter itself refuses later is the engine's to say.
+ * can be said without a device, without libibverbs and without the addon; what libibverbs itself
+ * sees is asked last. For `--transport` and for `sealfs doctor`. What the adapter refuses later is the
+ * engine's to say.
  */
 import { accessSync, constants, existsSync, readFileSync, readdirSync } from 'node:fs';
 import { networkInterfaces } from 'node:os';
@@ -9,6 +10,7 @@ import { join } from 'node:path';
 import { SealfsError } from '../common/errors.js';
 import { formatBytes } from '../common/sizes.js';
 import { loadAddon } from './load.js';
+import { rdmaDevices } from './rdma.js';
 
 export interface RdmaDevice {
   name: string;
@@ -42,6 +44,8 @@ export interface RdmaPlaces {
   interfaces: typeof networkInterfaces;
   /** Throws a SealfsError when the addon cannot be loaded. */
   load: () => void;
+  /** The devices that libibverbs sees, and why each cannot be used; '' when it can. */
+  verbs: () => { name: string; unusable: string }[];
   status: string;
   limits: string;
 }
@@ -51,6 +55,7 @@ export function hostPlaces(): RdmaPlaces {
     root: '/',
     interfaces: networkInterfaces,
     load: () => void loadAddon('sealfs_rdma'),
+    verbs: rdmaDevices,
     status: readFileSync('/proc/self/status', 'utf8'),
     limits: readFileSync('/proc/self/limits', 'utf8'),
   };
@@ -59,13 +64,15 @@ export function hostPlaces(): RdmaPlaces {
 /** `lockedBytes`: what will be registered with the adapter; 0: not known yet. */
 export function readRdmaState(lockedBytes = 0, places = hostPlaces()): RdmaState {
   const devices = readDevices(places);
+  const addon = addonProblem(places);
   const found =
     devices.length === 0
-      ? [noDevice, addonProblem(places)]
+      ? [noDevice, addon]
       : [
-          addonProblem(places),
+          addon,
           deviceFileProblem(places.root),
           unusable(devices),
+          addon === undefined ? driverProblem(devices, places) : undefined,
           memlockProblem(lockedBytes, places),
         ];
   return { devices, problems: found.filter((problem) => problem !== undefined) };
@@ -178,6 +185,22 @@ function addonProblem(places: RdmaPlaces): RdmaProblem | undefined {
       mend: 'apt-get install libibverbs1 librdmacm1 ibverbs-providers',
     };
   }
+}
+
+/** The kernel has devices that can be used, libibverbs does not. */
+function driverProblem(devices: RdmaDevice[], places: RdmaPlaces): RdmaProblem | undefined {
+  const usable = devices.filter(isUsable);
+  const seen = places.verbs();
+  const found = usable.map(({ name }) => seen.find((device) => device.name === name));
+  if (usable.length === 0 || found.some((device) => device?.unusable === '')) return undefined;
+  const { name } = usable[0]!;
+  if (found[0] === undefined) {
+    return {
+      what: `libibverbs has no driver for ${name}`,
+      mend: 'apt-get install ibverbs-providers',
+    };
+  }
+  return { what: `device ${name}: ${found[0].unusable}`, mend: `rdma link show ${name}` };
 }
 
 function deviceFileProblem(root: string): RdmaProblem | undefined {

@@ -136,7 +136,7 @@ export async function openTransports(
     } catch (error) {
       failure = error instanceof Error ? error.message : String(error);
       if (parts.length === 0) {
-        throw new SealfsError('UNSUPPORTED', `rdma: ${failure}`, { cause: error });
+        throw new SealfsError('UNSUPPORTED', failure, { cause: error });
       }
     }
   }

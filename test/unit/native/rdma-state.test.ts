@@ -26,6 +26,7 @@ describe('rdma state', () => {
       root,
       interfaces: () => ({}),
       load: () => undefined,
+      verbs: () => ['rxe0', 'siw0'].map((name) => ({ name, unusable: '' })),
       status: 'Name:\tnode\nCapEff:\t0000000000000000\n',
       limits: 'Max locked memory         8388608              8388608              bytes     \n',
     };
@@ -112,6 +113,10 @@ describe('rdma state', () => {
     put('dev/infiniband/uverbs0');
     assert.match(first(), /no \/dev\/infiniband\/rdma_cm; modprobe rdma_ucm/);
     deviceFiles();
+    places.verbs = () => [];
+    assert.match(first(), /^libibverbs has no driver for rxe0; apt-get install ibverbs-providers/);
+    places.verbs = () => [{ name: 'rxe0', unusable: 'it is odd' }];
+    assert.match(first(), /^device rxe0: it is odd; rdma link show rxe0/);
     const failing = (message: string) => () => {
       throw new SealfsError('UNSUPPORTED', message);
     };
