@@ -10,7 +10,7 @@ import type { ArenaMemory } from '../../../src/native/arena-memory.js';
 import type { Transport } from '../../../src/transport/transport.js';
 
 /** Slots of an end's arena; enough for every test, few enough to run out of. */
-export const SHAPE = { messageSlots: 64, bulkSlots: 6, receiveAreas: 1 };
+export const SHAPE = { messageSlots: 64, bulkSlots: 6 };
 
 /** Emulated machines are slower: all waits are this many times longer. */
 export const timeScale = Number(process.env['SEALFS_TEST_TIME_SCALE'] ?? '1');

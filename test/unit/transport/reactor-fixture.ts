@@ -8,21 +8,22 @@ import { SHAPE, type Side, type TransportFixture } from './endpoint.js';
 
 const RETRY_MS = 2;
 
+type MakeTransport = (arena: NativeArena, reactor: Reactor, role: 'server' | 'client') => Transport;
+
 export class ReactorFixture implements TransportFixture {
   readonly reactor = new Reactor();
   readonly host: string;
-  readonly #make: (arena: NativeArena, reactor: Reactor, role: string) => Transport;
+  readonly #receiveAreas: number;
+  readonly #make: MakeTransport;
 
-  constructor(
-    host: string,
-    make: (arena: NativeArena, reactor: Reactor, role: string) => Transport,
-  ) {
+  constructor(host: string, receiveAreas: number, make: MakeTransport) {
     this.host = host;
+    this.#receiveAreas = receiveAreas;
     this.#make = make;
   }
 
   side(role: 'server' | 'client'): Side {
-    const arena = new NativeArena(SHAPE);
+    const arena = new NativeArena({ ...SHAPE, receiveAreas: this.#receiveAreas });
     const transport = this.#make(arena, this.reactor, role);
     return { arena, transport, scheduler: this.reactor };
   }
@@ -45,6 +46,7 @@ export class ReactorFixture implements TransportFixture {
 export function makeFixture(): ReactorFixture {
   return new ReactorFixture(
     '127.0.0.1',
+    1,
     (arena, reactor) => new TcpTransport(arena, reactor, { connectTimeoutMs: 2000 }),
   );
 }

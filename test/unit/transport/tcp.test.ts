@@ -46,7 +46,7 @@ describe('tcp transport', () => {
 
   /** One more end, with options of its own. */
   function endpoint(options: TcpOptions): Endpoint {
-    const arena = new NativeArena(SHAPE);
+    const arena = new NativeArena({ ...SHAPE, receiveAreas: 1 });
     const transport = new TcpTransport(arena, fixture.reactor, options);
     const made = new Endpoint({ arena, transport, scheduler: fixture.reactor });
     more.push(made);
