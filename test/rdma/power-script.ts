@@ -33,6 +33,10 @@ for (let i = 0, state = 0x9e3779b9; i < pool.length; i++) {
   pool[i] = state >>> 24;
 }
 
+function parentOf(path: string): string {
+  return path.slice(0, path.lastIndexOf('/'));
+}
+
 export class PowerScript {
   readonly model = new ModelFileSystem();
   readonly home: string;
@@ -62,8 +66,8 @@ export class PowerScript {
     else step.path = this.#pick(this.#files);
     if (kind === 'rename' || kind === 'link') {
       // Within one directory: between two it may be refused. Every other rename replaces a file.
-      const folder = step.path.slice(0, step.path.lastIndexOf('/'));
-      const others = this.#files.filter((file) => file.startsWith(`${folder}/`));
+      const folder = parentOf(step.path);
+      const others = this.#files.filter((file) => parentOf(file) === folder);
       const replaces = kind === 'rename' && this.#random.chance(0.5);
       step.to = replaces ? this.#pick(others) : `${folder}/${kind[0]!}${this.#serial++}`;
     } else if (kind === 'write') {
@@ -134,8 +138,8 @@ export class PowerScript {
   /** Between two names of one file a rename does nothing (rename(2)), in the model too. */
   #rename(from: string, to: string): void {
     this.model.rename(from, to);
-    const names = new Set(this.model.readdir(from.slice(0, from.lastIndexOf('/'))));
-    if (!names.has(from.slice(from.lastIndexOf('/') + 1))) {
+    const names = this.model.readdir(parentOf(from));
+    if (!names.includes(from.slice(from.lastIndexOf('/') + 1))) {
       this.#files = this.#files.filter((file) => file !== from);
     }
     if (!this.#files.includes(to)) this.#files.push(to);
