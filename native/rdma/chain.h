@@ -58,6 +58,14 @@ class Chain {
   // Memory for what goes inline with the work request added last.
   uint8_t* inline_memory() { return inline_[count_ - 1].data(); }
 
+  // Binds a window anew with the work request added last. Its handle says the key that it has until
+  // then, which some devices want to know.
+  void bind(ibv_mw* window, uint32_t rkey) {
+    work_[count_ - 1].bind_mw.mw = window;
+    work_[count_ - 1].bind_mw.rkey = rkey;
+    bound_.push_back({window, rkey});
+  }
+
   void signal() {
     work_[count_ - 1].send_flags |= IBV_SEND_SIGNALED;
     connection_->signalled = connection_->posted;
@@ -70,6 +78,7 @@ class Chain {
   // The connection was condemned: nothing of what was added leaves.
   void drop(Arena& arena) {
     count_ = 0;
+    bound_.clear();
     engine::release_all(arena, after_);
     after_.clear();
   }
@@ -83,6 +92,8 @@ class Chain {
     const bool posted = ibv_post_send(connection_->cm->qp, work_.data(), &bad) == 0;
     engine::release_all(arena, after_);
     after_.clear();
+    for (const Bound& bound : bound_) bound.window->rkey = bound.rkey;
+    bound_.clear();
     counters.work_requests += count_;
     counters.doorbells++;
     begin(*connection_);
@@ -90,6 +101,11 @@ class Chain {
   }
 
  private:
+  struct Bound {
+    ibv_mw* window;
+    uint32_t rkey;
+  };
+
   Connection* connection_ = nullptr;
   uint32_t count_ = 0;
   uint32_t pieces_ = 0;
@@ -98,6 +114,7 @@ class Chain {
   std::array<ibv_sge, size_t{kChainMax} * kGatherMax> sges_;
   std::array<std::array<uint8_t, kInlineMax>, kChainMax> inline_;
   std::vector<Segment> after_;
+  std::vector<Bound> bound_;
 };
 
 }  // namespace sealfs::rdma

@@ -59,6 +59,7 @@ struct Window {
 
 struct Landing : engine::Landing {
   bool listed = false;  // in `untold`
+  bool forget = false;  // it has ended, and the peer could still use its key
   bool told = false;
   uint32_t window = kNoWindow;
 };
@@ -101,6 +102,7 @@ struct Inbound {
   enum class Stage : uint8_t { kNeedsSlot, kNeedsPosting, kReading, kReady };
   Stage stage = Stage::kReady;
   bool owns_slot = false;
+  bool awaits_pull = false;
   uint32_t buffer = 0;
   uint32_t message_offset = 0;
   uint32_t message_bytes = 0;
@@ -129,6 +131,7 @@ struct Connection {
   uint32_t told = 0;      // of which it knows
   uint32_t received = 0;  // frames
   uint32_t pulled = 0;    // requests' bulks read
+  bool pull_due = false;  // the peer waits to hear of the last of them
   uint32_t reads = 0;     // frames in stage kReading
   bool owing = false;     // in the engine's list of those that may owe a credit frame
   bool waiting = false;   // in the engine's list of those that wait for a bulk slot

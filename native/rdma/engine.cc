@@ -144,12 +144,15 @@ void Engine::recycle() {
     const uint32_t posted = c->device->post_receives(buffers_, repost_.data(), count);
     for (uint32_t k = posted; k < count; k++) buffers_.give(repost_[k]);
     c->granted += posted;
-    if (!c->owing) {
-      c->owing = true;
-      owing_.push_back(id);
-    }
+    mark_owing(*c);
   }
   handed_.clear();
+}
+
+void Engine::mark_owing(Connection& c) {
+  if (c.owing) return;
+  c.owing = true;
+  owing_.push_back(c.id);
 }
 
 // What was granted in the last harvest and has not left with a frame since, leaves by itself.
@@ -158,7 +161,7 @@ void Engine::settle_owing() {
     Connection* c = connections_.find(id);
     if (c == nullptr) continue;
     c->owing = false;
-    if (c->granted - c->told < c->credits / 2) continue;
+    if (c->granted - c->told < c->credits / 2 && !c->pull_due) continue;
     c->credit_due = true;
     mark_dirty(*c);
   }

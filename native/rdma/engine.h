@@ -127,6 +127,7 @@ class Engine : public EventSource, public std::enable_shared_from_this<Engine> {
   // engine.cc
   void recycle();
   void settle_owing();
+  void mark_owing(Connection& c);
   void poll(Device& device);
   void process(Device& device, const ibv_wc& completion);
   void serve_waiting();
@@ -185,6 +186,7 @@ class Engine : public EventSource, public std::enable_shared_from_this<Engine> {
   bool flush_chain(Connection& c);
   void send_frames(Connection& c);
   Plan plan(Connection& c, const Outgoing& frame);
+  static bool releases_bulk(const Connection& c, const Outgoing& frame);
   void merge_segments(const Connection& c, uint32_t count);
   bool send_frame(Connection& c, const Plan& plan);
   void write_bulk(Connection& c, const RemoteLanding& landing);

@@ -24,11 +24,13 @@ constexpr uint16_t kHelloWindows = 1;  // Hello.flags
 
 constexpr uint16_t kPrefixNoMessage = 1;  // FramePrefix.flags
 constexpr uint16_t kPrefixDropped = 2;
+constexpr uint16_t kPrefixAwaitsPull = 4;
+constexpr uint16_t kPrefixFlags = kPrefixNoMessage | kPrefixDropped | kPrefixAwaitsPull;
 
 constexpr uint32_t kCreditsMin = 4;
 constexpr uint32_t kCreditsMax = 256;
-constexpr uint32_t kSourcesMax = 16;
-constexpr uint32_t kDescriptorsMax = 80;  // of one frame: sources, and each tag's landing once
+constexpr uint32_t kSourcesMax = 20;
+constexpr uint32_t kDescriptorsMax = 84;  // of one frame: sources, and each tag's landing once
 constexpr uint32_t kPrefixBytes = sizeof(FramePrefix);
 constexpr uint32_t kPrefixBytesMax = kPrefixBytes + kDescriptorsMax * sizeof(Descriptor);
 constexpr uint32_t kReceiveBytes = 18'432;  // one receive buffer
@@ -136,14 +138,15 @@ inline uint32_t parse_frame(const Peer& peer, const uint8_t* data, uint32_t byte
   if (bytes < kPrefixBytes) return code(Reason::kBadPrefix);
   memcpy(&out->prefix, data, kPrefixBytes);
   const FramePrefix& prefix = out->prefix;
-  if ((prefix.flags & ~(kPrefixNoMessage | kPrefixDropped)) != 0 || prefix.reserved != 0 ||
+  if ((prefix.flags & ~kPrefixFlags) != 0 || prefix.reserved != 0 ||
       prefix.descriptor_count > kDescriptorsMax) {
     return code(Reason::kBadPrefix);
   }
   const uint32_t at = kPrefixBytes + prefix.descriptor_count * uint32_t{sizeof(Descriptor)};
   if (prefix.flags & kPrefixNoMessage) {
-    const bool bare = bytes == kPrefixBytes && prefix.descriptor_count == 0;
-    return bare && !out->dropped() ? 0 : code(Reason::kBadPrefix);
+    const bool bare =
+        bytes == kPrefixBytes && prefix.descriptor_count == 0 && prefix.flags == kPrefixNoMessage;
+    return bare ? 0 : code(Reason::kBadPrefix);
   }
   if (bytes < at) return code(Reason::kBadPrefix);
   if (bytes - at < engine::kFrameHeaderBytes) return code(Reason::kBadMessageBytes);
@@ -151,7 +154,9 @@ inline uint32_t parse_frame(const Peer& peer, const uint8_t* data, uint32_t byte
   const uint32_t wrong = engine::check_header(out->header, bytes - at);
   if (wrong != 0) return wrong;
   if (out->header.message_bytes != bytes - at) return code(Reason::kBadMessageBytes);
-  if (out->dropped() && (!out->reply() || out->header.bulk_bytes == 0)) {
+  const bool bulk = out->header.bulk_bytes > 0;
+  const bool awaits = (prefix.flags & kPrefixAwaitsPull) != 0;
+  if ((out->dropped() && !(bulk && out->reply())) || (awaits && !(bulk && !out->reply()))) {
     return code(Reason::kBadPrefix);
   }
   out->descriptors = reinterpret_cast<const Descriptor*>(data + kPrefixBytes);

@@ -84,6 +84,7 @@ void Engine::take_received(Connection& c, uint32_t buffer, const ibv_wc& complet
     inbound.stage = Inbound::Stage::kNeedsSlot;
     inbound.bulk_bytes = frame.header.bulk_bytes;
     inbound.sources = frame.sources;
+    inbound.awaits_pull = (frame.prefix.flags & kPrefixAwaitsPull) != 0;
     c.inbox.push_back(inbound);
     mark_dirty(c);
   } else if (!c.inbox.empty() || !hand_up(c, inbound)) {
@@ -228,6 +229,10 @@ void Engine::finish_reads(Connection& c, uint32_t sequence) {
     }
     inbound.stage = Inbound::Stage::kReady;
     c.pulled++;
+    if (inbound.awaits_pull) {
+      c.pull_due = true;
+      mark_owing(c);
+    }
     c.reads--;
     reads_--;
   }

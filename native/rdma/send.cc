@@ -77,9 +77,9 @@ void Engine::take_landing(const Submission& s) {
         condemn(*c, code(Reason::kBadSubmission));
         return;
       }
+      end_landing(*c, s.tag);
       const Landing* before = c->landings.find(s.tag);
       const bool listed = before != nullptr && before->listed;
-      end_landing(*c, s.tag);
       const auto most = std::min<uint32_t>(s.length_bytes, wire::kMaxBulkBytes);
       c->landings.set(s.tag, s.offset, most).listed = true;
       if (!listed) c->untold.push_back(static_cast<uint16_t>(s.tag));
@@ -162,7 +162,7 @@ Engine::Plan Engine::plan(Connection& c, const Outgoing& frame) {
   uint32_t lent = 0;
   for (const uint16_t tag : c.untold) {
     const Landing& landing = *c.landings.find(tag);
-    out.descriptors += landing.use == Landing::Use::kNone ? 0 : 1;
+    out.descriptors += landing.use != Landing::Use::kNone || landing.forget ? 1 : 0;
     lent += landing.use == Landing::Use::kSet ? 1 : 0;
   }
   if (pieces > 0 && frame.reply) {
@@ -180,6 +180,12 @@ Engine::Plan Engine::plan(Connection& c, const Outgoing& frame) {
   }
   if (c.device->windows) out.work += lent;
   return out;
+}
+
+// Whether slots wait for this frame's bulk to be read.
+bool Engine::releases_bulk(const Connection& c, const Outgoing& frame) {
+  return std::any_of(c.segments.begin(), c.segments.begin() + frame.segments,
+                     [](const Segment& segment) { return segment.flags != 0; });
 }
 
 // Posts the frame at the head of the queue into the chain. False: it stays there, or the connection
@@ -208,6 +214,7 @@ bool Engine::send_frame(Connection& c, const Plan& how) {
   prefix.pulled = c.pulled;
   prefix.descriptor_count = static_cast<uint16_t>(descriptors_.size());
   prefix.flags = how.drop ? kPrefixDropped : 0;
+  if (!frame.reply && releases_bulk(c, frame)) prefix.flags |= kPrefixAwaitsPull;
   RemoteLanding landing;
   if (how.write) {
     landing = c.remote[frame.tag];
@@ -272,14 +279,14 @@ void Engine::send_message(Connection& c, const Segment& message, uint32_t prefix
     }
   }
   c.told = prefix.credits;
-  c.credit_due = false;
+  c.credit_due = c.pull_due = false;
   c.frames_sent++;
   c.active_tick = tick_;
 }
 
 // Says what was granted and pulled, when no frame does.
 void Engine::send_credit(Connection& c) {
-  if (c.granted - c.told < c.credits / 2) {
+  if (c.granted - c.told < c.credits / 2 && !c.pull_due) {
     c.credit_due = false;
     return;
   }

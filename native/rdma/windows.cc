@@ -42,8 +42,7 @@ bool Engine::lend(Connection& c, uint32_t offset, uint32_t bytes, int access, ui
   w.rkey = *rkey = ibv_inc_rkey(w.rkey);
   ibv_send_wr& work = chain_->add(IBV_WR_BIND_MW);
   work.sg_list = nullptr;
-  work.bind_mw.mw = w.handle.get();
-  work.bind_mw.rkey = w.rkey;
+  chain_->bind(w.handle.get(), w.rkey);
   work.bind_mw.bind_info.mr = device.mr();
   work.bind_mw.bind_info.addr = reinterpret_cast<uint64_t>(arena_->at(offset));
   work.bind_mw.bind_info.length = bytes;
@@ -57,7 +56,9 @@ bool Engine::tell_landings(Connection& c) {
   for (const uint16_t tag : c.untold) {
     Landing& landing = *c.landings.find(tag);
     landing.listed = false;
-    if (landing.use == Landing::Use::kWithdrawn) {
+    const bool forget = landing.use == Landing::Use::kNone && landing.forget;
+    if (landing.use == Landing::Use::kWithdrawn || forget) {
+      landing.forget = false;
       Descriptor d{};
       d.kind = static_cast<uint16_t>(DescriptorKind::kWithdrawn);
       d.tag = tag;
@@ -108,6 +109,12 @@ void Engine::end_landing(Connection& c, uint32_t tag) {
   Landing* landing = c.landings.find(tag);
   if (landing == nullptr) return;
   if (landing->use == Landing::Use::kSet) {
+    // Without a window to close the peer is told.
+    landing->forget = landing->told && landing->window == kNoWindow;
+    if (landing->forget && !landing->listed) {
+      landing->listed = true;
+      c.untold.push_back(static_cast<uint16_t>(tag));
+    }
     end_window(c, std::exchange(landing->window, kNoWindow));
   }
   c.landings.end(tag);

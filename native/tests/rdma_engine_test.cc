@@ -199,5 +199,25 @@ TEST_P(RdmaEngineTest, CarriesAFrameEachWay) {
   EXPECT_EQ(client_.messages()[0].message.back(), 4);
 }
 
+TEST_P(RdmaEngineTest, PullsBulkOfRequests) {
+  open();
+  const uint32_t lengths[] = {1, 7, 4095, 47'008, 500'001, 1 << 20, 3};
+  uint32_t seed = 0;
+  for (const uint32_t length : lengths) {
+    server_.seen.clear();
+    const Bytes bulk = random_bytes(length, ++seed);
+    const uint32_t slot = client_.bulk(bulk);
+    client_.push(SubmissionKind::kBulk, 0, slot, length / 3, false);
+    client_.push(SubmissionKind::kBulk, 0, slot + length / 3, length - length / 3, true);
+    client_.send(here_, 64);
+    client_.send(here_, 40);
+    ASSERT_TRUE(until([&] { return server_.messages().size() == 2; })) << length;
+    EXPECT_EQ(server_.messages()[0].bulk, bulk) << length;
+    EXPECT_EQ(server_.messages()[1].record.bulk_offset, 0u);
+    // The slot comes back though the server has nothing to say.
+    ASSERT_TRUE(until([&] { return client_.arena->free_bulk() == kBulks; })) << length;
+  }
+}
+
 }  // namespace
 }  // namespace sealfs::rdma
