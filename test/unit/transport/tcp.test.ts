@@ -35,13 +35,13 @@ describe('tcp transport', () => {
     ({ server, client } = pair);
   });
 
-  afterEach(() => {
+  afterEach(function () {
     for (const socket of raw.splice(0)) socket.destroy();
     for (const endpoint of more.splice(0)) {
       endpoint.transport.shutdown();
       endpoint.assertAllSlotsFree();
     }
-    pair.stop();
+    pair.stop(this.currentTest?.state !== 'failed');
   });
 
   /** One more end, with options of its own. */
