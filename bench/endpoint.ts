@@ -115,7 +115,7 @@ export class Run {
   }
 
   static execute(
-    endpoint: BenchEndpoint,
+    endpoint: { readonly reactor: Reactor },
     peer: RpcPeer,
     count: number,
     operations: BenchOperation[],

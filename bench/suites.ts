@@ -10,9 +10,10 @@ import { benchFuseInside, dataLimits } from './fuse.js';
 import { benchMetaInside } from './meta.js';
 import { benchProgram, underCluster } from './processes.js';
 import type { Report, Row } from './report.js';
+import { benchRdma } from './rdma.js';
 import { benchRpc } from './rpc.js';
 
-export const suiteNames = ['rpc', 'meta', 'data', 'fuse', 'all'] as const;
+export const suiteNames = ['rpc', 'meta', 'data', 'fuse', 'rdma', 'all'] as const;
 export type SuiteName = (typeof suiteNames)[number];
 
 function clusterSuite(suite: SuiteName, tiny: boolean): Row[] {
@@ -34,6 +35,8 @@ export async function runSuite(
   tiny: boolean,
   transport?: TransportChoice,
 ): Promise<Report> {
+  // Between two devices, beside perftest: not part of `all`.
+  if (suite === 'rdma') return { rows: await benchRdma(tiny) };
   process.env['SEALFS_TRANSPORT'] = transport ?? benchTransport();
   // What this machine lacks is told here, in one line, not by a child.
   localHome(benchTransport());
