@@ -8,12 +8,12 @@ import { execFileSync } from 'node:child_process';
 import { mkdirSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { packageRoot } from '../src/native/load.js';
 import { benchDataInside } from './data.js';
 import { runMicroRanks } from './micro-ranks.js';
 import type { MicroMode } from './micro-ranks.js';
 import {
   benchProgram,
-  checkoutRoot,
   cpuSeconds,
   memoryWithoutArenaBytes,
   processesMatching,
@@ -24,7 +24,7 @@ import { alternate, row } from './report.js';
 import type { Row } from './report.js';
 
 const mebibyte = 2 ** 20;
-const sealfs = join(checkoutRoot(), 'bin/sealfs.js');
+const sealfs = join(packageRoot(), 'bin/sealfs.js');
 
 /** Operations or bytes per second of 4 processes. */
 async function rate(mode: MicroMode, dir: string, seconds: number, size: object): Promise<number> {

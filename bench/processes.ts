@@ -1,16 +1,10 @@
 /** Child processes of the benches: clusters through the command line, and their memory. */
 import { execFileSync, spawn } from 'node:child_process';
 import type { ChildProcess } from 'node:child_process';
-import { existsSync, readFileSync } from 'node:fs';
+import { readFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-
-/** The checkout: the nearest folder above this file with a package.json. */
-export function checkoutRoot(): string {
-  let folder = dirname(fileURLToPath(import.meta.url));
-  while (!existsSync(join(folder, 'package.json'))) folder = dirname(folder);
-  return folder;
-}
+import { packageRoot } from '../src/native/load.js';
 
 /** A compiled bench program beside this one. */
 export function benchProgram(name: string): string {
@@ -18,7 +12,7 @@ export function benchProgram(name: string): string {
 }
 
 export function nativeProgram(name: string): string {
-  return join(checkoutRoot(), 'build/Release', name);
+  return join(packageRoot(), 'build/Release', name);
 }
 
 /** A child whose first line of output says that it is ready; the line is returned. */
@@ -50,7 +44,7 @@ export async function stopChild(child: ChildProcess): Promise<void> {
 
 /** Runs `sealfs up OPTIONS -- node PROGRAM ARGS` and returns what the program printed. */
 export function underCluster(upOptions: string[], program: string, args: string[]): string {
-  const sealfs = join(checkoutRoot(), 'bin/sealfs.js');
+  const sealfs = join(packageRoot(), 'bin/sealfs.js');
   const command = [sealfs, 'up', ...upOptions, '--', process.execPath, program, ...args];
   return execFileSync(process.execPath, command, {
     encoding: 'utf8',

@@ -3,7 +3,8 @@ import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
 import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
-import { TestCluster, checkoutRoot } from '../support/cluster.js';
+import { packageRoot } from '../../src/native/load.js';
+import { TestCluster } from '../support/cluster.js';
 
 function run(cwd: string, command: string): string {
   return execFileSync('bash', ['-c', `set -euo pipefail; ${command}`], {
@@ -40,7 +41,7 @@ describe('programs on a mount', function () {
     );
     run(
       source,
-      `cp -r "${checkoutRoot()}/src" "${checkoutRoot()}/docs" . && git add . && git commit -qm one`,
+      `cp -r "${packageRoot()}/src" "${packageRoot()}/docs" . && git add . && git commit -qm one`,
     );
     run(root, `git clone -q --no-hardlinks "${source}" clone`);
     const clone = join(root, 'clone');
@@ -51,7 +52,7 @@ describe('programs on a mount', function () {
   });
 
   it('tar unpacks a big tree that compares equal', () => {
-    run(local, `tar cf tree.tar -C "${checkoutRoot()}/node_modules" typescript eslint fastify zod`);
+    run(local, `tar cf tree.tar -C "${packageRoot()}/node_modules" typescript eslint fastify zod`);
     run(local, 'mkdir tree && tar xf tree.tar -C tree');
     run(root, `mkdir tree && tar xf "${local}/tree.tar" -C tree`);
     run(root, `diff -r "${local}/tree" tree`);

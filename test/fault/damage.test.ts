@@ -4,7 +4,8 @@ import { spawn } from 'node:child_process';
 import * as fs from 'node:fs';
 import { connect } from 'node:net';
 import { join } from 'node:path';
-import { TestCluster, checkoutRoot, sealfs, sleep, until } from '../support/cluster.js';
+import { packageRoot } from '../../src/native/load.js';
+import { TestCluster, sealfs, sleep, until } from '../support/cluster.js';
 
 function code(action: () => unknown): string | undefined {
   try {
@@ -161,7 +162,7 @@ describe('damage', function () {
     const soft = cluster.mount('soft', 'soft=1,attr=0,entry=0');
     fs.writeFileSync(join(hard, 'f'), 'x');
     await cluster.killServer(0);
-    const holder = spawn(join(checkoutRoot(), 'build/Release/sealfs_probe'), [
+    const holder = spawn(join(packageRoot(), 'build/Release/sealfs_probe'), [
       'hold',
       join(hard, 'f'),
     ]);

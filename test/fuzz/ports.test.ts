@@ -22,7 +22,7 @@ import { TestCluster } from '../support/cluster.js';
 
 const seconds = Number(process.env['SEALFS_FUZZ_SECONDS'] ?? '2');
 const seed = Number(process.env['SEALFS_FUZZ_SEED'] ?? Math.floor(Math.random() * 2 ** 31));
-/** Those that an outsider may not send, or that end the test's own volume. */
+/** All but the handshake: a session that has one is what they are sent on. */
 const opcodes = Object.values(Opcode).filter((opcode) => opcode !== Opcode.Hello);
 
 function randomFrame(random: SimRandom): Buffer {

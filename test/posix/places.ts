@@ -11,7 +11,8 @@ import { spawn, spawnSync } from 'node:child_process';
 import { chmodSync, mkdirSync, mkdtempSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { TestCluster, checkoutRoot } from '../support/cluster.js';
+import { packageRoot } from '../../src/native/load.js';
+import { TestCluster } from '../support/cluster.js';
 
 const RUN_TIMEOUT_MS = 50_000;
 
@@ -111,7 +112,7 @@ function run(
 
 /** The answers, one a call. */
 export async function runScript(script: string, cwd: string): Promise<string[]> {
-  const program = join(checkoutRoot(), 'build/Release/sealfs_posix');
+  const program = join(packageRoot(), 'build/Release/sealfs_posix');
   const { status, out, err } = await run(program, [], cwd, script);
   const answers = out.split('\n').slice(0, -1);
   if (status === 0) return answers;

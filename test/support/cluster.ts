@@ -8,19 +8,13 @@ import { existsSync, mkdirSync, mkdtempSync, openSync, readFileSync, rmSync } fr
 import { createServer } from 'node:net';
 import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
-import { dirname, join } from 'node:path';
+import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-
-/** The checkout: the nearest folder above this file with a package.json. */
-export function checkoutRoot(): string {
-  let folder = dirname(fileURLToPath(import.meta.url));
-  while (!existsSync(join(folder, 'package.json'))) folder = dirname(folder);
-  return folder;
-}
+import { packageRoot } from '../../src/native/load.js';
 
 /** The program of the build that this test belongs to: dist's as a user starts it, else its own. */
 function programOf(): string {
-  const root = checkoutRoot();
+  const root = packageRoot();
   const own = fileURLToPath(new URL('../../src/cli/main.js', import.meta.url));
   return own.startsWith(join(root, 'dist/')) ? join(root, 'bin/sealfs.js') : own;
 }

@@ -1,12 +1,12 @@
 /** Runs native/probe (system calls that Node does not offer: mmap, O_APPEND loops, lseek holes). */
 import { spawn } from 'node:child_process';
 import { join } from 'node:path';
-import { checkoutRoot } from './cluster.js';
+import { packageRoot } from '../../src/native/load.js';
 
 /** Resolves to the probe's standard output; rejects with its error line. */
 export function probe(...args: string[]): Promise<string> {
   return new Promise((resolve, reject) => {
-    const child = spawn(join(checkoutRoot(), 'build/Release/sealfs_probe'), args);
+    const child = spawn(join(packageRoot(), 'build/Release/sealfs_probe'), args);
     let out = '';
     let err = '';
     child.stdout.on('data', (data: Buffer) => (out += data.toString()));

@@ -1,20 +1,14 @@
 /** Holds the byte tables of docs/formats/wire.md against the generated layout: neither may drift. */
 import assert from 'node:assert/strict';
-import { existsSync, readFileSync } from 'node:fs';
-import { dirname, join } from 'node:path';
-import { fileURLToPath } from 'node:url';
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { describe, it } from 'mocha';
+import { packageRoot } from '../../../src/native/load.js';
 import * as wire from '../../../src/protocol/wire.generated.js';
 
 type Layout = Record<string, number>;
 
-function checkoutRoot(): string {
-  let folder = dirname(fileURLToPath(import.meta.url));
-  while (!existsSync(join(folder, 'package.json'))) folder = dirname(folder);
-  return folder;
-}
-
-const text = readFileSync(join(checkoutRoot(), 'docs/formats/wire.md'), 'utf8');
+const text = readFileSync(join(packageRoot(), 'docs/formats/wire.md'), 'utf8');
 
 /** The tables by struct: `SIZE` from the heading, offsets from the rows. */
 function tables(): Map<string, Layout> {
