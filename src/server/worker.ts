@@ -165,6 +165,8 @@ class TargetWorker {
         ...this.target.report(),
         ...this.#chunks!.counters,
         ...transportReport(this.#transport!.counters),
+        messageSlotsFree: this.#arena.messages.available,
+        bulkSlotsFree: this.#arena.bulk.available,
       },
     };
   }
@@ -220,6 +222,7 @@ function transportReport(counters: TransportCounters): Record<string, number> {
     bytesCopiedBelow4KiB: bytesCopied.below4KiB,
     bytesCopiedBelow64KiB: bytesCopied.below64KiB,
     bytesCopiedAbove: bytesCopied.above,
+    protocolErrors: counters.protocolErrors,
   };
 }
 
