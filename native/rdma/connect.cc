@@ -22,6 +22,8 @@ namespace sealfs::rdma {
 namespace {
 
 constexpr int kListenBacklog = 1024;
+// A connection takes at most this part of the buffers that are free, so that many find some.
+constexpr uint32_t kCreditShare = 8;
 constexpr int kNobodyListens = 8;  // IB_CM_REJ_INVALID_SERVICE_ID
 
 void* context_of(uint32_t id) { return reinterpret_cast<void*>(uintptr_t{id}); }
@@ -396,7 +398,8 @@ uint32_t Engine::make_queue_pair(Connection& c) {
 uint32_t Engine::take_credits(Connection& c) {
   Device& device = *c.device;
   const uint32_t free = device.spare + static_cast<uint32_t>(buffers_.available());
-  const uint32_t wanted = std::min({kCreditsWanted, std::max(free / 2, kCreditsMin), free});
+  const uint32_t wanted =
+      std::min({kCreditsWanted, std::max(free / kCreditShare, kCreditsMin), free});
   if (wanted < kCreditsMin) return code(Reason::kNoReceiveBuffers);
   uint32_t have = std::min(device.spare, wanted);
   device.spare -= have;
