@@ -1,11 +1,12 @@
 #!/usr/bin/env bash
-# Boots the Soft-RoCE machine (an emulated PC on Debian's kernel; the host's own root, read-only, with
-# a tmpfs over it), runs a command in the checkout inside and exits as the command did.
+# Boots the Soft-RoCE machine (an emulated PC on Debian's kernel; the host's own root, read-only,
+# with a tmpfs over it), runs a command in the checkout inside and exits as the command did.
 #
 #   bash ci/rdma/boot.sh [OPTIONS] -- COMMAND...
 #
-#   --hosts N        rxe devices on a switch, rxe0 at 10.77.0.1, rxe1 at 10.77.0.2 and on; default 2,
-#                    none with --link
+#   --hosts N        rxe devices on a switch, rxe0 at 10.77.0.1, rxe1 at 10.77.0.2 and on; default
+#                    2, none with --link
+#   --siw            Soft-iWARP devices, siw0, siw1 and on, in place of rxe
 #   --memory MB      of the guest; default 2048
 #   --timeout S      end the guest after so long; default 600
 #   --out DIR        folder of the host that the guest sees, writable, as $SEALFS_MACHINE_OUT
@@ -18,12 +19,12 @@
 #                    power loss: end the guest at once when the command prints a line with TEXT
 #
 # Exit status: the command's; 124 after --timeout; 137 after --kill-after-line; 1, with a line that
-# says so, when the guest died. Passed inside: PATH, HOME, LANG, TERM, CI, SEALFS_*, NODE_*; tests that
-# append to $SEALFS_COUNTS are counted outside. /tmp is a tmpfs, /var/tmp an empty ext4.
+# says so, when the guest died. Passed inside: PATH, HOME, LANG, TERM, CI, SEALFS_*, NODE_*; tests
+# that append to $SEALFS_COUNTS are counted outside. /tmp is a tmpfs, /var/tmp an empty ext4.
 set -euo pipefail
 . "$(dirname "$0")/lib.sh"
 
-hosts='' memory=2048 timeout=600 out='' text='' pmem='' disks=() links=()
+hosts='' driver=rxe memory=2048 timeout=600 out='' text='' pmem='' disks=() links=()
 while [ $# -gt 0 ]; do
   case $1 in
     --hosts) hosts=$2 ;;
@@ -34,6 +35,11 @@ while [ $# -gt 0 ]; do
     --disk) disks+=("$2") ;;
     --link) links+=("$2") ;;
     --kill-after-line) text=$2 ;;
+    --siw)
+      driver=siw
+      shift
+      continue
+      ;;
     --) shift && break ;;
     *) fail "unknown option $1; see the head of boot.sh" ;;
   esac
@@ -42,8 +48,9 @@ done
 [ $# -gt 0 ] || fail 'no command: boot.sh [OPTIONS] -- COMMAND...'
 [ -n "$hosts" ] || hosts=$((${#links[@]} > 0 ? 0 : 2))
 bash "$(dirname "$0")/setup.sh" >&2
+[ "$driver" = rxe ] || bash "$(dirname "$0")/siw.sh"
 
-kernel=$machine_cache/kernel
+kernel=$machine_kernel
 version=$(cat "$kernel/version")
 run=$(mktemp -d "${TMPDIR:-/tmp}/sealfs-machine-XXXXXX")
 qemu=''
@@ -68,7 +75,7 @@ write_job() { # COMMAND...
   cd "$run/initramfs"
   [ ${#links[@]} -eq 0 ] || roles=${links[*]##*:}
   printf '%s=%q\n' checkout "$checkout" modules "$kernel/lib/modules/$version" version "$version" \
-    hostname "$(uname -n)" hosts "$hosts" roles "$roles" pmem "$pmem" > job/vars
+    hostname "$(uname -n)" driver "$driver" hosts "$hosts" roles "$roles" pmem "$pmem" > job/vars
   for name in PATH HOME LANG TERM CI $(compgen -e | grep -E '^(SEALFS_|NODE_)' || true); do
     [ -z "${!name+set}" ] || printf 'export %s=%q\n' "$name" "${!name}"
   done > job/environment
@@ -103,8 +110,8 @@ add_storage() {
   else
     arguments+=(-machine pc -m "$memory")
   fi
-  # A write that is done is in the host's page cache and outlives the guest; one that still is in the
-  # guest's page cache does not. A flush goes through to the host's disk.
+  # A write that is done is in the host's page cache and outlives the guest; one that still is in
+  # the guest's page cache does not. A flush goes through to the host's disk.
   for ((i = 0; i < ${#disks[@]}; i++)); do
     [ -e "${disks[i]}" ] || truncate -s 1G "${disks[i]}"
     arguments+=(-drive "if=none,id=disk$i,file=${disks[i]},format=raw,cache=writeback,discard=unmap"
@@ -118,16 +125,17 @@ add_storage() {
 }
 
 add_links() {
-  local i server
+  local i server mac
   for ((i = 0; i < ${#links[@]}; i++)); do
     case ${links[i]##*:} in
       listen) server=on ;;
       connect) server=off ;;
       *) fail "--link ${links[i]}: say SOCKET:listen or SOCKET:connect" ;;
     esac
+    mac=$(link_mac "$i" "${links[i]##*:}")
     arguments+=(
       -netdev "stream,id=link$i,server=$server,addr.type=unix,addr.path=${links[i]%:*}"
-      -device "virtio-net-pci,netdev=link$i,mac=$(link_mac "$i" "${links[i]##*:}"),host_mtu=4200"
+      -device "virtio-net-pci,netdev=link$i,mac=$mac,host_mtu=4200,romfile="
     )
   done
 }

@@ -15,7 +15,8 @@ done < /modules/list
 mount -t tmpfs -o mode=755 overlay /overlay
 mkdir /overlay/lower /overlay/upper /overlay/work
 mount -t 9p -o ro,trans=virtio,version=9p2000.L,msize=1048576,cache=loose hostroot /overlay/lower
-mount -t overlay -o lowerdir=/overlay/lower,upperdir=/overlay/upper,workdir=/overlay/work root /newroot
+mount -t overlay -o lowerdir=/overlay/lower,upperdir=/overlay/upper,workdir=/overlay/work root \
+  /newroot
 
 # A checkout or a kernel below /tmp or /run stays visible where it is.
 mkdir /keep-checkout /keep-modules

@@ -1,13 +1,13 @@
 #!/usr/bin/env bash
 # Disturbs the cable of one host of the guest, by its number.
 #
-#   bash ci/rdma/guest-link.sh HOST down         the switch's end goes down: the host loses its carrier
+#   bash ci/rdma/guest-link.sh HOST down         the switch's end goes down: no carrier
 #   bash ci/rdma/guest-link.sh HOST up
 #   bash ci/rdma/guest-link.sh HOST netem ARGS   for instance: netem loss 1%, netem delay 5ms
 #   bash ci/rdma/guest-link.sh HOST clear        no more netem
 #
-# The switch's end is what goes down, because a device that is set down itself forgets its routes and
-# its neighbours. netem acts on both directions.
+# The switch's end is what goes down, because a device that is set down itself forgets its routes
+# and its neighbours. netem acts on both directions.
 set -euo pipefail
 host=$1 verb=$2
 shift 2

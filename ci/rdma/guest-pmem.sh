@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Mounts /dev/pmem0 of a guest that was booted with --pmem, as a DAX file system; makes one (ext4, or
-# xfs with FSTYPE=xfs) when it is blank. Afterwards mmap with MAP_SYNC works below the mount point.
+# Mounts /dev/pmem0 of a guest that was booted with --pmem, as a DAX file system; makes one (ext4,
+# or xfs with FSTYPE=xfs) when it is blank. Afterwards mmap with MAP_SYNC works below MOUNTPOINT.
 #
 #   bash ci/rdma/guest-pmem.sh MOUNTPOINT
 set -euo pipefail

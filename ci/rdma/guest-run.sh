@@ -23,6 +23,7 @@ scratch=$(grep -l '^scratch' /sys/block/vd*/serial)
 scratch=${scratch%/serial}
 mount -o noatime "/dev/${scratch##*/}" /var/tmp
 chmod 1777 /var/tmp
+[ "$driver" = rxe ] || modprobe "$driver"
 make_hosts "$hosts"
 make_links "$hosts" $roles
 # A blank NVDIMM becomes a DAX device once; after that the kernel knows it by what it reads there.

@@ -4,6 +4,10 @@ machine_cache=${SEALFS_MACHINE_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/sealfs/rdm
 PATH=$PATH:/usr/sbin:/sbin # mkfs, modprobe and depmod, for who is not root
 checkout=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
 
+# What boots: vmlinux, base.cpio, lib/modules. Named by the script that makes it, so that checkouts of
+# several versions share the cache, and none is changed under a guest that runs.
+machine_kernel=$machine_cache/kernel-$(sha256sum < "$checkout/ci/rdma/setup.sh" | cut -c 1-12)
+
 fail() { # MESSAGE...
   echo "rdma machine: $*" >&2
   exit 1

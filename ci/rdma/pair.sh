@@ -1,19 +1,26 @@
 #!/usr/bin/env bash
-# Boots two Soft-RoCE machines joined by a cable and runs one command in each: true separate kernels,
-# addresses 10.78.0.1 (guest 0) and 10.78.0.2 (guest 1), rxe0 in each. Exits 0 only if both do; when
-# one fails the other has ten seconds more.
+# Boots two Soft-RoCE machines joined by a cable and runs one command in each: truly separate
+# kernels, addresses 10.78.0.1 (guest 0) and 10.78.0.2 (guest 1), rxe0 in each. Exits 0 only if both
+# do; when one fails the other has ten seconds more.
 #
-#   bash ci/rdma/pair.sh [--timeout S] [--memory MB] [--out DIR] -- COMMAND0... -- COMMAND1...
+#   bash ci/rdma/pair.sh [OPTIONS] -- COMMAND0... -- COMMAND1...
+#
+#   --siw, --timeout S, --memory MB, --out DIR: as of boot.sh
 #
 # Lines are prefixed [0] and [1]. With --out, DIR/0 and DIR/1 are the guests' $SEALFS_MACHINE_OUT.
 set -euo pipefail
 . "$(dirname "$0")/lib.sh"
 
-options=() out=
+options=() out=''
 while [ $# -gt 0 ]; do
   case $1 in
     --timeout | --memory) options+=("$1" "$2") ;;
     --out) out=$2 ;;
+    --siw)
+      options+=(--siw)
+      shift
+      continue
+      ;;
     --) shift && break ;;
     *) fail "unknown option $1; see the head of pair.sh" ;;
   esac
@@ -25,9 +32,14 @@ while [ $# -gt 0 ] && [ "$1" != -- ]; do
   shift
 done
 shift || true
-[ ${#first[@]} -gt 0 ] && [ $# -gt 0 ] || fail 'two commands: pair.sh [OPTIONS] -- COMMAND0 -- COMMAND1'
+if [ ${#first[@]} -eq 0 ] || [ $# -eq 0 ]; then
+  fail 'two commands: pair.sh [OPTIONS] -- COMMAND0... -- COMMAND1...'
+fi
 
-bash "$checkout/ci/rdma/setup.sh" >&2
+case " ${options[*]} " in
+  *' --siw '*) bash "$checkout/ci/rdma/siw.sh" ;;
+  *) bash "$checkout/ci/rdma/setup.sh" >&2 ;;
+esac
 run=$(mktemp -d "${TMPDIR:-/tmp}/sealfs-machine-XXXXXX")
 guests=()
 cleanup() {
@@ -49,10 +61,7 @@ guest() { # NUMBER ROLE COMMAND...
 
 guest 0 listen "${first[@]}" &
 guests=($!)
-for _ in {1..200}; do
-  [ -S "$run/cable" ] && break
-  sleep 0.05
-done
+until [ -S "$run/cable" ] || ! kill -0 "${guests[0]}" 2> /dev/null; do sleep 0.05; done
 guest 1 connect "$@" &
 guests+=($!)
 status=0

@@ -4,6 +4,7 @@
 # guests on a cable. About a minute on an idle machine.
 set -uo pipefail
 . "$(dirname "$0")/lib.sh"
+bash "$checkout/ci/rdma/setup.sh" || exit 1
 boot() { bash "$checkout/ci/rdma/boot.sh" --timeout 120 "$@"; }
 folder=$(mktemp -d "${TMPDIR:-/tmp}/sealfs-machine-XXXXXX")
 trap 'rm -rf "$folder"' EXIT
@@ -35,7 +36,8 @@ check 'a panic is told' 'rdma machine: the guest panicked; its console is above'
 # Power loss: what was flushed is there in the next guest.
 storage=(--hosts 0 --pmem "$folder/pmem" --disk "$folder/disk")
 boot "${storage[@]}" --kill-after-line 'pull the plug' -- bash -ec '
-  bash ci/rdma/guest-pmem.sh /mnt/pmem; mkfs.ext4 -q /dev/vda; mkdir /mnt/disk; mount /dev/vda /mnt/disk
+  bash ci/rdma/guest-pmem.sh /mnt/pmem
+  mkfs.ext4 -q /dev/vda; mkdir /mnt/disk; mount /dev/vda /mnt/disk
   echo kept > /mnt/pmem/a; echo kept > /mnt/disk/a; sync /mnt/pmem/a /mnt/disk/a
   echo pull the plug; sleep 1000' > /dev/null
 check 'exit status after power loss' 137 $?
@@ -44,14 +46,16 @@ check 'pmem and disk after power loss' 'kept kept' "$(boot "${storage[@]}" -- ba
   echo $(cat /mnt/pmem/a /mnt/disk/a)')"
 
 # One guest, two hosts: RDMA CM between them goes over the veths, and stops when a cable is out.
-check 'RDMA CM crosses the switch; a host without carrier is down' \
-  'crossed ACTIVE DOWN ACTIVE' "$(boot -- bash -c '
+check 'RDMA CM crosses the switch, with a source and without; a host without carrier is down' \
+  'crossed crossed ACTIVE DOWN ACTIVE' "$(boot -- bash -c '
   sent() { cat /sys/class/net/net0/statistics/tx_packets; }
   state() { rdma link show rxe0/1 | cut -d " " -f 4; }
-  rping -s -a 10.77.0.2 -C 20 > /dev/null 2>&1 & sleep 1
-  before=$(sent)
-  timeout 30 rping -c -a 10.77.0.2 -I 10.77.0.1 -C 20 > /dev/null 2>&1
-  [ $(($(sent) - before)) -ge 60 ] && echo crossed
+  for source in "-I 10.77.0.1" ""; do
+    rping -s -a 10.77.0.2 -C 20 > /dev/null 2>&1 & sleep 1
+    before=$(sent)
+    timeout 30 rping -c -a 10.77.0.2 $source -C 20 > /dev/null 2>&1
+    [ $(($(sent) - before)) -ge 60 ] && echo crossed
+  done
   state; bash ci/rdma/guest-link.sh 0 down; state; bash ci/rdma/guest-link.sh 0 up; state' | xargs)"
 
 bash "$checkout/ci/rdma/pair.sh" --timeout 120 -- timeout 100 rping -s -a 10.78.0.1 -C 5 -- \

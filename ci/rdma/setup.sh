@@ -33,14 +33,19 @@ install_packages() {
   apt-get install -y -qq --no-install-recommends "${missing[@]}" > /dev/null
 }
 
+kernel_package() {
+  { apt-cache depends linux-image-amd64 2> /dev/null || true; } |
+    awk '/Depends: linux-image-/ && !name { name = $2 } END { print name }'
+}
+
 # The kernel is the one that Debian's meta package names today. apt-get download needs no root, but
 # its package lists.
 download_kernel() { # into the folder $1
   local package
-  package=$(apt-cache depends linux-image-amd64 2> /dev/null | awk '/Depends: linux-image-/ { print $2; exit }')
-  if [ -z "$package" ]; then
-    [ "$(id -u)" -ne 0 ] || apt-get update -qq
-    package=$(apt-cache depends linux-image-amd64 | awk '/Depends: linux-image-/ { print $2; exit }')
+  package=$(kernel_package)
+  if [ -z "$package" ] && [ "$(id -u)" -eq 0 ]; then
+    apt-get update -qq
+    package=$(kernel_package)
   fi
   [ -n "$package" ] || fail 'apt knows no linux-image-amd64; run apt-get update'
   echo "downloading: $package"
@@ -53,9 +58,9 @@ download_kernel() { # into the folder $1
   fi
 }
 
-# The payload of a bzImage is the compressed vmlinux; its place is in the boot header (Linux x86 boot
-# protocol: setup_sects at 0x1f1, payload_offset at 0x248, payload_length at 0x24c). The last four
-# bytes of the payload are the unpacked size. A bare vmlinux spares the guest the unpacking.
+# The payload of a bzImage is the compressed vmlinux; its place is in the boot header (Linux x86
+# boot protocol: setup_sects at 0x1f1, payload_offset at 0x248, payload_length at 0x24c). The last
+# four bytes of the payload are the unpacked size. A bare vmlinux spares the guest the unpacking.
 extract_vmlinux() { # BZIMAGE VMLINUX
   local setup_sects offset length
   read -r setup_sects < <(od -An -tu1 -j 0x1f1 -N 1 "$1")
@@ -88,7 +93,8 @@ make_initramfs() { # FOLDER: writes FOLDER/base.cpio
   ln -s busybox "$root/bin/sh"
   # An empty configuration: the host's own modprobe.d must not change what is loaded here.
   for module in "${modules[@]}"; do
-    modprobe -C /dev/null -d "$1" -S "$version" --show-depends "$module" | awk '/^insmod/ { print $2 }'
+    modprobe -C /dev/null -d "$1" -S "$version" --show-depends "$module" |
+      awk '/^insmod/ { print $2 }'
   done | awk '!seen[$0]++' | while read -r path; do
     cp "$path" "$root/modules/"
     basename "$path"
@@ -102,19 +108,21 @@ install_packages
 mkdir -p "$machine_cache"
 (
   flock 9
-  # What the cache was made from: another list of modules or method makes it anew.
-  stamp=$(sha256sum < "$0" | cut -c 1-16)
-  if [ "$(cat "$machine_cache/kernel/stamp" 2> /dev/null || true)" != "$stamp" ]; then
-    fresh=$machine_cache/kernel.new
+  if [ ! -d "$machine_kernel" ]; then
+    fresh=$machine_kernel.new
     rm -rf "$fresh"
     mkdir -p "$fresh" "$machine_cache/packages"
-    ls "$machine_cache"/packages/linux-image-*.deb > /dev/null 2>&1 ||
-      download_kernel "$machine_cache/packages"
+    if ! ls "$machine_cache"/packages/linux-image-*.deb > /dev/null 2>&1; then
+      # Moved when whole: a download that broke off must not be taken for the package.
+      download_kernel "$fresh"
+      mv "$fresh"/linux-image-*.deb "$machine_cache/packages/"
+    fi
     unpack_kernel "$(ls "$machine_cache"/packages/linux-image-*.deb | sort -V | tail -1)" "$fresh"
     make_initramfs "$fresh"
-    echo "$stamp" > "$fresh/stamp"
-    rm -rf "$machine_cache/kernel"
-    mv "$fresh" "$machine_cache/kernel"
-    echo "kernel $(cat "$machine_cache/kernel/version") is ready"
+    mv "$fresh" "$machine_kernel"
+    echo "kernel $(cat "$machine_kernel/version") is ready"
   fi
+  # Those that no checkout has used for a week.
+  touch "$machine_kernel"
+  find "$machine_cache" -maxdepth 1 -name 'kernel*' -mtime +7 -exec rm -rf {} +
 ) 9> "$machine_cache/.lock"
