@@ -152,7 +152,9 @@ export class ClientProcess {
       timer = setTimeout(() => {
         const seconds = ROOT_TIMEOUT_MS / 1000;
         const message = `no answer from the servers of volume '${volumeName}' in ${seconds} s`;
-        reject(new SealfsError('UNAVAILABLE', message));
+        const failing = this.core.targets().find(({ failure }) => failure !== undefined);
+        const why = failing === undefined ? '' : ` (${failing.targetId}: ${failing.failure})`;
+        reject(new SealfsError('UNAVAILABLE', message + why));
       }, ROOT_TIMEOUT_MS);
     });
     const ensured = this.files.ensureRoot();

@@ -62,6 +62,8 @@ export interface TargetConnection {
   state: PeerState;
   /** What carries it; absent while it is not connected. */
   transport?: TransportKind;
+  /** Why it is not, as of the last attempt. */
+  failure?: string;
 }
 
 export class ClientContext {
@@ -132,10 +134,11 @@ export class ClientContext {
 
   /** In the map's order. */
   targets(): TargetConnection[] {
-    return this.peers.map(({ targetId, state, transportKind }) => ({
+    return this.peers.map(({ targetId, state, transportKind, refusal, failure }) => ({
       targetId,
       state,
       ...(transportKind === undefined ? {} : { transport: transportKind }),
+      ...(failure === '' ? {} : { failure: refusal === '' ? failure : refusal }),
     }));
   }
 

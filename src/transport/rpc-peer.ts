@@ -99,6 +99,8 @@ export class RpcPeer implements RpcSink {
   targetEpoch = 0;
   /** Why the target refused the last handshake; '' when it did not. */
   refusal = '';
+  /** Why there is no connection, as of the last attempt; '' with one, and before the first. */
+  failure = '';
   /** Bad frames from the target, each of which ended a connection. */
   protocolErrors = 0;
   /** Of RpcClient alone: in its list of dirty peers. */
@@ -271,7 +273,8 @@ export class RpcPeer implements RpcSink {
   #startConnection(): void {
     const address = this.#route.current;
     if (address === undefined) {
-      this.#host.policy.log(`target ${this.targetId} cannot be reached: ${this.#unreachable}`);
+      this.failure = this.#unreachable;
+      this.#host.policy.log(`target ${this.targetId} cannot be reached: ${this.failure}`);
       // Until there is another map: setAddress goes on from here.
       this.#enter('backoff');
       return;
@@ -341,6 +344,7 @@ export class RpcPeer implements RpcSink {
       return;
     }
     this.#trial.stop();
+    this.failure = reason;
     if (wasReady) {
       this.#downMs = nowMs;
       if (!this.#moving) {
@@ -408,6 +412,7 @@ export class RpcPeer implements RpcSink {
   #becomeReady(incarnationChanged: boolean): void {
     this.#enter('ready');
     this.refusal = '';
+    this.failure = '';
     this.#attempts = 0;
     this.#failing = false;
     this.#heard = true;
