@@ -55,6 +55,8 @@ enum class Opcode : uint8_t {
   kEnsureRoot = 25,
   kReserve = 26,
   kTargetStats = 27,
+  kChangeSpace = 36,
+  kSeekData = 37,
   kEnsureEmptyRoot = 28,
 };
 
@@ -493,10 +495,62 @@ static_assert(offsetof(SizeReply, size_bytes) == 0);
 struct CutRequest {
   uint64_t inode;
   uint64_t from_byte;
+  uint32_t flags;
+  uint32_t reserved;
 };
-static_assert(sizeof(CutRequest) == 16);
+static_assert(sizeof(CutRequest) == 24);
 static_assert(offsetof(CutRequest, inode) == 0);
 static_assert(offsetof(CutRequest, from_byte) == 8);
+static_assert(offsetof(CutRequest, flags) == 16);
+static_assert(offsetof(CutRequest, reserved) == 20);
+
+struct ChangeSpaceRequest {
+  uint64_t inode;
+  uint64_t from_byte;
+  uint64_t to_byte;
+  uint64_t size_bytes;
+  uint32_t how;
+  uint32_t reserved;
+};
+static_assert(sizeof(ChangeSpaceRequest) == 40);
+static_assert(offsetof(ChangeSpaceRequest, inode) == 0);
+static_assert(offsetof(ChangeSpaceRequest, from_byte) == 8);
+static_assert(offsetof(ChangeSpaceRequest, to_byte) == 16);
+static_assert(offsetof(ChangeSpaceRequest, size_bytes) == 24);
+static_assert(offsetof(ChangeSpaceRequest, how) == 32);
+static_assert(offsetof(ChangeSpaceRequest, reserved) == 36);
+
+struct ChangeSpaceReply {
+  uint64_t next_byte;
+  uint64_t size_bytes;
+};
+static_assert(sizeof(ChangeSpaceReply) == 16);
+static_assert(offsetof(ChangeSpaceReply, next_byte) == 0);
+static_assert(offsetof(ChangeSpaceReply, size_bytes) == 8);
+
+struct SeekDataRequest {
+  uint64_t inode;
+  uint64_t from_byte;
+  uint64_t to_byte;
+  uint32_t hole;
+  uint32_t reserved;
+};
+static_assert(sizeof(SeekDataRequest) == 32);
+static_assert(offsetof(SeekDataRequest, inode) == 0);
+static_assert(offsetof(SeekDataRequest, from_byte) == 8);
+static_assert(offsetof(SeekDataRequest, to_byte) == 16);
+static_assert(offsetof(SeekDataRequest, hole) == 24);
+static_assert(offsetof(SeekDataRequest, reserved) == 28);
+
+struct SeekDataReply {
+  uint64_t byte;
+  uint32_t found;
+  uint32_t reserved;
+};
+static_assert(sizeof(SeekDataReply) == 16);
+static_assert(offsetof(SeekDataReply, byte) == 0);
+static_assert(offsetof(SeekDataReply, found) == 8);
+static_assert(offsetof(SeekDataReply, reserved) == 12);
 
 struct EnsureRootRequest {
   uint64_t inode;

@@ -30,7 +30,10 @@ enum class Operation : uint8_t {
   kReleaseDir = 29,
   kFsyncDir = 30,
   kCreate = 35,
+  kFallocate = 43,
   kReadDirPlus = 44,
+  kSeek = 46,
+  kCopyFileRange = 47,
 };
 
 enum class EventKind : uint8_t {
@@ -49,6 +52,7 @@ enum class ReplyKind : uint8_t {
   kWritten = 5,
   kData = 6,
   kDirectory = 7,
+  kSeek = 9,
   kStatFs = 8,
 };
 
@@ -89,8 +93,11 @@ struct RequestRecord {
   int64_t mtime_seconds;
   uint32_t atime_nanoseconds;
   uint32_t mtime_nanoseconds;
+  uint64_t length_bytes;
+  uint64_t other_handle;
+  uint64_t other_offset;
 };
-static_assert(sizeof(RequestRecord) == 128);
+static_assert(sizeof(RequestRecord) == 152);
 static_assert(offsetof(RequestRecord, operation) == 0);
 static_assert(offsetof(RequestRecord, generation) == 4);
 static_assert(offsetof(RequestRecord, inode) == 8);
@@ -118,6 +125,9 @@ static_assert(offsetof(RequestRecord, atime_seconds) == 104);
 static_assert(offsetof(RequestRecord, mtime_seconds) == 112);
 static_assert(offsetof(RequestRecord, atime_nanoseconds) == 120);
 static_assert(offsetof(RequestRecord, mtime_nanoseconds) == 124);
+static_assert(offsetof(RequestRecord, length_bytes) == 128);
+static_assert(offsetof(RequestRecord, other_handle) == 136);
+static_assert(offsetof(RequestRecord, other_offset) == 144);
 
 struct EventRecord {
   uint32_t kind;

@@ -209,6 +209,29 @@ void statfs(fuse_req_t request, fuse_ino_t node) {
   session_of(request).begin(request, Operation::kStatFs, node);
 }
 
+void fallocate(fuse_req_t request, fuse_ino_t node, int mode, off_t offset, off_t length,
+               fuse_file_info* info) {
+  RequestRecord* record = begin_open(request, Operation::kFallocate, node, info).record;
+  record->mode = static_cast<uint32_t>(mode);
+  record->offset = static_cast<uint64_t>(offset);
+  record->length_bytes = static_cast<uint64_t>(length);
+}
+
+void seek(fuse_req_t request, fuse_ino_t node, off_t offset, int whence, fuse_file_info* info) {
+  RequestRecord* record = begin_open(request, Operation::kSeek, node, info).record;
+  record->flags = static_cast<uint32_t>(whence);
+  record->offset = static_cast<uint64_t>(offset);
+}
+
+void copy_file_range(fuse_req_t request, fuse_ino_t node, off_t offset, fuse_file_info* info,
+                     fuse_ino_t, off_t other_offset, fuse_file_info* other, size_t length, int) {
+  RequestRecord* record = begin_open(request, Operation::kCopyFileRange, node, info).record;
+  record->offset = static_cast<uint64_t>(offset);
+  record->other_handle = other->fh;
+  record->other_offset = static_cast<uint64_t>(other_offset);
+  record->length_bytes = length;
+}
+
 fuse_lowlevel_ops make_operations() {
   fuse_lowlevel_ops ops = {};
   ops.init = init;
@@ -238,6 +261,9 @@ fuse_lowlevel_ops make_operations() {
   ops.releasedir = releasedir;
   ops.fsyncdir = fsyncdir;
   ops.statfs = statfs;
+  ops.fallocate = fallocate;
+  ops.lseek = seek;
+  ops.copy_file_range = copy_file_range;
   return ops;
 }
 

@@ -138,6 +138,9 @@ void Session::send_reply(fuse_req_t request, const RequestRecord& asked, const R
     case ReplyKind::kWritten:
       result = fuse_reply_write(request, record.count);
       break;
+    case ReplyKind::kSeek:
+      result = fuse_reply_lseek(request, static_cast<off_t>(record.handle));
+      break;
     case ReplyKind::kData:
       if (body_bytes / sizeof segment < record.count) break;
       result = reply_data(request, reinterpret_cast<const Segment*>(body), record.count);

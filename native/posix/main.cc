@@ -76,6 +76,7 @@ int run_script() {
   runner.add(file_calls());
   runner.add(name_calls());
   runner.add(attribute_calls());
+  runner.add(space_calls());
   runner.add(xattr_calls());
   umask(022);
   std::string line;

@@ -35,6 +35,7 @@ constexpr Name kNames[] = {
     {"O_TMPFILE", O_TMPFILE},
     {"O_DIRECT", O_DIRECT},
     {"O_SYNC", O_SYNC},
+    {"O_DSYNC", O_DSYNC},
     {"O_NONBLOCK", O_NONBLOCK},
     {"R_OK", R_OK},
     {"W_OK", W_OK},

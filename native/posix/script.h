@@ -67,6 +67,7 @@ std::string joined(const Words& words);
 Table file_calls();
 Table name_calls();
 Table attribute_calls();
+Table space_calls();
 Table xattr_calls();
 
 }  // namespace sealfs::posix

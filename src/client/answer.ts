@@ -93,6 +93,7 @@ export class Answer implements ClientRequest {
   stats: FileStats | undefined;
   handle = 0;
   lengthBytes = 0;
+  offset = 0;
   text: Uint8Array = new Uint8Array(0);
   entries: ListedEntry[] = [];
   /** Of entries: nothing follows. */
@@ -150,6 +151,11 @@ export class Answer implements ClientRequest {
 
   replyWritten(lengthBytes: number): void {
     this.lengthBytes = lengthBytes;
+    this.#settle(0);
+  }
+
+  replyOffset(byte: number): void {
+    this.offset = byte;
     this.#settle(0);
   }
 

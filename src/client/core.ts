@@ -17,6 +17,7 @@ import type { ClientCounters, ClientEnvironment, TargetConnection } from './cont
 import { Directories } from './directories.js';
 import { DirectoryReads } from './directory-read.js';
 import { FileReads } from './file-read.js';
+import { FileSpace } from './file-space.js';
 import { FileSyncs } from './file-sync.js';
 import { FileWrites } from './file-write.js';
 import { HandleTable } from './handles.js';
@@ -38,6 +39,7 @@ export class FileSystemCore {
   readonly #reads: FileReads;
   readonly #writes: FileWrites;
   readonly #syncs: FileSyncs;
+  readonly #space: FileSpace;
   readonly #directoryReads: DirectoryReads;
   readonly #volume: VolumeOperations;
 
@@ -55,6 +57,7 @@ export class FileSystemCore {
     this.#reads = new FileReads(context);
     this.#writes = new FileWrites(context, tracker);
     this.#syncs = new FileSyncs(context, tracker);
+    this.#space = new FileSpace(context, this.#writes);
     this.#directoryReads = new DirectoryReads(context);
     this.#volume = new VolumeOperations(context);
   }
@@ -115,6 +118,7 @@ export class FileSystemCore {
     this.#reads.interrupt(request);
     this.#writes.interrupt(request);
     this.#syncs.interrupt(request);
+    this.#space.interrupt(request);
     this.#attributes.interrupt(request);
     this.#namespace.interrupt(request);
     this.#directories.interrupt(request);
@@ -261,6 +265,26 @@ export class FileSystemCore {
     const file = this.#fileOf(handle);
     if (file === null) request.replyError(errno.EBADF);
     else this.#writes.write(request, file, offset, lengthBytes, data, append);
+  }
+
+  /** fallocate(2): `mode` is a sum of FALLOC_… (file-space.ts). */
+  allocate(
+    request: ClientRequest,
+    handle: number,
+    mode: number,
+    offset: number,
+    lengthBytes: number,
+  ): void {
+    const file = this.#fileOf(handle);
+    if (file === null) request.replyError(errno.EBADF);
+    else this.#space.change(request, file, mode, offset, lengthBytes);
+  }
+
+  /** First byte of data (`hole`: first byte without) from `offset` on; ENXIO: there is none. */
+  seek(request: ClientRequest, handle: number, offset: number, hole: boolean): void {
+    const file = this.#fileOf(handle);
+    if (file === null) request.replyError(errno.EBADF);
+    else this.#space.seek(request, file, offset, hole);
   }
 
   /** Of a file or a directory. */

@@ -97,6 +97,21 @@ export class FileHandle {
     });
   }
 
+  /** fallocate(2): `mode` is a sum of FALLOC_…; 0 promises space and makes the file longer. */
+  async allocate(mode: number, offset: number, lengthBytes: number): Promise<void> {
+    await this.#files.call('fallocate', this.#path, (request) => {
+      this.#files.core.allocate(request, this.#handle, mode, offset, lengthBytes);
+    });
+  }
+
+  /** First byte from `position` on that was written, or was not (`hole`); rejects with ENXIO. */
+  async seek(position: number, hole: boolean): Promise<number> {
+    const answer = await this.#files.call('lseek', this.#path, (request) => {
+      this.#files.core.seek(request, this.#handle, position, hole);
+    });
+    return answer.offset;
+  }
+
   async sync(): Promise<void> {
     await this.#files.call('fsync', this.#path, (request) => {
       this.#files.core.fsync(request, this.#handle);

@@ -45,6 +45,8 @@ export const defaultFuseFrontOptions: FuseFrontOptions = {
 const O_EXCL = 0o200;
 const O_TRUNC = 0o1000;
 const O_APPEND = 0o2000;
+/** lseek(2) */
+const SEEK_HOLE = 4;
 
 /** Bulk slots that reads leave to writes, so that the kernel's requests keep being received. */
 const BULK_SLOTS_FOR_WRITES = 8;
@@ -151,6 +153,10 @@ export class FuseFront implements FuseHandler {
         return core.openDirectory(operation, fuse.inode);
       case Operation.StatFs:
         return core.statFs(operation);
+      case Operation.Fallocate:
+        return core.allocate(operation, fuse.handle, fuse.mode, fuse.wideOffset, fuse.lengthBytes);
+      case Operation.Seek:
+        return core.seek(operation, fuse.handle, fuse.wideOffset, fuse.flags === SEEK_HOLE);
       case Operation.Flush:
         return operation.replyDone();
       default:

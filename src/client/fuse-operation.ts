@@ -140,6 +140,12 @@ export class FuseOperation implements ClientRequest {
     this.#front.slotsLeave();
   }
 
+  replyOffset(byte: number): void {
+    const fuse = this.#end();
+    this.#recycle();
+    fuse?.replySeek(byte);
+  }
+
   replyEntries(offset: number, lengthBytes: number): void {
     const { entryTimeoutMs, attributesTimeoutMs } = this.#front.options;
     const fuse = this.#end();

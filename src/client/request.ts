@@ -17,7 +17,7 @@ export interface ClientRequest {
 
   /** Any operation: an errno, never 0. */
   replyError(status: number): void;
-  /** setattr of nothing, unlink, rmdir, rename, release, fsync, ensureRoot, dropEmptyRoot. */
+  /** setattr of nothing, unlink, rmdir, rename, release, fsync, allocate, ensureRoot, dropEmptyRoot. */
   replyDone(): void;
   /** lookup, mknod, mkdir, symlink, link. */
   replyEntry(attributes: FileAttributes): void;
@@ -33,6 +33,8 @@ export interface ClientRequest {
   replyRead(lengthBytes: number): void;
   /** write: always the whole length. */
   replyWritten(lengthBytes: number): void;
+  /** seek: the byte that was found. */
+  replyOffset(byte: number): void;
   /**
    * readDirectory: packed DirEntry records (`EntryCursor` walks them) in arena memory, 0 bytes at
    * the end. `last`: nothing follows them.

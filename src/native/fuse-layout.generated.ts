@@ -24,7 +24,10 @@ export const Operation = {
   ReleaseDir: 29,
   FsyncDir: 30,
   Create: 35,
+  Fallocate: 43,
   ReadDirPlus: 44,
+  Seek: 46,
+  CopyFileRange: 47,
 } as const;
 
 export const EventKind = {
@@ -51,6 +54,8 @@ export const ReplyKind = {
   Data: 6,
   /** one segment of packed wire.DirEntry */
   Directory: 7,
+  /** the byte, in the place of the handle */
+  Seek: 9,
   /** wire.StatFsReply in the place of the attributes */
   StatFs: 8,
 } as const;
@@ -66,7 +71,7 @@ export const OpenFlag = {
 } as const;
 
 export const RequestRecord = {
-  SIZE: 128,
+  SIZE: 152,
   /** uint */
   operation: 0,
   /** uint: of the index; a reply with another is dropped */
@@ -79,7 +84,7 @@ export const RequestRecord = {
   gid: 20,
   /** uint */
   pid: 24,
-  /** uint: Open, Create, OpenDir, Read, Write: open(2) flags; Rename: renameat2(2) flags; Fsync: bit 0 data only; SetAttr: bit 0 with a handle */
+  /** uint: Seek: SEEK_DATA 3, SEEK_HOLE 4; Open, Create, OpenDir, Read, Write: open(2) flags; Rename: renameat2(2) flags; Fsync: bit 0 data only; SetAttr: bit 0 with a handle */
   flags: 28,
   /** ulong: Read, Write, Release, Fsync, ReadDir, GetAttr, SetAttr: as given to open */
   handle: 32,
@@ -87,7 +92,7 @@ export const RequestRecord = {
   offset: 40,
   /** uint: Read, ReadDir: at most; Write: of the data */
   sizeBytes: 48,
-  /** uint: Create, MkNod, MkDir, SetAttr; umask applied */
+  /** uint: Fallocate: fallocate(2) mode; Create, MkNod, MkDir, SetAttr; umask applied */
   mode: 52,
   /** uint: MkNod */
   rdev: 56,
@@ -121,6 +126,12 @@ export const RequestRecord = {
   atimeNanoseconds: 120,
   /** uint */
   mtimeNanoseconds: 124,
+  /** ulong: Fallocate, CopyFileRange */
+  lengthBytes: 128,
+  /** ulong: CopyFileRange: of the file that is written; `inode`, `handle`, `offset` are the source's */
+  otherHandle: 136,
+  /** ulong */
+  otherOffset: 144,
 } as const;
 
 export const EventRecord = {
@@ -145,7 +156,7 @@ export const ReplyRecord = {
   status: 16,
   /** uint: Written: bytes; Data: number of segments */
   count: 20,
-  /** ulong: Create, Open; Directory: inode of ".." */
+  /** ulong: Create, Open; Directory: inode of ".."; Seek: the byte */
   handle: 24,
   /** uint: Create, Open: OpenFlag bits */
   openFlags: 32,

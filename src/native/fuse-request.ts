@@ -123,6 +123,21 @@ export class FuseRequest {
   get offset(): number {
     return readU53(this.#words, this.#at + RequestRecord.offset);
   }
+  /** Fallocate, CopyFileRange. What does not fit a number is far beyond every file. */
+  get lengthBytes(): number {
+    return this.#wide(RequestRecord.lengthBytes);
+  }
+  /** The same byte as `offset`, where the kernel does not bound it by the largest file. */
+  get wideOffset(): number {
+    return this.#wide(RequestRecord.offset);
+  }
+  /** CopyFileRange: of the file that is written. */
+  get otherHandle(): number {
+    return readU53(this.#words, this.#at + RequestRecord.otherHandle);
+  }
+  get otherOffset(): number {
+    return this.#wide(RequestRecord.otherOffset);
+  }
   /** ReadDir, ReadDirPlus: of the last entry seen, 0 from the start. */
   get cookie(): number {
     return readU53(this.#words, this.#at + RequestRecord.offset);
@@ -259,6 +274,13 @@ export class FuseRequest {
     this.#finish();
   }
 
+  /** Seek: the byte that was found. */
+  replySeek(byte: number): void {
+    this.#begin(ReplyKind.Seek, 0, 0);
+    writeU53(this.#words, this.#reply + ReplyRecord.handle, byte);
+    this.#finish();
+  }
+
   /** StatFs. `statistics`: arena offset of a wire.StatFsReply, copied now. */
   replyStatFs(statistics: number): void {
     this.#begin(ReplyKind.StatFs, 0, StatFsReply.SIZE);
@@ -330,6 +352,11 @@ export class FuseRequest {
       this.#segment(at, offset, lengthBytes, releaseSlot ? SEGMENT_RELEASE : 0);
     }
     this.#finish();
+  }
+
+  #wide(field: number): number {
+    const word = (this.#at + field) >>> 2;
+    return this.#words[word + 1]! * 4294967296 + this.#words[word]!;
   }
 
   #begin(kind: number, status: number, bodyBytes: number): void {

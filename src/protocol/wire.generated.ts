@@ -42,6 +42,10 @@ export const Opcode = {
   Reserve: 26,
   /** counters, as JSON text */
   TargetStats: 27,
+  /** makes holes, promises space, among the chunks that the target holds */
+  ChangeSpace: 36,
+  /** where data, or a hole, begins among the chunks that the target holds */
+  SeekData: 37,
   /** refused with ENOTEMPTY unless the volume's root is empty; then dropped */
   EnsureEmptyRoot: 28,
 } as const;
@@ -148,7 +152,7 @@ export const Attributes = {
   gid: 72,
   /** uint */
   rdev: 76,
-  /** uint: bit 0: striped (has or had chunks beyond the first) */
+  /** uint: bit 0: striped (has or had chunks beyond the first), 4: promised space */
   flags: 80,
   /** uint */
   reserved: 84,
@@ -494,11 +498,63 @@ export const SizeReply = {
 } as const;
 
 export const CutRequest = {
-  SIZE: 16,
+  SIZE: 24,
   /** ulong */
   inode: 0,
   /** ulong: 0: everything */
   fromByte: 8,
+  /** uint: bit 0: the file is deleted, later writes to it are refused */
+  flags: 16,
+  /** uint */
+  reserved: 20,
+} as const;
+
+export const ChangeSpaceRequest = {
+  SIZE: 40,
+  /** ulong */
+  inode: 0,
+  /** ulong */
+  fromByte: 8,
+  /** ulong */
+  toByte: 16,
+  /** ulong: for the inode's target: the file is at least this long afterwards */
+  sizeBytes: 24,
+  /** uint: bit 0: data goes, bit 1: what has no data is promised space */
+  how: 32,
+  /** uint */
+  reserved: 36,
+} as const;
+
+export const ChangeSpaceReply = {
+  SIZE: 16,
+  /** ulong: toByte: done; less: to be called again from there */
+  nextByte: 0,
+  /** ulong: of the file; 0 from a target that is not the inode's */
+  sizeBytes: 8,
+} as const;
+
+export const SeekDataRequest = {
+  SIZE: 32,
+  /** ulong */
+  inode: 0,
+  /** ulong */
+  fromByte: 8,
+  /** ulong */
+  toByte: 16,
+  /** uint: 0: where data begins, 1: where a hole begins */
+  hole: 24,
+  /** uint */
+  reserved: 28,
+} as const;
+
+export const SeekDataReply = {
+  SIZE: 16,
+  /** ulong: the first; not `found`: nothing before this byte */
+  byte: 0,
+  /** uint */
+  found: 8,
+  /** uint */
+  reserved: 12,
 } as const;
 
 export const EnsureRootRequest = {

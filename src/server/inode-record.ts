@@ -23,6 +23,8 @@ if (InodeRecord.SIZE !== Attributes.SIZE + 8) throw new Error('inode record: lay
 
 /** In `flags`. */
 export const FLAG_STRIPED = 1;
+/** Space was promised, perhaps beyond the file's size: there is data to cut although it ends before. */
+export const FLAG_PROMISED = 16;
 
 export const S_IFMT = 0o170000;
 export const S_IFSOCK = 0o140000;

@@ -11,6 +11,7 @@ import {
 } from '../protocol/wire.generated.js';
 import { isI53, isU53, readI53, readU53, writeU53 } from '../protocol/u53.js';
 import {
+  FLAG_PROMISED,
   FLAG_STRIPED,
   InodeRecord,
   S_IFDIR,
@@ -105,7 +106,14 @@ export function setSize(ns: Namespace, call: Call, at: number, sizeBytes: number
   if (sizeBytes > fileBytesMax) return errno.EFBIG;
   const before = ns.inodes.size(at);
   const inode = ns.inodes.inode(at);
-  if (sizeBytes < before || (sizeBytes === 0 && ns.inodes.isStriped(at))) {
+  const flags = ns.inodes.get32(at, InodeRecord.flags);
+  const promised = (flags & FLAG_PROMISED) !== 0;
+  if (
+    sizeBytes < before ||
+    (sizeBytes === before && promised) ||
+    (sizeBytes === 0 && ns.inodes.isStriped(at))
+  ) {
+    ns.inodes.set32(at, InodeRecord.flags, flags & ~FLAG_PROMISED);
     const cutNow = ns.host.cutData(inode, sizeBytes, ns.inodes.isStriped(at));
     if (!cutNow) call.waitForCut = inode;
   }
@@ -164,7 +172,7 @@ export function markStriped(ns: Namespace, call: Call): number {
   return 0;
 }
 
-function markStripedRecord(ns: Namespace, at: number): void {
+export function markStripedRecord(ns: Namespace, at: number): void {
   ns.inodes.set32(at, InodeRecord.flags, ns.inodes.get32(at, InodeRecord.flags) | FLAG_STRIPED);
   ns.inodes.touch(at);
 }

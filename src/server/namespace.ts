@@ -17,7 +17,8 @@ import { Attributes, AttributesReply } from '../protocol/wire.generated.js';
 import { isU53, readU16, readU53 } from '../protocol/u53.js';
 import type { Session } from '../transport/rpc-server.js';
 import { DentryTable, FoundEntry, type NameHash } from './dentries.js';
-import { InodeTable, storedInode } from './inode-record.js';
+import type { FileSpace } from './file-space.js';
+import { FLAG_PROMISED, InodeRecord, InodeTable, storedInode } from './inode-record.js';
 import {
   linkTargetKey,
   nextSequenceKey,
@@ -62,12 +63,13 @@ export interface NamespaceHost {
   owns(bucket: number): boolean;
   isOpen(inode: number): boolean;
   /** Inside a transaction: all data of an inode that is removed goes, now or later. */
-  removeData(inode: number, sizeBytes: number, striped: boolean): void;
+  removeData(inode: number, hasData: boolean, striped: boolean): void;
   /**
    * Inside a transaction: data from a byte on goes. True: it is gone in this transaction; false:
    * other chunks or targets are asked, and replies wait for that.
    */
   cutData(inode: number, fromByte: number, striped: boolean): boolean;
+  readonly space: FileSpace;
 }
 
 const SEQUENCES_RESERVED = 1024;
@@ -160,7 +162,9 @@ export class Namespace {
     const mode = this.inodes.mode(at);
     if ((mode & 0o170000) === 0o120000) this.meta.remove(linkTargetKey(inode));
     if ((mode & 0o170000) === 0o100000) {
-      this.host.removeData(inode, this.inodes.size(at), this.inodes.isStriped(at));
+      const promised = (this.inodes.get32(at, InodeRecord.flags) & FLAG_PROMISED) !== 0;
+      const hasData = promised || this.inodes.size(at) > 0;
+      this.host.removeData(inode, hasData, this.inodes.isStriped(at));
     }
     this.inodes.remove(at);
     this.countInodes(-1);

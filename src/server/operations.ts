@@ -1,5 +1,6 @@
 /** What each opcode is: the shortest body it can have, and the function that executes it. */
 import {
+  ChangeSpaceRequest,
   CreateRequest,
   CutRequest,
   DropDirInodeRequest,
@@ -16,6 +17,7 @@ import {
   ReadRequest,
   RenameRequest,
   ReserveRequest,
+  SeekDataRequest,
   SetAttrRequest,
   SymlinkRequest,
   UnlinkDirEntryRequest,
@@ -41,6 +43,7 @@ import {
 } from './namespace-create.js';
 import { dropDirInode, ensureEmptyRoot, unlink, unlinkDirEntry } from './namespace-remove.js';
 import { rename } from './namespace-rename.js';
+import { changeSpace } from './namespace-space.js';
 
 interface Operation {
   bodyBytes: number;
@@ -85,6 +88,8 @@ const operations: Partial<Record<number, Operation>> = {
   [Opcode.EnsureRoot]: { bodyBytes: EnsureRootRequest.SIZE, execute: ensureRoot },
   [Opcode.Reserve]: { bodyBytes: ReserveRequest.SIZE, execute: reserve },
   [Opcode.TargetStats]: { bodyBytes: 0 },
+  [Opcode.ChangeSpace]: { bodyBytes: ChangeSpaceRequest.SIZE, execute: changeSpace },
+  [Opcode.SeekData]: { bodyBytes: SeekDataRequest.SIZE },
   [Opcode.EnsureEmptyRoot]: {
     bodyBytes: InodeRequest.SIZE,
     execute: ensureEmptyRoot,

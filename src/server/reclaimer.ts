@@ -21,6 +21,8 @@ import type { MetaStore } from './meta-store-api.js';
 const RETRY_MS = 1000;
 /** Value of an intent: inode u64, first byte to go u64. */
 const INTENT_BYTES = 16;
+/** CutRequest.flags */
+const CUT_DELETED = 1;
 
 /** What the reclaimer asks of its target. */
 export interface ReclaimHost {
@@ -33,6 +35,8 @@ export interface ReclaimHost {
   peerOf(member: number): RpcPeer | undefined;
   /** Inside a transaction: deletes some chunks; how many are left. */
   cutChunks(inode: number, fromByte: number, buckets: readonly number[]): number;
+  /** The deletion of this file is committed. */
+  deleted(inode: number): void;
   /** Has `work` run inside the next transaction, and `after` when that is committed. */
   enqueue(work: () => void, after: () => void): void;
   log(message: string): void;
@@ -77,6 +81,8 @@ class CutOperation extends RpcOperation {
   override encode(body: number): number {
     writeU53(this.#words, body + CutRequest.inode, this.#job.inode);
     writeU53(this.#words, body + CutRequest.fromByte, this.#job.fromByte);
+    this.#words[(body + CutRequest.flags) >>> 2] = this.#job.blocks ? 0 : CUT_DELETED;
+    this.#words[(body + CutRequest.reserved) >>> 2] = 0;
     return CutRequest.SIZE;
   }
 
@@ -209,6 +215,7 @@ export class Reclaimer {
       else if (!local.includes(bucket)) local.push(bucket);
     }
     job.started = true;
+    if (job.intent !== 0 && !job.blocks) this.#host.deleted(job.inode);
     if (job.intent !== 0) {
       job.peersPending = members.size;
       for (const member of members) this.#askPeer(job, member);

@@ -18,6 +18,7 @@ import { InodeRecord, storedInode } from './inode-record.js';
 import { replyReserve } from './namespace-attributes.js';
 import { CREATE_OPEN } from './namespace-create.js';
 import { replyUnlink } from './namespace-remove.js';
+import { replyChangeSpace } from './namespace-space.js';
 import type { Call, Namespace } from './namespace.js';
 
 if (ExtendRequest.inode !== InodeRequest.inode) throw new Error('replay: layout');
@@ -52,6 +53,9 @@ export function replay(ns: Namespace, call: Call, request: RpcRequest): number {
     case Opcode.Extend:
       writeU53(call.out.words, call.reply + SizeReply.sizeBytes, result1);
       call.replyBytes = SizeReply.SIZE;
+      return 0;
+    case Opcode.ChangeSpace:
+      replyChangeSpace(call, result0, result1);
       return 0;
     default:
       return 0;

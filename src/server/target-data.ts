@@ -23,6 +23,7 @@ import type { Committer } from './committer.js';
 import { ChunkRead } from './data/chunk-read.js';
 import type { ChunkStore } from './data/chunk-store.js';
 import { ChunkWrite } from './data/chunk-write.js';
+import type { FileSpace } from './file-space.js';
 import { InodeRecord } from './inode-record.js';
 import { inodeKey } from './keys.js';
 import type { MetaStore } from './meta-store-api.js';
@@ -38,6 +39,7 @@ export interface DataHost {
   readonly scheduler: Scheduler;
   readonly meta: MetaStore;
   owns(bucket: number): boolean;
+  readonly space: FileSpace;
   answerStatus(request: RpcRequest, status: number): void;
 }
 
@@ -218,6 +220,8 @@ export class TargetData {
   /** Inside the transaction. */
   #commitWrite(ns: Namespace, call: Call, write: TargetWrite): number {
     if (write.chunk !== 0) {
+      // Whoever deleted the file has been here: nobody would ever remove this chunk.
+      if (this.#host.space.isGone(write.inode)) return ESTALE;
       const status = this.#chunks.commitWrite(write);
       if (status !== 0) return status;
       call.result0 = write.chunk * chunkBytes + write.offset;

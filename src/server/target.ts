@@ -15,12 +15,14 @@ import { BucketTable } from '../placement/bucket-table.js';
 import { targetAddress, type ClusterMap } from '../placement/cluster-map.js';
 import { bucketOfInode } from '../placement/inode-number.js';
 import {
+  ChangeSpaceRequest,
   CutRequest,
   InodeRequest,
   Opcode,
   OpenRequest,
   ReadDirReply,
   ReadDirRequest,
+  SeekDataReply,
   SetAttrRequest,
   StatFsReply,
 } from '../protocol/wire.generated.js';
@@ -35,8 +37,9 @@ import {
 import { transportKinds, type Transport } from '../transport/transport.js';
 import type { Mutation } from './batch.js';
 import { Committer, type CommitterHost, type Durability } from './committer.js';
-import type { ChunkStore } from './data/chunk-store.js';
+import { SPACE_DROP, type ChunkStore } from './data/chunk-store.js';
 import type { NameHash } from './dentries.js';
+import { FileSpace } from './file-space.js';
 import { HandleTable } from './handles.js';
 import type { MetaStore } from './meta-store-api.js';
 import { Call, Namespace, type NamespaceHost } from './namespace.js';
@@ -49,6 +52,7 @@ import {
   LOOKUP_ROOM,
   readLink,
 } from './namespace-read.js';
+import { seekData } from './namespace-space.js';
 import { isFreeing, minimumBody, mutationOf, openTruncating } from './operations.js';
 import { Reclaimer, type ReclaimHost } from './reclaimer.js';
 import { replay } from './replay.js';
@@ -99,6 +103,7 @@ export class Target implements RpcService, NamespaceHost, CommitterHost, Reclaim
   readonly scheduler: Scheduler;
   readonly meta: MetaStore;
   readonly namespace: Namespace;
+  readonly space: FileSpace;
   readonly handles = new HandleTable();
   readonly statistics: TargetStatistics;
   readonly #deps: TargetDeps;
@@ -123,6 +128,7 @@ export class Target implements RpcService, NamespaceHost, CommitterHost, Reclaim
     this.scheduler = deps.scheduler;
     this.meta = deps.meta;
     this.namespace = new Namespace(deps.meta, this, deps.nameHash);
+    this.space = new FileSpace(deps.chunks, deps.meta, (bucket) => this.owns(bucket));
     this.#sessions = new SessionRecords(deps.meta);
     this.#reclaimer = new Reclaimer(this);
     this.#committer = new Committer(
@@ -245,10 +251,17 @@ export class Target implements RpcService, NamespaceHost, CommitterHost, Reclaim
     if (execute !== undefined) {
       const mutation = this.#committer.enqueue(request, execute, this.arena);
       mutation.sizeInode = this.#sizeInode(request);
-      mutation.frees = isFreeing(opcode) || (opcode === Opcode.SetAttr && mutation.sizeInode !== 0);
+      mutation.frees = isFreeing(opcode) || this.#freesData(request, mutation.sizeInode);
       return;
     }
     this.#onOther(request);
+  }
+
+  /** A truncation, or a request that makes a hole. */
+  #freesData(request: RpcRequest, sizeInode: number): boolean {
+    if (request.opcode === Opcode.SetAttr) return sizeInode !== 0;
+    if (request.opcode !== Opcode.ChangeSpace) return false;
+    return this.arena.words[(request.body + ChangeSpaceRequest.how) >>> 2] === SPACE_DROP;
   }
 
   /** The file whose size this changes, 0 for none. */
@@ -261,6 +274,7 @@ export class Target implements RpcService, NamespaceHost, CommitterHost, Reclaim
       }
       case Opcode.Extend:
       case Opcode.Reserve:
+      case Opcode.ChangeSpace:
         return readU53(words, request.body);
       default:
         return 0;
@@ -277,6 +291,9 @@ export class Target implements RpcService, NamespaceHost, CommitterHost, Reclaim
         return;
       case Opcode.ReadLink:
         this.#answerRead(request, readLink, SYMLINK_ROOM);
+        return;
+      case Opcode.SeekData:
+        this.#answerRead(request, seekData, SeekDataReply.SIZE);
         return;
       case Opcode.Read:
         this.#data.read(request);
@@ -456,6 +473,8 @@ export class Target implements RpcService, NamespaceHost, CommitterHost, Reclaim
       this.answerStatus(request, inode === 0 ? errno.EINVAL : errno.EPERM);
       return;
     }
+    const deleted = (this.arena.words[(request.body + CutRequest.flags) >>> 2]! & 1) !== 0;
+    if (deleted) this.space.markGone(inode);
     this.#reclaimer.cutForPeer(inode, fromByte, () => {
       this.answerStatus(request, 0);
     });
@@ -584,9 +603,9 @@ export class Target implements RpcService, NamespaceHost, CommitterHost, Reclaim
     return this.handles.isOpen(inode);
   }
 
-  removeData(inode: number, sizeBytes: number, striped: boolean): void {
+  removeData(inode: number, hasData: boolean, striped: boolean): void {
     if (striped) this.#reclaimer.intend(inode, 0, false);
-    else if (sizeBytes > 0) this.#cutOwn(inode, 0);
+    else if (hasData) this.#cutOwn(inode, 0, false);
   }
 
   cutData(inode: number, fromByte: number, striped: boolean): boolean {
@@ -594,14 +613,18 @@ export class Target implements RpcService, NamespaceHost, CommitterHost, Reclaim
       this.#reclaimer.intend(inode, fromByte, true);
       return false;
     }
-    this.#cutOwn(inode, fromByte);
+    this.#cutOwn(inode, fromByte, true);
     return true;
   }
 
   /** A file that was never striped has its first chunk alone. */
-  #cutOwn(inode: number, fromByte: number): void {
+  #cutOwn(inode: number, fromByte: number, lives: boolean): void {
     const left = this.cutChunks(inode, fromByte, [bucketOfInode(inode)]);
-    if (left > 0) this.#reclaimer.intend(inode, fromByte, fromByte > 0);
+    if (left > 0) this.#reclaimer.intend(inode, fromByte, lives);
+  }
+
+  deleted(inode: number): void {
+    this.space.markGone(inode);
   }
 
   cutChunks(inode: number, fromByte: number, buckets: readonly number[]): number {

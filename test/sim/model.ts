@@ -169,6 +169,15 @@ export class ModelFileSystem {
     file.data = cut;
   }
 
+  /** fallocate: modes 0, KEEP_SIZE 1, PUNCH_HOLE 2, ZERO_RANGE 16. */
+  allocate(path: string, mode: number, offset: number, length: number): void {
+    const file = this.#file(path);
+    if (length === 0) fail('EINVAL');
+    const end = offset + length;
+    if ((mode & (2 | 16)) !== 0) file.data.fill(0, offset, end);
+    if ((mode & 1) === 0 && end > file.data.length) this.truncate(path, end);
+  }
+
   read(path: string): Uint8Array {
     return this.#file(path).data.slice();
   }

@@ -7,6 +7,7 @@
  * hash. The same seed gives the same run.
  */
 import assert from 'node:assert/strict';
+import type { FileHandle } from '../../src/client/file-handle.js';
 import { SimRandom } from '../../src/transport/sim/sim-random.js';
 import { buildCluster } from './cluster.js';
 import type { SimClient, SimCluster } from './cluster.js';
@@ -99,7 +100,17 @@ class Player {
     const path = this.#file();
     const offset = this.#offset();
     const data = bytes(this.#random, this.#length());
-    switch (this.#random.below(4)) {
+    switch (this.#random.below(6)) {
+      case 4: {
+        const mode = this.#pick([0, 1, 3, 16, 17]);
+        return [
+          `allocate ${path} ${mode} ${offset} ${data.length}`,
+          () => this.#allocate(path, mode, offset, data.length),
+          () => model.allocate(path, mode, offset, data.length),
+        ];
+      }
+      case 5:
+        return [`seek ${path}`, () => this.#seek(path), () => model.read(path).length];
       case 0:
         return [
           `truncate ${path} ${offset}`,
@@ -130,6 +141,37 @@ class Player {
       file.close();
     }
     return data.length;
+  }
+
+  async #allocate(path: string, mode: number, offset: number, length: number): Promise<void> {
+    const file = await this.#client.files.open(path, 'r+');
+    try {
+      await file.allocate(mode, offset, length);
+    } finally {
+      file.close();
+    }
+  }
+
+  /** Walks over data and holes: holes are zeros, and the walk ends at the file's end. */
+  async #seek(path: string): Promise<number> {
+    const file = await this.#client.files.open(path, 'r');
+    try {
+      const data = await file.readAll();
+      let at = 0;
+      while (at < data.length) {
+        const from = await seekOr(file, at, false, data.length);
+        assert.ok(
+          data.subarray(at, from).every((byte) => byte === 0),
+          `${path}: no hole at ${at}`,
+        );
+        if (from === data.length) break;
+        at = await seekOr(file, from, true, -1);
+        assert.ok(at > from && at <= data.length, `${path}: a hole at ${at}, data at ${from}`);
+      }
+      return data.length;
+    } finally {
+      file.close();
+    }
   }
 
   async #append(path: string, data: Uint8Array): Promise<number> {
@@ -213,6 +255,21 @@ class Player {
 
   async #list(path: string): Promise<string[]> {
     return (await this.#client.files.readdir(path)).sort();
+  }
+}
+
+/** `without` when there is none. */
+async function seekOr(
+  file: FileHandle,
+  from: number,
+  hole: boolean,
+  without: number,
+): Promise<number> {
+  try {
+    return await file.seek(from, hole);
+  } catch (error) {
+    if ((error as { code?: string }).code !== 'ENXIO') throw error;
+    return without;
   }
 }
 

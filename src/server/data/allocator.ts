@@ -10,8 +10,12 @@
  * blocks are, and only they: a crash gives back what was reserved. Regions are written in the
  * transaction that writes the extents, once each (`seal`). The quarantine protects both the map
  * that a power loss would bring back and reads that began before the commit.
+ *
+ * Promised blocks are a number, not places: as many of the free ones are kept for the bytes of
+ * unwritten extents. The number is written in the transaction that changes the maps.
  */
 import { SealfsError } from '../../common/errors.js';
+import { propertyKey } from '../keys.js';
 import type { MetaStore } from '../meta-store-api.js';
 import {
   BlockBitmap,
@@ -29,6 +33,8 @@ const REGIONS_PER_DEVICE = 2 ** 19;
 /** Space that only compaction may use, so that a full device can still be tidied: a 64th, within. */
 const RESERVE_SHARE = 64;
 const RESERVE_BLOCKS_MAX = 2048;
+/** Property of the store: how many blocks are promised, a double. */
+const PROMISED_KEY = propertyKey('promised');
 
 interface DeviceSpace {
   bitmap: BlockBitmap;
@@ -58,9 +64,21 @@ export class Allocator {
   readonly #allocatedHere = new BlockRuns();
   readonly #freedHere = new BlockRuns();
   readonly #quarantine = new Quarantine();
+  readonly #promised = new Float64Array(1);
+  /** By the open transaction, more or less. */
+  #promisedHere = 0;
 
   constructor(store: MetaStore) {
     this.#store = store;
+    const value = store.get(PROMISED_KEY);
+    if (value === undefined) return;
+    if (value.length !== 8) throw new SealfsError('CORRUPT', 'the promised space is damaged');
+    new Uint8Array(this.#promised.buffer).set(value);
+  }
+
+  /** Blocks that unwritten extents are promised, those of the open transaction included. */
+  get promisedBlocks(): number {
+    return this.#promised[0]! + this.#promisedHere;
   }
 
   /** Reads the device's regions. `totalBlocks` may have grown since. */
@@ -124,8 +142,17 @@ export class Allocator {
     this.#freedHere.push(device, block, count);
   }
 
+  /** Inside a transaction: unwritten extents are promised so many blocks more (or fewer). */
+  commitPromised(delta: number): void {
+    this.#promisedHere += delta;
+  }
+
   /** Inside a transaction, last: writes every region that it changed. */
   seal(): void {
+    if (this.#promisedHere !== 0) {
+      const sum = Float64Array.of(this.promisedBlocks);
+      this.#store.put(PROMISED_KEY, new Uint8Array(sum.buffer));
+    }
     for (const dirty of this.#dirty.values()) {
       this.#store.put(regionKey(dirty.device, dirty.region), dirty.bytes);
     }
@@ -133,6 +160,7 @@ export class Allocator {
 
   /** After the commit: `sequence` is its number. */
   committed(sequence: number): void {
+    this.#promised[0]! += this.#promisedHere;
     this.#count(this.#allocatedHere, 1);
     this.#count(this.#freedHere, -1);
     const freed = this.#freedHere;
@@ -147,6 +175,7 @@ export class Allocator {
   aborted(): void {
     for (const dirty of this.#dirty.values()) this.#spareRegions.push(dirty);
     this.#dirty.clear();
+    this.#promisedHere = 0;
     this.#allocatedHere.clear();
     this.#freedHere.clear();
   }

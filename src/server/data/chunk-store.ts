@@ -6,6 +6,7 @@
  *           ─> transaction { commitWrite … } : extents spliced, replaced blocks freed
  *   read:   read ─> segments of arena memory, verified against the blocks' CRCs
  *   cut:    transaction { cut … }
+ *   space:  transaction { changeSpace … } : holes made, space promised (unwritten extents)
  *
  * Everything runs on one thread in turns. Reads see the last commit and must not be begun inside a
  * transaction. Blocks freed by a commit are used again when that commit is durable and no read that
@@ -24,9 +25,9 @@ import type { CrowdedChunk } from './crowded-chunks.js';
 import { newDataCounters } from './data-context.js';
 import type { DataContext, DataCounters } from './data-context.js';
 import { EXTENTS_CAPACITY, ExtentMap } from './extent-map.js';
-import { chunkEndKey, chunkKey, chunkOfKey } from './keys.js';
+import { CHUNK_LIMIT, chunkEndKey, chunkKey, chunkOfKey } from './keys.js';
 import { ChunkReader } from './reader.js';
-import { BlockRuns, splice } from './splice.js';
+import { BlockRuns, fillHoles, splice } from './splice.js';
 import { ChunkWriter } from './writer.js';
 
 /** A map of so many extents is queued for compaction. */
@@ -41,6 +42,10 @@ const SLOT_POLL_MS = 1;
 const LOW_SPACE_SHARE = 8;
 /** Behind every offset in a chunk. */
 const TO_THE_END = 0xffffffff;
+
+/** What changeSpace does with a range: both together zero it and keep space for it. */
+export const SPACE_DROP = 1;
+export const SPACE_PROMISE = 2;
 
 export type ChunkStoreOptions = Omit<DataContext, 'counters'>;
 
@@ -184,23 +189,79 @@ export class ChunkStore {
     for (let i = 0; within > 0 && i < buckets.length; i++) {
       this.#trim(buckets[i]!, inode, first, within);
     }
-    const found = this.#collect(inode, whole, buckets, limit + 1);
+    return this.dropChunks(inode, whole, CHUNK_LIMIT, buckets, limit);
+  }
+
+  /**
+   * Inside `transaction`: drops the inode's chunks [first, end) in these buckets, at most `limit`.
+   * Returns 0 when nothing of them is left.
+   */
+  dropChunks(
+    inode: number,
+    first: number,
+    end: number,
+    buckets: ArrayLike<number>,
+    limit: number,
+  ): number {
+    this.#checkTransaction();
+    const found = this.#collect(inode, first, end, buckets, limit + 1);
     for (let i = 0; i < Math.min(found, limit); i++) {
       this.#drop(this.#cutBuckets[i]!, inode, this.#cutChunks[i]!);
     }
     return found > limit ? 1 : 0;
   }
 
+  /**
+   * Inside `transaction`: bytes [from, to) of a chunk lose their data (SPACE_DROP), or those without
+   * data are promised space (SPACE_PROMISE). Returns 0, or an errno and nothing has changed: ENOSPC,
+   * EIO (the map is damaged).
+   */
+  changeSpace(
+    bucket: number,
+    inode: number,
+    chunk: number,
+    from: number,
+    to: number,
+    how: number,
+  ): number {
+    this.#checkTransaction();
+    if (!this.#load(bucket, inode, chunk)) return errno.EIO;
+    const promise = (how & SPACE_PROMISE) !== 0;
+    this.#patch.clear();
+    this.#freed.clear();
+    if ((how & SPACE_DROP) !== 0) {
+      if (promise) this.#patch.appendUnwritten(from, to - from);
+      splice(this.#base, this.#patch, from, to, this.#result, this.#freed);
+    } else {
+      // Each hole becomes an extent; room must be left for writes that are in flight.
+      if (2 * this.#base.count + 1 > EXTENTS_CAPACITY / 2) return errno.ENOSPC;
+      fillHoles(this.#base, from, to, this.#result);
+    }
+    const more = this.#result.promisedBlocks() - this.#base.promisedBlocks();
+    if (how === SPACE_PROMISE && more === 0) return 0;
+    if (promise && more > this.#unpromisedBlocks()) return errno.ENOSPC;
+    this.#put(bucket, inode, chunk, undefined);
+    return 0;
+  }
+
+  /** Blocks that can still be promised, those that this change frees included. */
+  #unpromisedBlocks(): number {
+    const { allocator } = this.#context;
+    let blocks = this.#writer.allocatableBlocks + allocator.quarantinedBlocks;
+    for (let i = 0; i < this.#freed.count; i++) blocks += this.#freed.lengths[i]!;
+    return blocks - allocator.promisedBlocks;
+  }
+
   /** Of the devices in use. */
   capacity(): Capacity {
     const { disks, allocator } = this.#context;
     let total = 0;
-    let free = 0;
+    let free = -allocator.promisedBlocks;
     for (const device of disks.healthy) {
       total += allocator.usableBlocks(device.number);
       free += allocator.freeBlocks(device.number);
     }
-    return { totalBytes: total * blockBytes, freeBytes: free * blockBytes };
+    return { totalBytes: total * blockBytes, freeBytes: Math.max(0, free) * blockBytes };
   }
 
   /** Nothing waits and no compaction is under way: for tests and for shutting down. */
@@ -265,6 +326,7 @@ export class ChunkStore {
     for (let i = 0; i < freed.count; i++) {
       allocator.commitFreed(freed.devices[i]!, freed.blocks[i]!, freed.lengths[i]!);
     }
+    allocator.commitPromised(this.#result.promisedBlocks() - this.#base.promisedBlocks());
     const { count } = this.#result;
     if (count >= COMPACT_AT || this.#crowded.size > 0) {
       this.#becameCrowded.push(bucket, inode, chunk, count);
@@ -291,15 +353,21 @@ export class ChunkStore {
     this.#put(bucket, inode, chunk, undefined);
   }
 
-  /** Up to `limit` of the inode's chunks from `first` on: their number. */
-  #collect(inode: number, first: number, buckets: ArrayLike<number>, limit: number): number {
+  /** Up to `limit` of the inode's chunks [first, end): their number. */
+  #collect(
+    inode: number,
+    first: number,
+    end: number,
+    buckets: ArrayLike<number>,
+    limit: number,
+  ): number {
     this.#cutBuckets.length = 0;
     this.#cutChunks.length = 0;
     for (let i = 0; i < buckets.length && this.#cutChunks.length < limit; i++) {
       const bucket = buckets[i]!;
       this.#context.store.scan(
         chunkKey(bucket, inode, first),
-        chunkEndKey(bucket, inode),
+        chunkEndKey(bucket, inode, end),
         (key) => {
           this.#cutBuckets.push(bucket);
           this.#cutChunks.push(chunkOfKey(key));

@@ -5,7 +5,8 @@
  *     ──> in one transaction: the new extents take the place of all old ones
  *
  * If a commit changed the chunk meanwhile, the new blocks are given back and it is tried again
- * later. Small holes become zeros; a hole of HOLE_BYTES or more stays a hole. A compaction may use
+ * later. Small holes become zeros, and so do small unwritten extents; those of HOLE_BYTES or more
+ * stay as they are. A compaction may use
  * the allocator's reserve, and has four bulk slots of its own, so that it never waits for writes
  * that may be waiting for it.
  */
@@ -16,7 +17,7 @@ import { ChunkRead } from './chunk-read.js';
 import type { CrowdedChunk } from './crowded-chunks.js';
 import type { DataContext } from './data-context.js';
 import { DeviceIo } from './device.js';
-import { ExtentMap } from './extent-map.js';
+import { ExtentMap, UNWRITTEN_DEVICE } from './extent-map.js';
 import { chunkKey } from './keys.js';
 import type { ChunkReader } from './reader.js';
 import { BlockRuns } from './splice.js';
@@ -31,10 +32,11 @@ const PAUSE_MS = 50;
 /** Outcome: a commit changed the chunk meanwhile, nothing was done. */
 export const COMPACTION_OVERTAKEN = -1;
 
-/** A run of the chunk's bytes that becomes consecutive blocks. */
+/** A run of the chunk's bytes that becomes consecutive blocks, or stays unwritten. */
 interface Span {
   offset: number;
   length: number;
+  unwritten: boolean;
 }
 
 /** What the compactor needs of the chunk store: a transaction that replaces a chunk's extents. */
@@ -154,8 +156,10 @@ export class Compactor {
       const offset = source.offsets[i]!;
       const end = offset + source.lengths[i]!;
       const last = this.#spans[this.#spans.length - 1];
-      if (last === undefined || offset - (last.offset + last.length) >= HOLE_BYTES) {
-        this.#spans.push({ offset, length: end - offset });
+      const unwritten = source.devices[i] === UNWRITTEN_DEVICE && end - offset >= HOLE_BYTES;
+      const alone = unwritten || last === undefined || last.unwritten;
+      if (alone || offset - (last.offset + last.length) >= HOLE_BYTES) {
+        this.#spans.push({ offset, length: end - offset, unwritten });
       } else {
         last.length = end - last.offset;
       }
@@ -172,6 +176,7 @@ export class Compactor {
     const { arena } = this.#context;
     let at = this.#target;
     for (const span of this.#spans) {
+      if (span.unwritten) continue;
       copyRange(arena.bytes, read, span.offset, span.length, at);
       const blocks = Math.ceil(span.length / blockBytes);
       arena.bytes.fill(0, at + span.length, at + blocks * blockBytes);
@@ -258,6 +263,10 @@ export class Compactor {
     let used = 0;
     let index = 0;
     for (const span of this.#spans) {
+      if (span.unwritten) {
+        this.#patch.appendUnwritten(span.offset, span.length);
+        continue;
+      }
       for (let done = 0; done < span.length;) {
         const room = (runs.lengths[run]! - used) * blockBytes;
         const length = Math.min(span.length - done, room);

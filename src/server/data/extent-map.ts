@@ -12,7 +12,8 @@
  * Every extent has a CRC-32C for each block that it touches, of the whole block as it was written,
  * so a trimmed extent is still verifiable. Bytes of a small write that end within the first
  * inlineDataBytes of the chunk lie in the value itself, as extents of device INLINE_DEVICE: so no
- * data ever has to be moved before a commit.
+ * data ever has to be moved before a commit. An extent of UNWRITTEN_DEVICE has no bytes: they read
+ * as zeros, and space for them is promised (allocator.ts).
  */
 import { SealfsError } from '../../common/errors.js';
 import { ChunkExtent, ChunkHeader, ChunkKind } from '../../protocol/data-format.generated.js';
@@ -25,6 +26,8 @@ import {
 
 /** Device number of extents whose bytes lie in the value; `block` is then a byte position there. */
 export const INLINE_DEVICE = 0xffff;
+/** Device number of extents that are promised space and have no data; `block` and `skip` are 0. */
+export const UNWRITTEN_DEVICE = 0xfffe;
 
 const HEADER_BYTES = ChunkHeader.SIZE;
 const EXTENT_BYTES = ChunkExtent.SIZE;
@@ -59,6 +62,8 @@ export class ExtentMap {
   crcCount = 0;
   /** Used bytes of `inline`. */
   inlineBytes = 0;
+  /** How many extents are unwritten. */
+  unwrittenCount = 0;
   readonly offsets = new Uint32Array(EXTENTS_CAPACITY);
   readonly lengths = new Uint32Array(EXTENTS_CAPACITY);
   readonly devices = new Uint16Array(EXTENTS_CAPACITY);
@@ -76,12 +81,40 @@ export class ExtentMap {
     this.end = 0;
     this.crcCount = 0;
     this.inlineBytes = 0;
+    this.unwrittenCount = 0;
   }
 
-  /** Blocks of the device that extent `i` touches; 0 for an inline one. */
+  /** Whether extent `i` lies on a device: neither inline nor unwritten. */
+  hasBlocks(i: number): boolean {
+    return this.devices[i]! < UNWRITTEN_DEVICE;
+  }
+
+  /** Blocks of the device that extent `i` touches; 0 for one that has none. */
   blockCount(i: number): number {
-    if (this.devices[i] === INLINE_DEVICE) return 0;
+    if (!this.hasBlocks(i)) return 0;
     return Math.ceil((this.skips[i]! + this.lengths[i]!) / blockBytes);
+  }
+
+  /** Blocks that the unwritten extents are promised: for each of them what its bytes would fill. */
+  promisedBlocks(): number {
+    if (this.unwrittenCount === 0) return 0;
+    let blocks = 0;
+    for (let i = 0; i < this.count; i++) {
+      if (this.devices[i] === UNWRITTEN_DEVICE) blocks += Math.ceil(this.lengths[i]! / blockBytes);
+    }
+    return blocks;
+  }
+
+  /** Bytes of [from, to) that are unwritten. */
+  unwrittenBytes(from: number, to: number): number {
+    if (this.unwrittenCount === 0) return 0;
+    let bytes = 0;
+    for (let i = this.firstEndingAfter(from); i < this.count && this.offsets[i]! < to; i++) {
+      if (this.devices[i] !== UNWRITTEN_DEVICE) continue;
+      const end = Math.min(to, this.offsets[i]! + this.lengths[i]!);
+      bytes += end - Math.max(from, this.offsets[i]!);
+    }
+    return bytes;
   }
 
   /** Index of the first extent that ends after `offset`; `count` if there is none. */
@@ -94,6 +127,24 @@ export class ExtentMap {
       else low = middle + 1;
     }
     return low;
+  }
+
+  /** First byte from `from` on that has been written; -1: none. */
+  firstData(from: number): number {
+    for (let i = this.firstEndingAfter(from); i < this.count; i++) {
+      if (this.devices[i] !== UNWRITTEN_DEVICE) return Math.max(from, this.offsets[i]!);
+    }
+    return -1;
+  }
+
+  /** First byte from `from` on that has not; chunkBytes: none. */
+  firstHole(from: number): number {
+    let at = from;
+    for (let i = this.firstEndingAfter(from); i < this.count; i++) {
+      if (this.offsets[i]! > at || this.devices[i] === UNWRITTEN_DEVICE) return at;
+      at = this.offsets[i]! + this.lengths[i]!;
+    }
+    return at;
   }
 
   /**
@@ -140,10 +191,29 @@ export class ExtentMap {
     this.end = Math.max(this.end, offset + length);
   }
 
+  /** The same for bytes that are only promised space. */
+  appendUnwritten(offset: number, length: number): void {
+    const last = this.count - 1;
+    if (
+      last >= 0 &&
+      this.devices[last] === UNWRITTEN_DEVICE &&
+      this.offsets[last]! + this.lengths[last]! === offset
+    ) {
+      this.lengths[last]! += length;
+    } else {
+      this.#add(offset, length, UNWRITTEN_DEVICE, 0, 0);
+    }
+    this.end = Math.max(this.end, offset + length);
+  }
+
   /** Adds [from, to) of extent `i` of another map: a copy, with the blocks that it still touches. */
   appendPart(source: ExtentMap, i: number, from: number, to: number): void {
     const delta = from - source.offsets[i]!;
     const device = source.devices[i]!;
+    if (device === UNWRITTEN_DEVICE) {
+      this.appendUnwritten(from, to - from);
+      return;
+    }
     if (device === INLINE_DEVICE) {
       this.appendInline(from, to - from, source.inline, source.blocks[i]! + delta);
       return;
@@ -209,7 +279,7 @@ export class ExtentMap {
   }
 
   #goesOn(last: number, offset: number, device: number, block: number): boolean {
-    if (device === INLINE_DEVICE || this.devices[last] !== device) return false;
+    if (device >= UNWRITTEN_DEVICE || this.devices[last] !== device) return false;
     if (this.offsets[last]! + this.lengths[last]! !== offset) return false;
     const bytes = this.skips[last]! + this.lengths[last]!;
     return bytes % blockBytes === 0 && this.blocks[last]! + bytes / blockBytes === block;
@@ -225,6 +295,7 @@ export class ExtentMap {
     this.blocks[i] = block;
     this.crcStarts[i] = this.crcCount;
     this.count = i + 1;
+    if (device === UNWRITTEN_DEVICE) this.unwrittenCount++;
   }
 
   #loadExtents(count: number, valueLength: number): void {
@@ -242,7 +313,9 @@ export class ExtentMap {
         corrupt(`extent ${i}`);
       }
       before = offset + length;
-      this.#add(offset, length, device, skip, valueWords[word + BLOCK_WORD]!);
+      const block = valueWords[word + BLOCK_WORD]!;
+      if (device === UNWRITTEN_DEVICE && skip + block !== 0) corrupt(`unwritten extent ${i}`);
+      this.#add(offset, length, device, skip, block);
       this.crcCount += this.blockCount(i);
       if (device === INLINE_DEVICE) inlineAt += length;
     }

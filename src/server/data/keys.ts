@@ -44,9 +44,9 @@ export function chunkKey(bucket: number, inode: number, chunk: number): Uint8Arr
   return fillChunk(chunkBuffer, bucket, inode, chunk);
 }
 
-/** After the last possible chunk of this inode in this bucket. */
-export function chunkEndKey(bucket: number, inode: number): Uint8Array {
-  return fillChunk(chunkEndBuffer, bucket, inode, CHUNK_LIMIT);
+/** End of a scan: before this chunk; by default after the last possible one in this bucket. */
+export function chunkEndKey(bucket: number, inode: number, chunk = CHUNK_LIMIT): Uint8Array {
+  return fillChunk(chunkEndBuffer, bucket, inode, chunk);
 }
 
 export function chunkOfKey(key: Uint8Array): number {

@@ -26,7 +26,7 @@ import type { ChunkRead } from './chunk-read.js';
 import { SLOT_BLOCKS } from './data-context.js';
 import type { DataContext } from './data-context.js';
 import { DeviceIo } from './device.js';
-import { ExtentMap, INLINE_DEVICE } from './extent-map.js';
+import { ExtentMap, INLINE_DEVICE, UNWRITTEN_DEVICE } from './extent-map.js';
 import { chunkKey } from './keys.js';
 
 /** From here on a segment's CRC is combined from its blocks' instead of being computed again. */
@@ -129,13 +129,14 @@ export class ChunkReader {
     if (read.resultBytes > inlineDataBytes) return false;
     const first = map.firstEndingAfter(read.offset);
     for (let i = first; i < map.count && map.offsets[i]! < end; i++) {
-      if (map.devices[i] !== INLINE_DEVICE) return false;
+      if (map.hasBlocks(i)) return false;
     }
     read.isInline = true;
     if (read.resultBytes > 0) {
       const { small } = read;
       small.fill(0, 0, read.resultBytes);
       for (let i = first; i < map.count && map.offsets[i]! < end; i++) {
+        if (map.devices[i] === UNWRITTEN_DEVICE) continue;
         const from = Math.max(read.offset, map.offsets[i]!);
         const to = Math.min(end, map.offsets[i]! + map.lengths[i]!);
         const at = map.blocks[i]! + from - map.offsets[i]!;
@@ -161,7 +162,8 @@ export class ChunkReader {
         position = offset;
       }
       const to = Math.min(end, offset + map.lengths[i]!);
-      if (!this.#addPart(read, i, position, to)) return false;
+      if (map.devices[i] === UNWRITTEN_DEVICE) this.#addHole(read, to - position);
+      else if (!this.#addPart(read, i, position, to)) return false;
       position = to;
     }
     return true;

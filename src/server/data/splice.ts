@@ -3,7 +3,6 @@
  * extent-map.ts for the picture.
  */
 import { blockBytes } from '../../protocol/limits.generated.js';
-import { INLINE_DEVICE } from './extent-map.js';
 import type { ExtentMap } from './extent-map.js';
 
 /** Runs of blocks on devices: a growable list without objects. */
@@ -90,6 +89,21 @@ export function splice(
   for (let i = first; i < after; i++) collectFreed(base, i, start, stop, out, freed);
 }
 
+/** Makes `out` = `base` with every hole in [start, stop) unwritten: promised space. */
+export function fillHoles(base: ExtentMap, start: number, stop: number, out: ExtentMap): void {
+  out.clear();
+  let at = start;
+  for (let i = 0; i < base.count; i++) {
+    const offset = base.offsets[i]!;
+    const hole = Math.min(offset, stop) - at;
+    if (hole > 0) out.appendUnwritten(at, hole);
+    appendWhole(out, base, i);
+    at = Math.max(at, offset + base.lengths[i]!);
+  }
+  if (at < stop) out.appendUnwritten(at, stop - at);
+  out.end = Math.max(base.end, out.end);
+}
+
 function appendWhole(out: ExtentMap, source: ExtentMap, i: number): void {
   const offset = source.offsets[i]!;
   out.appendPart(source, i, offset, offset + source.lengths[i]!);
@@ -108,8 +122,8 @@ function collectFreed(
   out: ExtentMap,
   freed: BlockRuns,
 ): void {
+  if (!base.hasBlocks(i)) return;
   const device = base.devices[i]!;
-  if (device === INLINE_DEVICE) return;
   const offset = base.offsets[i]!;
   const from = base.skips[i]! + Math.max(0, start - offset);
   const to = base.skips[i]! + Math.min(base.lengths[i]!, stop - offset);

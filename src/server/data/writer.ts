@@ -6,7 +6,8 @@
  * A write waits here, in order of arrival, for a bulk slot (small data only: other data came in
  * one) or for space that freed blocks will give once they are durable; it fails with ENOSPC only
  * when no block is waiting to become durable. An I/O error takes the device out of use and the data
- * goes to another one.
+ * goes to another one. Promised space is given only to writes of unwritten bytes: whether a write is
+ * one is looked up when there is not enough for all.
  */
 import { errno } from '../../common/errno.js';
 import { crc32cBlocks, crc32cVerifyBlocks } from '../../native/crc32c.js';
@@ -15,6 +16,8 @@ import { WRITE_IDLE, WRITE_WRITING, WRITE_WRITTEN } from './chunk-write.js';
 import type { ChunkWrite } from './chunk-write.js';
 import type { DataContext } from './data-context.js';
 import { DeviceIo } from './device.js';
+import { ExtentMap } from './extent-map.js';
+import { chunkKey } from './keys.js';
 import type { BlockRuns } from './splice.js';
 
 /** Pieces that one write may be cut into by fragmented free space. */
@@ -42,6 +45,7 @@ export class ChunkWriter {
   #waitingForSlot: ChunkWrite[] = [];
   #waitingForSpace: ChunkWrite[] = [];
   #flushing = false;
+  readonly #map = new ExtentMap();
 
   constructor(context: DataContext) {
     this.#context = context;
@@ -122,11 +126,21 @@ export class ChunkWriter {
 
   /**
    * Reserves `count` blocks on the devices in use, in as few runs as can be had, first of all on
-   * the device that `hint` falls to. False, and nothing is reserved: there is not enough space.
+   * the device that `hint` falls to. False, and nothing is reserved: there is not enough space,
+   * what is promised to others than `entitled` of these blocks not counted (except with
+   * `fromReserve`: compaction gives back what it takes).
    */
-  reserve(count: number, hint: number, fromReserve: boolean, runs: BlockRuns): boolean {
+  reserve(
+    count: number,
+    hint: number,
+    fromReserve: boolean,
+    runs: BlockRuns,
+    entitled = 0,
+  ): boolean {
     const { disks, allocator } = this.#context;
     const devices = disks.healthy;
+    const kept = allocator.promisedBlocks - entitled;
+    if (!fromReserve && kept > 0 && this.allocatableBlocks - kept < count) return false;
     let left = count;
     for (let turn = 0; turn < devices.length && left > 0; turn++) {
       const device = devices[(hint + turn) % devices.length]!.number;
@@ -140,6 +154,14 @@ export class ChunkWriter {
     if (left === 0) return true;
     this.unreserve(runs);
     return false;
+  }
+
+  /** Blocks that could be given out now if none were promised. */
+  get allocatableBlocks(): number {
+    const { disks, allocator } = this.#context;
+    let blocks = 0;
+    for (const device of disks.healthy) blocks += allocator.allocatableBlocks(device.number);
+    return blocks;
   }
 
   unreserve(runs: BlockRuns): void {
@@ -199,7 +221,7 @@ export class ChunkWriter {
     const blocks = Math.ceil(write.lengthBytes / blockBytes);
     if (this.#context.disks.healthy.length === 0) {
       this.fail(write, errno.EIO);
-    } else if (this.reserve(blocks, write.inode + write.chunk, false, write.runs)) {
+    } else if (this.#reserveFor(write, blocks)) {
       this.#transfer(write, blocks);
     } else if (allocator.quarantinedBlocks > 0) {
       this.#context.counters.spaceWaits++;
@@ -208,6 +230,27 @@ export class ChunkWriter {
     } else {
       this.fail(write, errno.ENOSPC);
     }
+  }
+
+  #reserveFor(write: ChunkWrite, blocks: number): boolean {
+    const hint = write.inode + write.chunk;
+    if (this.reserve(blocks, hint, false, write.runs)) return true;
+    if (this.#context.allocator.promisedBlocks === 0) return false;
+    const entitled = Math.min(blocks, this.#promisedTo(write));
+    return entitled > 0 && this.reserve(blocks, hint, false, write.runs, entitled);
+  }
+
+  /** Blocks that are promised to the bytes of this write. */
+  #promisedTo(write: ChunkWrite): number {
+    const { store, log } = this.#context;
+    try {
+      this.#map.load(store.get(chunkKey(write.bucket, write.inode, write.chunk)));
+    } catch (error) {
+      log(`inode ${write.inode} chunk ${write.chunk}: ${String(error)}`);
+      return 0;
+    }
+    const end = write.offset + write.lengthBytes;
+    return Math.ceil(this.#map.unwrittenBytes(write.offset, end) / blockBytes);
   }
 
   #transfer(write: ChunkWrite, blocks: number): void {

@@ -70,6 +70,10 @@ export class Harness implements NamespaceHost {
   /** Buckets at or above belong to another target. */
   firstForeignBucket = 60_000;
   readonly call = new Call();
+  /** Operations on space are tested with whole targets: here there are no chunks. */
+  get space(): never {
+    throw new Error('the harness has no chunk store');
+  }
   readonly #out = { bytes: new Uint8Array(8192), words: new Uint32Array(0) };
 
   constructor(meta: MetaStore, hash?: NameHash) {
@@ -91,7 +95,7 @@ export class Harness implements NamespaceHost {
     return this.open.has(inode);
   }
 
-  removeData(inode: number, _size: number, striped: boolean): void {
+  removeData(inode: number, _hasData: boolean, striped: boolean): void {
     this.cuts.push({ inode, from: 0, striped });
   }
 

@@ -1,0 +1,146 @@
+/**
+ * The part of a file's space that this target holds: which of its chunks are here, holes and
+ * promises in them (ChangeSpace), where data begins (SeekData), and which files are gone for good,
+ * so that a late write does not leave a chunk that nobody would ever remove.
+ */
+import { errno } from '../common/errno.js';
+import { stripeBucket } from '../placement/inode-number.js';
+import { blockBytes, chunkBytes, stripeBuckets } from '../protocol/limits.generated.js';
+import { SPACE_PROMISE, type ChunkStore } from './data/chunk-store.js';
+import { DataSeek } from './data/data-seek.js';
+import type { MetaStore } from './meta-store-api.js';
+
+/** Chunks that one request promises space to, or drops: it is repeated for more. */
+const CHUNKS_PER_CHANGE = 128;
+/** Deleted files that are remembered; a write that is later than so many deletions is accepted. */
+const GONE_MAX = 65_536;
+
+export class FileSpace {
+  /** Result of `change`: the byte to go on from. */
+  nextByte = 0;
+  readonly seek: DataSeek;
+  readonly #chunks: ChunkStore;
+  readonly #owns: (bucket: number) => boolean;
+  /** By stripe: its bucket, -1 when another target has it. */
+  readonly #stripes = new Int32Array(stripeBuckets);
+  #buckets: number[] = [];
+  #gone = new Set<number>();
+  #goneBefore = new Set<number>();
+
+  constructor(chunks: ChunkStore, meta: MetaStore, owns: (bucket: number) => boolean) {
+    this.#chunks = chunks;
+    this.#owns = owns;
+    this.seek = new DataSeek(meta);
+  }
+
+  /** The file is deleted; its number is never used again. */
+  markGone(inode: number): void {
+    if (this.#gone.size === GONE_MAX / 2) {
+      this.#goneBefore = this.#gone;
+      this.#gone = new Set();
+    }
+    this.#gone.add(inode);
+  }
+
+  isGone(inode: number): boolean {
+    return this.#gone.has(inode) || this.#goneBefore.has(inode);
+  }
+
+  /**
+   * Inside a transaction: `how` (SPACE_… bits) to the bytes [from, to) as far as this target holds
+   * them, a bounded number of chunks; sets `nextByte`. 0 or an errno; what was done before an error
+   * stays.
+   */
+  change(inode: number, from: number, to: number, how: number): number {
+    this.#findStripes(inode);
+    this.nextByte = to;
+    if (this.#buckets.length === 0) return 0;
+    return (how & SPACE_PROMISE) === 0
+      ? this.#makeHole(inode, from, to, how)
+      : this.#promise(inode, from, to, how);
+  }
+
+  seekData(inode: number, from: number, to: number): void {
+    this.#findStripes(inode);
+    this.seek.data(inode, from, to, this.#buckets);
+  }
+
+  seekHole(inode: number, from: number, to: number): void {
+    this.#findStripes(inode);
+    const stripes = this.#stripes;
+    // Without any chunk here, no hole of this target counts.
+    const end = this.#buckets.length === 0 ? from : to;
+    this.seek.hole(inode, from, end, (chunk) => stripes[chunk % stripeBuckets]!);
+    if (!this.seek.found && end === from) this.seek.byte = to;
+  }
+
+  #findStripes(inode: number): void {
+    this.#buckets = [];
+    for (let stripe = 0; stripe < stripeBuckets; stripe++) {
+      const bucket = stripeBucket(inode, stripe);
+      const own = this.#owns(bucket);
+      this.#stripes[stripe] = own ? bucket : -1;
+      if (own && !this.#buckets.includes(bucket)) this.#buckets.push(bucket);
+    }
+  }
+
+  /** Only chunks that there are count: a hole in a sparse file costs what lies in it. */
+  #makeHole(inode: number, from: number, to: number, how: number): number {
+    const first = Math.floor(from / chunkBytes);
+    const last = Math.floor((to - 1) / chunkBytes);
+    const firstWhole = Math.ceil(from / chunkBytes);
+    const endWhole = Math.floor(to / chunkBytes);
+    if (first < firstWhole || endWhole === first) {
+      const status = this.#changeChunk(inode, first, from, to, how);
+      if (status !== 0) return status;
+    }
+    if (last >= endWhole && last !== first) {
+      const status = this.#changeChunk(inode, last, from, to, how);
+      if (status !== 0) return status;
+    }
+    if (firstWhole >= endWhole) return 0;
+    const left = this.#chunks.dropChunks(
+      inode,
+      firstWhole,
+      endWhole,
+      this.#buckets,
+      CHUNKS_PER_CHANGE,
+    );
+    if (left > 0) this.nextByte = from;
+    return 0;
+  }
+
+  #promise(inode: number, from: number, to: number, how: number): number {
+    const first = Math.floor(from / chunkBytes);
+    const end = Math.ceil(to / chunkBytes);
+    if (this.#cannotFit(end - first)) return errno.ENOSPC;
+    let changed = 0;
+    for (let chunk = first; chunk < end; chunk++) {
+      if (this.#stripes[chunk % stripeBuckets]! < 0) continue;
+      if (changed++ === CHUNKS_PER_CHANGE) {
+        this.nextByte = chunk * chunkBytes;
+        return 0;
+      }
+      const status = this.#changeChunk(inode, chunk, from, to, how);
+      if (status !== 0) return status;
+    }
+    return 0;
+  }
+
+  /** More than this target could ever hold is refused before the disk is filled with promises. */
+  #cannotFit(chunks: number): boolean {
+    const stripes = this.#stripes.reduce((sum, bucket) => sum + (bucket < 0 ? 0 : 1), 0);
+    const here = Math.floor(chunks / stripeBuckets) * stripes;
+    return here * chunkBytes > this.#chunks.capacity().totalBytes + blockBytes;
+  }
+
+  /** The part of [from, to) that lies in this chunk, if it is here. */
+  #changeChunk(inode: number, chunk: number, from: number, to: number, how: number): number {
+    const bucket = this.#stripes[chunk % stripeBuckets]!;
+    if (bucket < 0) return 0;
+    const start = chunk * chunkBytes;
+    const within = Math.max(0, from - start);
+    const stop = Math.min(chunkBytes, to - start);
+    return this.#chunks.changeSpace(bucket, inode, chunk, within, stop, how);
+  }
+}
