@@ -22,7 +22,7 @@ async function expectRefusal(pair: Pair, connection: number, serverSide: number)
   await pair.until('closes', () => client.isClosed(connection) && server.isClosed(serverSide));
   const reasons = [...client.closed, ...server.closed].map(([, reason]) => reason);
   assert.ok(
-    reasons.some((reason) => /not asked for|landing|lost access|access/.test(reason)),
+    reasons.some((reason) => /not asked for|refused access/.test(reason)),
     reasons.join('; '),
   );
 }
