@@ -5,7 +5,7 @@
  *
  *   node power-loss.js ROUND ROUNDS SEED META DATA DURABILITY
  *
- * Lives 1 to ROUNDS end by the line 'power off', printed at a random time under load; the next one
+ * Lives 1 to ROUNDS end by the line 'power off', printed at a random moment under load; the next one
  * only checks. DURABILITY is what the server must have: commit by itself (`default`) or as asked.
  * Several workers share a client. Each appends a line to a journal in $SEALFS_MACHINE_OUT, outside the
  * machine, after each acknowledged step and before its next one begins.
@@ -33,9 +33,13 @@ const DATA_BYTES = 512 * 1024 * 1024;
 const VOLUME = 'v';
 const MANAGER_PORT = 7300;
 const SERVER_PORT = 7400;
-/** The power goes this long after the load began. */
-const LOAD_MS_MIN = 500;
-const LOAD_MS_MAX = 10_000;
+/**
+ * The power goes after a random number of acknowledged steps and a random time more: the host may be
+ * busy, and a number of milliseconds would be hardly any steps then.
+ */
+const LOAD_STEPS_MIN = 30;
+const LOAD_STEPS_MAX = 800;
+const LOAD_MORE_MS_MAX = 50;
 
 interface Life {
   round: number;
@@ -133,8 +137,34 @@ async function check(life: Life, volume: OpenVolume): Promise<void> {
   );
 }
 
+/** Counts acknowledged steps and has the machine ended at some time after some of them. */
+class PowerSwitch {
+  #left: number;
+  readonly #line: string;
+  readonly #moreMs: number;
+
+  constructor({ round, seed }: Life) {
+    const random = new SimRandom(seed * 1013 + round);
+    this.#left = LOAD_STEPS_MIN + random.below(LOAD_STEPS_MAX - LOAD_STEPS_MIN);
+    this.#moreMs = random.below(LOAD_MORE_MS_MAX);
+    this.#line = `life ${round}: power off ${this.#moreMs} ms after ${this.#left} changes`;
+  }
+
+  acknowledged(): void {
+    if (--this.#left !== 0) return;
+    setTimeout(() => {
+      console.log(this.#line);
+    }, this.#moreMs);
+  }
+}
+
 /** Changes things until the power goes. */
-async function load(life: Life, worker: number, volume: OpenVolume): Promise<never> {
+async function load(
+  life: Life,
+  worker: number,
+  volume: OpenVolume,
+  power: PowerSwitch,
+): Promise<never> {
   const home = homeOf(life.round, worker);
   const script = new PowerScript(home, seedOf(life, life.round, worker));
   const journal = await open(journalOf(life, life.round, worker), 'wx');
@@ -145,6 +175,7 @@ async function load(life: Life, worker: number, volume: OpenVolume): Promise<nev
     await perform(volume, step);
     await journal.write(`${step.kind} ${step.path} ${step.to}\n`);
     script.apply(step);
+    power.acknowledged();
   }
 }
 
@@ -159,13 +190,9 @@ async function main(life: Life): Promise<void> {
     await cluster.close();
     return;
   }
-  const random = new SimRandom(life.seed + life.round);
-  const afterMs = LOAD_MS_MIN + random.below(LOAD_MS_MAX - LOAD_MS_MIN);
-  setTimeout(() => {
-    console.log(`life ${life.round}: power off after ${afterMs} ms of load`);
-  }, afterMs);
+  const power = new PowerSwitch(life);
   const workers: Promise<never>[] = [];
-  for (let i = 0; i < WORKERS; i++) workers.push(load(life, i, volumes[i % CLIENTS]!));
+  for (let i = 0; i < WORKERS; i++) workers.push(load(life, i, volumes[i % CLIENTS]!, power));
   await Promise.all(workers);
 }
 
