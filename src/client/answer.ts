@@ -90,6 +90,7 @@ export interface ListedEntry {
 export class Answer implements ClientRequest {
   readonly uid: number;
   readonly gid: number;
+  synchronous = false;
   stats: FileStats | undefined;
   handle = 0;
   lengthBytes = 0;

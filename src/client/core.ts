@@ -55,8 +55,8 @@ export class FileSystemCore {
     this.#attributes = new AttributeOperations(context, tracker);
     this.#opens = new OpenOperations(context, this.#handles, tracker);
     this.#reads = new FileReads(context);
-    this.#writes = new FileWrites(context, tracker);
     this.#syncs = new FileSyncs(context, tracker);
+    this.#writes = new FileWrites(context, tracker, this.#syncs);
     this.#space = new FileSpace(context, this.#writes);
     this.#directoryReads = new DirectoryReads(context);
     this.#volume = new VolumeOperations(context);

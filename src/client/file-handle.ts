@@ -3,17 +3,21 @@ import type { ArenaMemory } from '../native/arena-memory.js';
 import { chunkBytes } from '../protocol/limits.generated.js';
 import type { FileStats } from './answer.js';
 import { AttributeChange, SET_SIZE } from './attributes.js';
+import type { ClientRequest } from './request.js';
 import type { SlotWaiters } from './slot-waiters.js';
 import type { VolumeFiles } from './volume-files.js';
 
 export class FileHandle {
   readonly inode: number;
+  /** Writes go to the end, wherever that is. */
+  append = false;
+  /** Writes are power-safe when they are done. */
+  synchronous = false;
   readonly #files: VolumeFiles;
   readonly #slots: SlotWaiters;
   readonly #arena: ArenaMemory;
   readonly #handle: number;
   readonly #path: string;
-  readonly #append: boolean;
   #closed = false;
 
   constructor(
@@ -23,7 +27,6 @@ export class FileHandle {
     inode: number,
     handle: number,
     path: string,
-    append: boolean,
   ) {
     this.#files = files;
     this.#slots = slots;
@@ -31,7 +34,6 @@ export class FileHandle {
     this.inode = inode;
     this.#handle = handle;
     this.#path = path;
-    this.#append = append;
   }
 
   /** Fills `target` from byte `position` of the file; returns how much there was. */
@@ -73,10 +75,12 @@ export class FileHandle {
       const part = source.subarray(done, done + chunkBytes);
       await this.#slots.use((data) => {
         this.#arena.bytes.set(part, data);
-        return this.#files.call('write', this.#path, (request) => {
+        const { append, synchronous } = this;
+        const write = (request: ClientRequest): void => {
           const at = position + done;
-          this.#files.core.write(request, this.#handle, at, part.length, data, this.#append);
-        });
+          this.#files.core.write(request, this.#handle, at, part.length, data, append);
+        };
+        return this.#files.call('write', this.#path, write, synchronous);
       });
     }
   }

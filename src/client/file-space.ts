@@ -156,7 +156,6 @@ class ChangePiece extends CoreOperation {
   }
 
   #next(): void {
-    this.job.file.touch(this.#at!);
     this.send(this.#at!, Opcode.ChangeSpace, ChangeSpaceRequest.SIZE);
   }
 
@@ -175,6 +174,7 @@ class ChangePiece extends CoreOperation {
   override done(status: number, body: number, bodyBytes: number): void {
     const { context, job } = this;
     const checked = context.checkReply(status, bodyBytes, ChangeSpaceReply.SIZE);
+    job.file.touch(this.#at!);
     if (checked === 0) {
       const { words } = context.arena;
       const next = readU53(words, body + ChangeSpaceReply.nextByte);

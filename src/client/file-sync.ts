@@ -3,6 +3,9 @@
  * that holds a part of it, and the inode at its own.
  *
  *   (mtime behind: Extend) ──> Fsync to each target at once ── all answered ──> reply
+ *
+ * A target stays on the file's list until an fsync that began after the last write there has
+ * succeeded: fsyncs that overlap each ask it.
  */
 import { InodeRequest, Opcode } from '../protocol/wire.generated.js';
 import type { RpcPeer } from '../transport/rpc-client.js';
@@ -37,8 +40,12 @@ class FsyncJob implements SizeWaiter {
   request: ClientRequest | null = null;
   file: OpenFile | null = null;
   inode = 0;
+  /** Of the synchronous write that this ends; 0: an fsync. */
+  writtenBytes = 0;
   readonly #syncs: FileSyncs;
   readonly #peers: RpcPeer[] = [];
+  /** What is written from here on is the next fsync's. */
+  #stamp = 0;
   #pending = 0;
   #status = 0;
 
@@ -63,8 +70,7 @@ class FsyncJob implements SizeWaiter {
     this.#peers.push(own);
     if (file !== null) {
       for (const peer of file.touched) if (peer !== own) this.#peers.push(peer);
-      // What is written from here on is the next fsync's.
-      file.touched.length = 0;
+      this.#stamp = file.touchStamp;
     }
     this.#pending = this.#peers.length;
     // Answers may come during this loop; the length is that of its beginning.
@@ -80,10 +86,10 @@ class FsyncJob implements SizeWaiter {
   }
 
   #finish(): void {
-    const { request, file } = this;
+    const { request, file, writtenBytes } = this;
     const status = this.#status;
     if (file !== null) {
-      if (status !== 0) for (const peer of this.#peers) file.touch(peer);
+      if (status === 0) for (const peer of this.#peers) file.synced(peer, this.#stamp);
       this.#syncs.context.files.drop(file);
     }
     this.#peers.length = 0;
@@ -91,6 +97,7 @@ class FsyncJob implements SizeWaiter {
     this.file = null;
     this.#syncs.give(this);
     if (status !== 0) request?.replyError(status);
+    else if (writtenBytes > 0) request?.replyWritten(writtenBytes);
     else request?.replyDone();
   }
 }
@@ -107,10 +114,20 @@ export class FileSyncs {
     this.#pieces = new OperationPool((pool) => new FsyncPiece(context, pool));
   }
 
+  /** After a synchronous write of so many bytes, all stored: its reply follows. */
+  endWrite(request: ClientRequest, file: OpenFile, writtenBytes: number): void {
+    this.#start(request, file.inode, file, writtenBytes);
+  }
+
   /** Of a file (`file` given) or of a directory. */
   fsync(request: ClientRequest, inode: number, file: OpenFile | null): void {
+    this.#start(request, inode, file, 0);
+  }
+
+  #start(request: ClientRequest, inode: number, file: OpenFile | null, writtenBytes: number): void {
     const job = this.#freeJobs.pop() ?? new FsyncJob(this);
     job.request = request;
+    job.writtenBytes = writtenBytes;
     job.inode = inode;
     job.file = file;
     if (file === null) {

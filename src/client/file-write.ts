@@ -24,6 +24,7 @@ import { STRIPED_MARKING, STRIPED_NO, STRIPED_YES } from './open-file.js';
 import type { OpenFile, SizeWaiter, StripeWaiter } from './open-file.js';
 import { CoreOperation, OperationPool } from './operation.js';
 import type { ClientRequest } from './request.js';
+import type { FileSyncs } from './file-sync.js';
 import type { SizeTracker } from './size-tracker.js';
 import { WRITE_APPEND, WritePiece } from './write-piece.js';
 import type { WriteParent } from './write-piece.js';
@@ -168,12 +169,14 @@ class WriteOperation extends CoreOperation implements SizeWaiter, StripeWaiter, 
     const status = this.#status;
     const bytes = this.#lengthBytes;
     const request = this.release();
+    const synchronous = status === 0 && request?.synchronous === true;
+    if (synchronous) this.writes.syncs.endWrite(request, file, bytes);
     context.files.drop(file);
     if (status !== 0) {
       request?.replyError(status);
     } else {
       context.counters.writtenBytes += bytes;
-      request?.replyWritten(bytes);
+      if (!synchronous) request?.replyWritten(bytes);
     }
   }
 }
@@ -202,12 +205,14 @@ class MarkStripedOperation extends CoreOperation {
 
 export class FileWrites {
   readonly tracker: SizeTracker;
+  readonly syncs: FileSyncs;
   readonly #writes: OperationPool<WriteOperation>;
   readonly #pieces: OperationPool<WritePiece>;
   readonly #marks: OperationPool<MarkStripedOperation>;
 
-  constructor(context: ClientContext, tracker: SizeTracker) {
+  constructor(context: ClientContext, tracker: SizeTracker, syncs: FileSyncs) {
     this.tracker = tracker;
+    this.syncs = syncs;
     this.#writes = new OperationPool((pool) => {
       const operation = new WriteOperation(context, pool);
       operation.writes = this;

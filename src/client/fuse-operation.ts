@@ -10,15 +10,20 @@
  * may still use is not given away early.
  */
 import { errno } from '../common/errno.js';
+import { Operation } from '../native/fuse.js';
 import type { FuseRequest } from '../native/fuse.js';
 import type { FileAttributes } from './attributes.js';
 import type { FuseFront } from './fuse-front.js';
 import type { ClientRequest, FileSystemTotals } from './request.js';
 import { giveSlot } from './slot-owner.js';
 
+/** open(2); O_SYNC includes it. The kernel sets it for files and mounts that are synchronous, too. */
+const O_DSYNC = 0o10000;
+
 export class FuseOperation implements ClientRequest {
   uid = 0;
   gid = 0;
+  synchronous = false;
   /** Null in the pool, and once abandoned. */
   fuse: FuseRequest | null = null;
   startedMs = 0;
@@ -38,6 +43,7 @@ export class FuseOperation implements ClientRequest {
     this.fuse = fuse;
     this.uid = fuse.uid;
     this.gid = fuse.gid;
+    this.synchronous = fuse.operation === Operation.Write && (fuse.flags & O_DSYNC) !== 0;
     this.startedMs = nowMs;
   }
 

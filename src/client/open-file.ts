@@ -65,6 +65,10 @@ export class OpenFile {
 
   /** Targets other than the inode's that were written to since the last fsync. */
   readonly touched: RpcPeer[] = [];
+  /** When each of them was written to last, in units of `touchStamp`. */
+  readonly #touchedAt: number[] = [];
+  /** Counts touches. */
+  touchStamp = 0;
 
   reset(inode: number): void {
     this.inode = inode;
@@ -77,6 +81,7 @@ export class OpenFile {
     this.mtimeDirty = false;
     this.nextSize = 0;
     this.touched.length = 0;
+    this.#touchedAt.length = 0;
   }
 
   /** From an answer of the inode's target that has just arrived. */
@@ -94,7 +99,20 @@ export class OpenFile {
   }
 
   touch(peer: RpcPeer): void {
-    if (!this.touched.includes(peer)) this.touched.push(peer);
+    const found = this.touched.indexOf(peer);
+    const at = found < 0 ? this.touched.push(peer) - 1 : found;
+    this.#touchedAt[at] = ++this.touchStamp;
+  }
+
+  /** An fsync that began at `stamp` has made power-safe what is there, but for later touches. */
+  synced(peer: RpcPeer, stamp: number): void {
+    const at = this.touched.indexOf(peer);
+    if (at < 0 || this.#touchedAt[at]! > stamp) return;
+    const last = this.touched.length - 1;
+    this.touched[at] = this.touched[last]!;
+    this.#touchedAt[at] = this.#touchedAt[last]!;
+    this.touched.length = last;
+    this.#touchedAt.length = last;
   }
 
   /**

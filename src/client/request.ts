@@ -14,6 +14,8 @@ export interface ClientRequest {
   /** Owner of what is created. */
   uid: number;
   gid: number;
+  /** write: what was written is power-safe before the reply (O_SYNC, O_DSYNC). */
+  readonly synchronous: boolean;
 
   /** Any operation: an errno, never 0. */
   replyError(status: number): void;

@@ -30,7 +30,8 @@ const LIST_BYTES = 65536;
 /** Removals in flight of one removeTree. */
 const REMOVALS_MAX = 64;
 
-export type OpenFlags = 'r' | 'r+' | 'w' | 'wx' | 'w+' | 'a' | 'a+';
+/** As of node:fs; with an s writes are power-safe when they are done (O_SYNC). */
+export type OpenFlags = 'r' | 'r+' | 'rs+' | 'w' | 'wx' | 'w+' | 'a' | 'a+' | 'as' | 'as+';
 
 export interface Owner {
   uid: number;
@@ -70,13 +71,19 @@ export class VolumeFiles {
   }
 
   /** Runs one operation of the core; rejects with a FileError that names `syscall` and `path`. */
-  call(syscall: string, path: string, start: (request: ClientRequest) => void): Promise<Answer> {
+  call(
+    syscall: string,
+    path: string,
+    start: (request: ClientRequest) => void,
+    synchronous = false,
+  ): Promise<Answer> {
     return new Promise((resolve, reject) => {
       const { uid, gid } = this.#owner;
       const answer = new Answer(this.#arena, uid, gid, (status) => {
         if (status === 0) resolve(answer);
         else reject(new FileError(status === ESTALE ? errno.ENOENT : status, syscall, path));
       });
+      answer.synchronous = synchronous;
       start(answer);
     });
   }
@@ -330,23 +337,20 @@ export class VolumeFiles {
       const answer = await this.call('open', path, (request) => {
         this.core.open(request, stats.inode, false);
       });
-      return new FileHandle(
-        this,
-        this.#slots,
-        this.#arena,
-        stats.inode,
-        answer.handle,
-        path,
-        false,
-      );
+      return this.#handle(stats.inode, answer.handle, path, flags);
     }
     if (place.name.length === 0) throw new FileError(errno.EISDIR, 'open', path);
     const answer = await this.call('open', path, (request) => {
       this.core.create(request, parent, reference(place.name), mode, exclusive, truncate);
     });
-    const append = flags.startsWith('a');
-    const { inode } = answer.stats!;
-    return new FileHandle(this, this.#slots, this.#arena, inode, answer.handle, path, append);
+    return this.#handle(answer.stats!.inode, answer.handle, path, flags);
+  }
+
+  #handle(inode: number, handle: number, path: string, flags: OpenFlags): FileHandle {
+    const file = new FileHandle(this, this.#slots, this.#arena, inode, handle, path);
+    file.append = flags.startsWith('a');
+    file.synchronous = flags.includes('s');
+    return file;
   }
 
   async readFile(path: string): Promise<Uint8Array> {

@@ -6,6 +6,7 @@ import { crc32cBlocks } from '../native/crc32c.js';
 import { blockBytes, inlineDataBytes } from '../protocol/limits.generated.js';
 import { readU53, writeU53 } from '../protocol/u53.js';
 import { Opcode, WriteReply, WriteRequest } from '../protocol/wire.generated.js';
+import type { RpcPeer } from '../transport/rpc-client.js';
 import type { OpenFile } from './open-file.js';
 import { CoreOperation } from './operation.js';
 
@@ -25,6 +26,7 @@ export class WritePiece extends CoreOperation {
   #lengthBytes = 0;
   #data = 0;
   #flags = 0;
+  #target: RpcPeer | null = null;
 
   start(chunk: number, offset: number, lengthBytes: number, data: number, flags: number): void {
     const { context } = this;
@@ -38,7 +40,7 @@ export class WritePiece extends CoreOperation {
     this.bulkOffset = inline ? 0 : data;
     this.bulkBytes = inline ? 0 : lengthBytes;
     const peer = context.peerOfChunk(file.inode, chunk);
-    file.touch(peer);
+    this.#target = peer;
     const checksumBytes = 4 * Math.ceil(lengthBytes / blockBytes);
     this.send(peer, Opcode.Write, WriteRequest.SIZE + checksumBytes + (inline ? lengthBytes : 0));
   }
@@ -67,6 +69,9 @@ export class WritePiece extends CoreOperation {
   override done(status: number, body: number, bodyBytes: number): void {
     const { context, parent } = this;
     const checked = context.checkReply(status, bodyBytes, WriteReply.SIZE);
+    // Only now: an fsync that went out before it may not have covered this write.
+    parent.file.touch(this.#target!);
+    this.#target = null;
     if (checked === 0 && this.#chunk === 0) {
       const sizeBytes = readU53(context.arena.words, body + WriteReply.sizeBytes);
       parent.file.learnSize(sizeBytes, context.scheduler.nowMs());

@@ -9,7 +9,7 @@ import { VolumeFiles } from '../../../src/client/volume-files.js';
 import { createPlainArena } from '../../../src/native/arena-memory.js';
 import type { ArenaMemory } from '../../../src/native/arena-memory.js';
 import { BucketTable } from '../../../src/placement/bucket-table.js';
-import { bucketOfInode, makeInode } from '../../../src/placement/inode-number.js';
+import { bucketOfInode, makeInode, stripeBucket } from '../../../src/placement/inode-number.js';
 import { writeU53 } from '../../../src/protocol/u53.js';
 import { Attributes, AttributesReply, Opcode } from '../../../src/protocol/wire.generated.js';
 import { RpcServer } from '../../../src/transport/rpc-server.js';
@@ -180,6 +180,10 @@ export class FakeWorld {
 
   targetOf(inode: number): number {
     return this.#table.memberOfBucket(bucketOfInode(inode));
+  }
+
+  targetOfChunk(inode: number, chunk: number): number {
+    return this.#table.memberOfBucket(stripeBucket(inode, chunk));
   }
 
   async run<T>(body: () => Promise<T>): Promise<T> {

@@ -197,6 +197,40 @@ describe('client file data', () => {
     });
   });
 
+  it('an fsync asks a target until one that began after its last write is through', async () => {
+    const fake = new FileWorld(40 * MIB, 4);
+    await fake.run(async () => {
+      const file = await fake.openFile('w');
+      let chunk = 1;
+      while (fake.targetOfChunk(fake.inode, chunk) === 0) chunk++;
+      const there = fake.targetOfChunk(fake.inode, chunk);
+      const fsyncsThere = (): number =>
+        fake.asked.splice(0).filter((each) => each.opcode === Opcode.Fsync && each.target === there)
+          .length;
+      await file.sync();
+      fsyncsThere();
+      const write = file.write(new Uint8Array(100), chunk * MIB);
+      await file.sync();
+      await write;
+      fsyncsThere();
+      await file.sync();
+      assert.equal(fsyncsThere(), 1, 'the fsync before may have come before the write');
+      await file.sync();
+      assert.equal(fsyncsThere(), 0);
+      await file.write(new Uint8Array(100), chunk * MIB);
+      fake.answer(Opcode.Fsync, () => ({ afterMs: 50 }));
+      await Promise.all([file.sync(), file.sync()]);
+      assert.equal(fsyncsThere(), 2, 'the second must not end before the first has synced');
+      fake.answer(Opcode.Fsync, () => ({ status: errno.EIO }));
+      await file.write(new Uint8Array(100), chunk * MIB);
+      await assert.rejects(file.sync(), rejectsWith('EIO'));
+      fake.answer(Opcode.Fsync, () => ({}));
+      fsyncsThere();
+      await file.sync();
+      assert.equal(fsyncsThere(), 1, 'what failed is asked again');
+    });
+  });
+
   it('a write inside an old size confirms the size beside the data', async () => {
     const fake = new FileWorld(4 * MIB);
     await fake.run(async () => {
