@@ -16,6 +16,7 @@ import { ClientContext } from './context.js';
 import type { ClientCounters, ClientEnvironment, TargetConnection } from './context.js';
 import { Directories } from './directories.js';
 import { DirectoryReads } from './directory-read.js';
+import { FileCopies } from './file-copy.js';
 import { FileReads } from './file-read.js';
 import { FileSpace } from './file-space.js';
 import { FileSyncs } from './file-sync.js';
@@ -40,6 +41,7 @@ export class FileSystemCore {
   readonly #writes: FileWrites;
   readonly #syncs: FileSyncs;
   readonly #space: FileSpace;
+  readonly #copies: FileCopies;
   readonly #directoryReads: DirectoryReads;
   readonly #volume: VolumeOperations;
 
@@ -58,6 +60,7 @@ export class FileSystemCore {
     this.#syncs = new FileSyncs(context, tracker);
     this.#writes = new FileWrites(context, tracker, this.#syncs);
     this.#space = new FileSpace(context, this.#writes);
+    this.#copies = new FileCopies(context, this.#attributes, this.#reads, this.#writes);
     this.#directoryReads = new DirectoryReads(context);
     this.#volume = new VolumeOperations(context);
   }
@@ -119,6 +122,7 @@ export class FileSystemCore {
     this.#writes.interrupt(request);
     this.#syncs.interrupt(request);
     this.#space.interrupt(request);
+    this.#copies.interrupt(request);
     this.#attributes.interrupt(request);
     this.#namespace.interrupt(request);
     this.#directories.interrupt(request);
@@ -285,6 +289,25 @@ export class FileSystemCore {
     const file = this.#fileOf(handle);
     if (file === null) request.replyError(errno.EBADF);
     else this.#space.seek(request, file, offset, hole);
+  }
+
+  /**
+   * `lengthBytes` bytes of one open file from byte `from` on to byte `to` of another: answered with
+   * replyWritten, perhaps of fewer. `landing`: 1 MiB of arena memory, the core's until the reply.
+   */
+  copyRange(
+    request: ClientRequest,
+    handle: number,
+    from: number,
+    targetHandle: number,
+    to: number,
+    lengthBytes: number,
+    landing: number,
+  ): void {
+    const source = this.#fileOf(handle);
+    const target = this.#fileOf(targetHandle);
+    if (source === null || target === null) request.replyError(errno.EBADF);
+    else this.#copies.copy(request, { source, from, target, to, lengthBytes }, landing);
   }
 
   /** Of a file or a directory. */

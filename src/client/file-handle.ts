@@ -7,6 +7,9 @@ import type { ClientRequest } from './request.js';
 import type { SlotWaiters } from './slot-waiters.js';
 import type { VolumeFiles } from './volume-files.js';
 
+/** Bytes that one copy is asked for. */
+const COPY_BYTES = 2 ** 30;
+
 export class FileHandle {
   readonly inode: number;
   /** Writes go to the end, wherever that is. */
@@ -114,6 +117,37 @@ export class FileHandle {
       this.#files.core.seek(request, this.#handle, position, hole);
     });
     return answer.offset;
+  }
+
+  /** copy_file_range(2), repeated until all is copied; returns how much there was. */
+  async copyTo(
+    target: FileHandle,
+    position = 0,
+    targetPosition = position,
+    lengthBytes = Infinity,
+  ): Promise<number> {
+    let done = 0;
+    for (;;) {
+      const left = Math.min(lengthBytes - done, COPY_BYTES);
+      const bytes = await this.#slots.use(async (landing) => {
+        const from = position + done;
+        const to = targetPosition + done;
+        const answer = await this.#files.call('copy_file_range', this.#path, (request) => {
+          this.#files.core.copyRange(
+            request,
+            this.#handle,
+            from,
+            target.#handle,
+            to,
+            left,
+            landing,
+          );
+        });
+        return answer.lengthBytes;
+      });
+      done += bytes;
+      if (bytes === 0 || done === lengthBytes) return done;
+    }
   }
 
   async sync(): Promise<void> {

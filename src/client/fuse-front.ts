@@ -53,6 +53,8 @@ const BULK_SLOTS_FOR_WRITES = 8;
 /** Message slots that reads leave to the RPC layer. */
 const MESSAGE_SLOTS_FOR_RPC = 160;
 const INTERRUPT_CHECK_MS = 250;
+/** Of one copy_file_range: its answer has 32 bits. */
+const COPY_BYTES_MAX = 2 ** 31;
 
 export class FuseFront implements FuseHandler {
   readonly core: FileSystemCore;
@@ -140,6 +142,7 @@ export class FuseFront implements FuseHandler {
       case Operation.Read:
       case Operation.ReadDir:
       case Operation.ReadDirPlus:
+      case Operation.CopyFileRange:
         return this.#startLanding(operation);
       case Operation.Write:
         return this.#write(operation, fuse);
@@ -242,7 +245,8 @@ export class FuseFront implements FuseHandler {
     const { fuse } = operation;
     if (fuse === null) return true;
     const reading = fuse.operation === Operation.Read;
-    const bytes = Math.min(fuse.sizeBytes, bulkSlotBytes);
+    const copying = fuse.operation === Operation.CopyFileRange;
+    const bytes = copying ? bulkSlotBytes : Math.min(fuse.sizeBytes, bulkSlotBytes);
     // Listings up to here come inside the message and need no room of their own.
     if (reading || bytes > inlineDataBytes) {
       operation.landing = this.#takeSlot(bytes);
@@ -250,7 +254,11 @@ export class FuseFront implements FuseHandler {
       operation.landingBytes = bytes;
     }
     const { landing } = operation;
-    if (reading) {
+    if (copying) {
+      const { handle, wideOffset, otherHandle, otherOffset, lengthBytes } = fuse;
+      const length = Math.min(lengthBytes, COPY_BYTES_MAX);
+      this.core.copyRange(operation, handle, wideOffset, otherHandle, otherOffset, length, landing);
+    } else if (reading) {
       this.core.read(operation, fuse.handle, fuse.offset, bytes, landing);
     } else {
       const plus = fuse.operation === Operation.ReadDirPlus;

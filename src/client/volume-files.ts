@@ -371,6 +371,22 @@ export class VolumeFiles {
     }
   }
 
+  /** A new file `to` (an old one is replaced) with the content of `from`; shares what it can. */
+  async copyFile(from: string, to: string): Promise<void> {
+    const source = await this.open(from, 'r');
+    try {
+      const { mode } = await source.stat();
+      const target = await this.open(to, 'w', mode & 0o7777);
+      try {
+        await source.copyTo(target);
+      } finally {
+        target.close();
+      }
+    } finally {
+      source.close();
+    }
+  }
+
   // ---------------------------------------------------------------- trees and volumes
 
   async rm(path: string, options: { recursive?: boolean; force?: boolean } = {}): Promise<void> {

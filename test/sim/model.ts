@@ -178,6 +178,15 @@ export class ModelFileSystem {
     if ((mode & 1) === 0 && end > file.data.length) this.truncate(path, end);
   }
 
+  /** copy_file_range: how many bytes there were. */
+  copy(from: string, offset: number, to: string, at: number, length: number): number {
+    const { data } = this.#file(from);
+    this.#file(to);
+    const part = data.slice(offset, offset + length);
+    if (part.length > 0) this.write(to, at, part);
+    return part.length;
+  }
+
   read(path: string): Uint8Array {
     return this.#file(path).data.slice();
   }

@@ -100,7 +100,21 @@ class Player {
     const path = this.#file();
     const offset = this.#offset();
     const data = bytes(this.#random, this.#length());
-    switch (this.#random.below(6)) {
+    switch (this.#random.below(8)) {
+      case 6:
+      case 7: {
+        // Two of one directory: the same file is another matter (the kernel's).
+        const other = this.#file();
+        if (other === path) return this.#chooseData();
+        const same = this.#random.chance(0.6);
+        const to = same ? offset : this.#offset();
+        const length = same ? 4 * chunk : this.#length();
+        return [
+          `copy ${path} ${offset} ${other} ${to} ${length}`,
+          () => this.#copy(path, offset, other, to, length),
+          () => model.copy(path, offset, other, to, length),
+        ];
+      }
       case 4: {
         const mode = this.#pick([0, 1, 3, 16, 17]);
         return [
@@ -141,6 +155,26 @@ class Player {
       file.close();
     }
     return data.length;
+  }
+
+  async #copy(
+    path: string,
+    offset: number,
+    other: string,
+    to: number,
+    length: number,
+  ): Promise<number> {
+    const from = await this.#client.files.open(path, 'r');
+    try {
+      const target = await this.#client.files.open(other, 'r+');
+      try {
+        return await from.copyTo(target, offset, to, length);
+      } finally {
+        target.close();
+      }
+    } finally {
+      from.close();
+    }
   }
 
   async #allocate(path: string, mode: number, offset: number, length: number): Promise<void> {
