@@ -65,7 +65,7 @@ class Create extends TargetOperation {
     words[(body + CreateRequest.rdev) >>> 2] = 0;
     writeU16(words, body + CreateRequest.nameBytes, nameBytes);
     writeU16(words, body + CreateRequest.flags, 1);
-    words[(body + CreateRequest.reserved) >>> 2] = 0;
+    words[(body + CreateRequest.umask) >>> 2] = 0;
     return CreateRequest.SIZE + nameBytes;
   }
 }

@@ -22,6 +22,11 @@ constexpr uint64_t kStripeBuckets = 128u;
 constexpr uint64_t kFirstSequence = 1048576u;
 constexpr uint64_t kNameBytesMax = 255u;
 constexpr uint64_t kSymlinkBytesMax = 4095u;
+constexpr uint64_t kXattrNameBytesMax = 255u;
+constexpr uint64_t kXattrValueBytesMax = 65536u;
+constexpr uint64_t kXattrListBytesMax = 65536u;
+constexpr uint64_t kXattrBytesMax = 262144u;
+constexpr uint64_t kAclBytesMax = 4096u;
 constexpr uint64_t kExtentsPerChunkMax = 256u;
 constexpr uint64_t kLinkCountMax = 65000u;
 constexpr uint64_t kFileBytesMax = 9007199254740991u;
@@ -58,6 +63,13 @@ enum class Opcode : uint8_t {
   kChangeSpace = 36,
   kSeekData = 37,
   kEnsureEmptyRoot = 28,
+  kSetXattr = 29,
+  kGetXattr = 30,
+  kListXattr = 31,
+  kRemoveXattr = 32,
+  kAccessed = 33,
+  kChangeSpace = 36,
+  kSeekData = 37,
 };
 
 struct FrameHeader {
@@ -240,7 +252,7 @@ struct CreateRequest {
   uint32_t rdev;
   uint16_t name_bytes;
   uint16_t flags;
-  uint32_t reserved;
+  uint32_t umask;
 };
 static_assert(sizeof(CreateRequest) == 32);
 static_assert(offsetof(CreateRequest, parent) == 0);
@@ -250,7 +262,7 @@ static_assert(offsetof(CreateRequest, gid) == 16);
 static_assert(offsetof(CreateRequest, rdev) == 20);
 static_assert(offsetof(CreateRequest, name_bytes) == 24);
 static_assert(offsetof(CreateRequest, flags) == 26);
-static_assert(offsetof(CreateRequest, reserved) == 28);
+static_assert(offsetof(CreateRequest, umask) == 28);
 
 struct SymlinkRequest {
   uint64_t parent;
@@ -274,13 +286,19 @@ struct MakeDirInodeRequest {
   uint32_t uid;
   uint32_t gid;
   uint64_t parent;
+  uint16_t access_acl_bytes;
+  uint16_t default_acl_bytes;
+  uint32_t reserved;
 };
-static_assert(sizeof(MakeDirInodeRequest) == 24);
+static_assert(sizeof(MakeDirInodeRequest) == 32);
 static_assert(offsetof(MakeDirInodeRequest, bucket) == 0);
 static_assert(offsetof(MakeDirInodeRequest, mode) == 4);
 static_assert(offsetof(MakeDirInodeRequest, uid) == 8);
 static_assert(offsetof(MakeDirInodeRequest, gid) == 12);
 static_assert(offsetof(MakeDirInodeRequest, parent) == 16);
+static_assert(offsetof(MakeDirInodeRequest, access_acl_bytes) == 24);
+static_assert(offsetof(MakeDirInodeRequest, default_acl_bytes) == 26);
+static_assert(offsetof(MakeDirInodeRequest, reserved) == 28);
 
 struct LinkDirEntryRequest {
   uint64_t parent;
@@ -481,10 +499,14 @@ static_assert(offsetof(WriteReply, size_bytes) == 8);
 struct ExtendRequest {
   uint64_t inode;
   uint64_t size_bytes;
+  uint32_t flags;
+  uint32_t reserved;
 };
-static_assert(sizeof(ExtendRequest) == 16);
+static_assert(sizeof(ExtendRequest) == 24);
 static_assert(offsetof(ExtendRequest, inode) == 0);
 static_assert(offsetof(ExtendRequest, size_bytes) == 8);
+static_assert(offsetof(ExtendRequest, flags) == 16);
+static_assert(offsetof(ExtendRequest, reserved) == 20);
 
 struct SizeReply {
   uint64_t size_bytes;
@@ -569,10 +591,14 @@ static_assert(offsetof(EnsureRootRequest, reserved) == 20);
 struct ReserveRequest {
   uint64_t inode;
   uint64_t length_bytes;
+  uint32_t flags;
+  uint32_t reserved;
 };
-static_assert(sizeof(ReserveRequest) == 16);
+static_assert(sizeof(ReserveRequest) == 24);
 static_assert(offsetof(ReserveRequest, inode) == 0);
 static_assert(offsetof(ReserveRequest, length_bytes) == 8);
+static_assert(offsetof(ReserveRequest, flags) == 16);
+static_assert(offsetof(ReserveRequest, reserved) == 20);
 
 struct ReserveReply {
   uint64_t offset;
@@ -581,5 +607,61 @@ struct ReserveReply {
 static_assert(sizeof(ReserveReply) == 16);
 static_assert(offsetof(ReserveReply, offset) == 0);
 static_assert(offsetof(ReserveReply, size_bytes) == 8);
+
+struct SetXattrRequest {
+  uint64_t inode;
+  uint16_t name_bytes;
+  uint16_t flags;
+  uint32_t value_bytes;
+  uint32_t inline_bytes;
+  uint32_t reserved;
+};
+static_assert(sizeof(SetXattrRequest) == 24);
+static_assert(offsetof(SetXattrRequest, inode) == 0);
+static_assert(offsetof(SetXattrRequest, name_bytes) == 8);
+static_assert(offsetof(SetXattrRequest, flags) == 10);
+static_assert(offsetof(SetXattrRequest, value_bytes) == 12);
+static_assert(offsetof(SetXattrRequest, inline_bytes) == 16);
+static_assert(offsetof(SetXattrRequest, reserved) == 20);
+
+struct XattrRequest {
+  uint64_t inode;
+  uint16_t name_bytes;
+  uint16_t flags;
+  uint32_t max_bytes;
+};
+static_assert(sizeof(XattrRequest) == 16);
+static_assert(offsetof(XattrRequest, inode) == 0);
+static_assert(offsetof(XattrRequest, name_bytes) == 8);
+static_assert(offsetof(XattrRequest, flags) == 10);
+static_assert(offsetof(XattrRequest, max_bytes) == 12);
+
+struct XattrReply {
+  uint32_t value_bytes;
+  uint32_t inline_bytes;
+};
+static_assert(sizeof(XattrReply) == 8);
+static_assert(offsetof(XattrReply, value_bytes) == 0);
+static_assert(offsetof(XattrReply, inline_bytes) == 4);
+
+struct AccessedRequest {
+  uint32_t count;
+  uint32_t reserved;
+};
+static_assert(sizeof(AccessedRequest) == 8);
+static_assert(offsetof(AccessedRequest, count) == 0);
+static_assert(offsetof(AccessedRequest, reserved) == 4);
+
+struct AccessTime {
+  uint64_t inode;
+  int64_t seconds;
+  uint32_t nanoseconds;
+  uint32_t reserved;
+};
+static_assert(sizeof(AccessTime) == 24);
+static_assert(offsetof(AccessTime, inode) == 0);
+static_assert(offsetof(AccessTime, seconds) == 8);
+static_assert(offsetof(AccessTime, nanoseconds) == 16);
+static_assert(offsetof(AccessTime, reserved) == 20);
 
 }  // namespace sealfs::wire

@@ -98,7 +98,7 @@ class SessionObject : public Napi::ObjectWrap<SessionObject> {
     options.root_inode = static_cast<uint64_t>(from.Get("rootInode").ToNumber().Int64Value());
     options.readdirplus = static_cast<ReadDirPlusMode>(number(from, "readDirPlus"));
     options.direct_io_mmap = flag(from, "directIoMmap");
-    options.handle_killpriv = flag(from, "handleKillPriv");
+    options.posix_acl = flag(from, "posixAcl");
     options.flush = flag(from, "flush");
     options.max_background = number(from, "maxBackground");
     options.reserve_bulk_slots = number(from, "reserveBulkSlots");
@@ -149,6 +149,8 @@ class SessionObject : public Napi::ObjectWrap<SessionObject> {
     set(&out, "offeredFlags", static_cast<double>(from.offered & ((uint64_t{1} << 53) - 1)));
     set(&out, "wantedCapabilities", from.wanted);
     set(&out, "maxWriteBytes", from.max_write);
+    out.Set("killPriv", Napi::Boolean::New(env_, from.kill_priv));
+    out.Set("posixAcl", Napi::Boolean::New(env_, from.posix_acl));
     out.Set("directIoMmap", Napi::Boolean::New(env_, from.direct_io_mmap));
     return out;
   }

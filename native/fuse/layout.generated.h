@@ -24,6 +24,10 @@ enum class Operation : uint8_t {
   kStatFs = 17,
   kRelease = 18,
   kFsync = 20,
+  kSetXattr = 21,
+  kGetXattr = 22,
+  kListXattr = 23,
+  kRemoveXattr = 24,
   kFlush = 25,
   kOpenDir = 27,
   kReadDir = 28,
@@ -53,6 +57,7 @@ enum class ReplyKind : uint8_t {
   kData = 6,
   kDirectory = 7,
   kSeek = 9,
+  kXattrSize = 10,
   kStatFs = 8,
 };
 
@@ -84,7 +89,7 @@ struct RequestRecord {
   uint32_t name2_offset;
   uint32_t name2_bytes;
   uint32_t slot;
-  uint32_t reserved;
+  uint32_t umask;
   uint32_t valid;
   uint32_t set_uid;
   uint32_t set_gid;
@@ -116,7 +121,7 @@ static_assert(offsetof(RequestRecord, name_bytes) == 68);
 static_assert(offsetof(RequestRecord, name2_offset) == 72);
 static_assert(offsetof(RequestRecord, name2_bytes) == 76);
 static_assert(offsetof(RequestRecord, slot) == 80);
-static_assert(offsetof(RequestRecord, reserved) == 84);
+static_assert(offsetof(RequestRecord, umask) == 84);
 static_assert(offsetof(RequestRecord, valid) == 88);
 static_assert(offsetof(RequestRecord, set_uid) == 92);
 static_assert(offsetof(RequestRecord, set_gid) == 96);

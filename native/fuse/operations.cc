@@ -1,7 +1,11 @@
 // Goal: libfuse's decoded requests as records. Method: one callback an operation, each filling the
-// fields of RequestRecord that schema/fuse.fbs names for it. What is absent here (xattr, locks,
-// fallocate, …) libfuse answers with ENOSYS, which the kernel remembers.
+// fields of RequestRecord that schema/fuse.fbs names for it. What is absent here (locks,
+// ioctl, …) libfuse answers with ENOSYS, which the kernel remembers.
 #include <fcntl.h>
+#include <sys/xattr.h>
+
+#include <algorithm>
+#include <cstring>
 
 #include "native/fuse/session.h"
 
@@ -65,9 +69,16 @@ void getattr(fuse_req_t request, fuse_ino_t node, fuse_file_info* info) {
   begin_open(request, Operation::kGetAttr, node, info);
 }
 
+// Bit 8 of `valid`: whoever writes or truncates has not CAP_FSETID.
+constexpr uint32_t kDropSetId = 1 << 8;
+
+uint32_t drop_bit(uint32_t flags, uint32_t kernel_flag) {
+  return flags & kernel_flag ? kDropSetId : 0;
+}
+
 // The wire's bits from the kernel's (linux/fuse.h, FATTR_).
 uint32_t valid_bits(uint32_t to_set) {
-  uint32_t bits = 0;
+  uint32_t bits = drop_bit(to_set, FATTR_KILL_SUIDGID);
   if (to_set & FATTR_MODE) bits |= 1 << 0;
   if (to_set & FATTR_UID) bits |= 1 << 1;
   if (to_set & FATTR_GID) bits |= 1 << 2;
@@ -79,18 +90,26 @@ uint32_t valid_bits(uint32_t to_set) {
   return bits;
 }
 
+// What a program may ask for has 64 bits; what is kept has 53.
+int64_t clamp_seconds(int64_t seconds) {
+  constexpr int64_t kMost = (int64_t{1} << 53) - 1;
+  return std::clamp(seconds, -kMost, kMost);
+}
+
 void setattr(fuse_req_t request, fuse_ino_t node, struct stat* to, int to_set,
              fuse_file_info* info) {
+  const uint32_t asked = session_of(request).body<fuse_setattr_in>()->valid;
   RequestRecord* record = begin_open(request, Operation::kSetAttr, node, info).record;
   record->flags = info != nullptr ? 1 : 0;
-  record->valid = valid_bits(static_cast<uint32_t>(to_set));
+  // libfuse keeps bits to itself that it does not know.
+  record->valid = valid_bits(static_cast<uint32_t>(to_set) | (asked & FATTR_KILL_SUIDGID));
   record->mode = to->st_mode;
   record->set_uid = to->st_uid;
   record->set_gid = to->st_gid;
   record->offset = static_cast<uint64_t>(to->st_size);
-  record->atime_seconds = to->st_atim.tv_sec;
+  record->atime_seconds = clamp_seconds(to->st_atim.tv_sec);
   record->atime_nanoseconds = static_cast<uint32_t>(to->st_atim.tv_nsec);
-  record->mtime_seconds = to->st_mtim.tv_sec;
+  record->mtime_seconds = clamp_seconds(to->st_mtim.tv_sec);
   record->mtime_nanoseconds = static_cast<uint32_t>(to->st_mtim.tv_nsec);
 }
 
@@ -101,11 +120,14 @@ void readlink(fuse_req_t request, fuse_ino_t node) {
 void mknod(fuse_req_t request, fuse_ino_t parent, const char* name, mode_t mode, dev_t rdev) {
   RequestRecord* record = begin_named(request, Operation::kMkNod, parent, name).record;
   record->mode = mode;
+  record->umask = fuse_req_ctx(request)->umask;
   record->rdev = static_cast<uint32_t>(rdev);
 }
 
 void mkdir(fuse_req_t request, fuse_ino_t parent, const char* name, mode_t mode) {
-  begin_named(request, Operation::kMkDir, parent, name).record->mode = S_IFDIR | (mode & 07777);
+  RequestRecord* record = begin_named(request, Operation::kMkDir, parent, name).record;
+  record->mode = S_IFDIR | (mode & 07777);
+  record->umask = fuse_req_ctx(request)->umask;
 }
 
 void unlink(fuse_req_t request, fuse_ino_t parent, const char* name) {
@@ -136,13 +158,18 @@ void link(fuse_req_t request, fuse_ino_t node, fuse_ino_t new_parent, const char
 }
 
 void open(fuse_req_t request, fuse_ino_t node, fuse_file_info* info) {
-  begin_open(request, Operation::kOpen, node, info);
+  const uint32_t flags = session_of(request).body<fuse_open_in>()->open_flags;
+  RequestRecord* record = begin_open(request, Operation::kOpen, node, info).record;
+  record->valid = drop_bit(flags, FUSE_OPEN_KILL_SUIDGID);
 }
 
 void create(fuse_req_t request, fuse_ino_t parent, const char* name, mode_t mode,
             fuse_file_info* info) {
+  const uint32_t flags = session_of(request).body<fuse_create_in>()->open_flags;
   RequestRecord* record = begin_named(request, Operation::kCreate, parent, name).record;
+  record->valid = drop_bit(flags, FUSE_OPEN_KILL_SUIDGID);
   record->mode = mode;
+  record->umask = fuse_req_ctx(request)->umask;
   record->flags = static_cast<uint32_t>(info->flags);
 }
 
@@ -154,7 +181,9 @@ void read(fuse_req_t request, fuse_ino_t node, size_t size, off_t offset, fuse_f
 
 void write(fuse_req_t request, fuse_ino_t node, const char* data, size_t size, off_t offset,
            fuse_file_info* info) {
+  const uint32_t flags = session_of(request).body<fuse_write_in>()->write_flags;
   const Opened opened = begin_open(request, Operation::kWrite, node, info);
+  opened.record->valid = drop_bit(flags, FUSE_WRITE_KILL_SUIDGID);
   opened.record->offset = static_cast<uint64_t>(offset);
   session_of(request).keep_data(opened, data, static_cast<uint32_t>(size));
 }
@@ -232,6 +261,34 @@ void copy_file_range(fuse_req_t request, fuse_ino_t node, off_t offset, fuse_fil
   record->length_bytes = length;
 }
 
+// libfuse knows the older, shorter struct alone.
+void setxattr(fuse_req_t request, fuse_ino_t node, const char*, const char*, size_t, int) {
+  Session& session = session_of(request);
+  const auto* asked = session.body<fuse_setxattr_in>();
+  const bool longer = session.agreed().setxattr_flags;
+  const char* name = session.body<char>() + (longer ? sizeof *asked : FUSE_COMPAT_SETXATTR_IN_SIZE);
+  uint32_t flags = asked->flags & (XATTR_CREATE | XATTR_REPLACE);
+  if (longer && (asked->setxattr_flags & FUSE_SETXATTR_ACL_KILL_SGID)) flags |= 1 << 2;
+  const uint32_t bytes = asked->size;
+  Opened opened = begin_named(request, Operation::kSetXattr, node, name);
+  opened.record->flags = flags;
+  if (bytes != 0) session.keep_data(opened, name + strlen(name) + 1, bytes);
+}
+
+void getxattr(fuse_req_t request, fuse_ino_t node, const char* name, size_t size) {
+  begin_named(request, Operation::kGetXattr, node, name).record->size_bytes =
+      static_cast<uint32_t>(size);
+}
+
+void listxattr(fuse_req_t request, fuse_ino_t node, size_t size) {
+  session_of(request).begin(request, Operation::kListXattr, node).record->size_bytes =
+      static_cast<uint32_t>(size);
+}
+
+void removexattr(fuse_req_t request, fuse_ino_t node, const char* name) {
+  begin_named(request, Operation::kRemoveXattr, node, name);
+}
+
 fuse_lowlevel_ops make_operations() {
   fuse_lowlevel_ops ops = {};
   ops.init = init;
@@ -261,6 +318,10 @@ fuse_lowlevel_ops make_operations() {
   ops.releasedir = releasedir;
   ops.fsyncdir = fsyncdir;
   ops.statfs = statfs;
+  ops.setxattr = setxattr;
+  ops.getxattr = getxattr;
+  ops.listxattr = listxattr;
+  ops.removexattr = removexattr;
   ops.fallocate = fallocate;
   ops.lseek = seek;
   ops.copy_file_range = copy_file_range;

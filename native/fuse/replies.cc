@@ -149,6 +149,9 @@ void Session::send_reply(fuse_req_t request, const RequestRecord& asked, const R
       if (!take(body, body_bytes, &segment)) break;
       result = reply_directory(request, asked, record, segment);
       break;
+    case ReplyKind::kXattrSize:
+      result = fuse_reply_xattr(request, record.count);
+      break;
     case ReplyKind::kStatFs:
       if (!take(body, body_bytes, &statistics)) break;
       result = reply_statfs(request, statistics);

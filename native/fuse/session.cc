@@ -215,6 +215,7 @@ size_t Session::receive() {
     if (asked.flags & kInitExt) negotiated_.offered |= uint64_t{asked.flags2} << 32;
     init_pending_ = true;
   }
+  body_ = reinterpret_cast<const uint8_t*>(header + 1);
   const fuse_buf received = {static_cast<size_t>(n), fuse_buf_flags(0), buffer, -1, 0};
   fuse_session_process_buf(session_, &received);
   if (init_pending_) {
@@ -281,6 +282,9 @@ void Session::keep_data(const Opened& opened, const char* data, uint32_t bytes) 
     counters_.write_bytes_copied += bytes;
     record->slot = message;
   } else {
+    // A WRITE's data is in its place already.
+    uint8_t* place = arena_->at(receive_slot_);
+    if (place != reinterpret_cast<const uint8_t*>(data)) memmove(place, data, bytes);
     record->slot = receive_slot_;
     receive_slot_ = 0;
   }
@@ -299,7 +303,11 @@ void Session::negotiate(fuse_conn_info* connection) {
   want(FUSE_CAP_PARALLEL_DIROPS | FUSE_CAP_CACHE_SYMLINKS, true);
   want(FUSE_CAP_READDIRPLUS, plus != ReadDirPlusMode::kOff);
   want(FUSE_CAP_READDIRPLUS_AUTO, plus == ReadDirPlusMode::kAuto);
-  want(FUSE_CAP_HANDLE_KILLPRIV, options_.handle_killpriv);
+  // The umask is ours to apply: a directory's default ACL takes its place.
+  want(FUSE_CAP_DONT_MASK, true);
+  want(FUSE_CAP_POSIX_ACL, options_.posix_acl);
+  // The second version, which libfuse does not know: see write_device.
+  want(FUSE_CAP_HANDLE_KILLPRIV, false);
   want(FUSE_CAP_WRITEBACK_CACHE | FUSE_CAP_SPLICE_READ | FUSE_CAP_SPLICE_WRITE, false);
   want(FUSE_CAP_SPLICE_MOVE | FUSE_CAP_POSIX_LOCKS | FUSE_CAP_FLOCK_LOCKS, false);
   want(FUSE_CAP_IOCTL_DIR | FUSE_CAP_EXPORT_SUPPORT, false);
@@ -309,9 +317,10 @@ void Session::negotiate(fuse_conn_info* connection) {
   connection->congestion_threshold = options_.max_background * 3 / 4;
   connection->time_gran = 1;
   negotiated_.wanted = connection->want;
+  negotiated_.posix_acl = (connection->want & FUSE_CAP_POSIX_ACL) != 0;
 }
 
-// libfuse's way to the device. Two things are ours: the answer to INIT gets the flag that this
+// libfuse's way to the device. Two things are ours: the answer to INIT gets the flags that this
 // libfuse does not know, and an answer into an ended connection is dropped silently.
 ssize_t Session::write_device(int fd, iovec* parts, int count, void* userdata) {
   Session* session = static_cast<Session*>(userdata);
@@ -327,6 +336,9 @@ ssize_t Session::write_device(int fd, iovec* parts, int count, void* userdata) {
       out->flags2 |= kDirectIoAllowMmap >> 32;
       agreed.direct_io_mmap = true;
     }
+    out->flags |= agreed.offered & (FUSE_HANDLE_KILLPRIV_V2 | FUSE_SETXATTR_EXT);
+    agreed.kill_priv = (agreed.offered & FUSE_HANDLE_KILLPRIV_V2) != 0;
+    agreed.setxattr_flags = (agreed.offered & FUSE_SETXATTR_EXT) != 0;
   }
   const ssize_t n = writev(fd, parts, count);
   if (n < 0 && errno == ENODEV) {

@@ -35,7 +35,7 @@ struct SessionOptions {
   uint64_t root_inode = FUSE_ROOT_ID;      // what the kernel calls node 1
   ReadDirPlusMode readdirplus = ReadDirPlusMode::kAuto;
   bool direct_io_mmap = true;         // negotiate shared mmap of direct I/O files (Linux 6.6)
-  bool handle_killpriv = false;       // the server clears set-user-ID bits; else the kernel asks
+  bool posix_acl = true;              // the kernel enforces ACLs and asks for them
   bool flush = false;                 // Flush requests reach JavaScript; else ENOSYS once
   uint32_t max_background = 256;      // asynchronous requests that the kernel keeps in flight
   uint32_t reserve_bulk_slots = 0;    // never takes the arena's last ones
@@ -49,6 +49,9 @@ struct Negotiated {
   uint32_t wanted = 0;   // FUSE_CAP_ bits
   uint32_t max_write = 0;
   bool direct_io_mmap = false;
+  bool kill_priv = false;       // requests say when set-ID bits go
+  bool setxattr_flags = false;  // SETXATTR has the longer struct
+  bool posix_acl = false;
 };
 
 struct SessionCounters {
@@ -105,6 +108,12 @@ class Session : public EventSource {
     return node == FUSE_ROOT_ID ? options_.root_inode : node;
   }
   void negotiate(fuse_conn_info* connection);
+  const Negotiated& agreed() const { return negotiated_; }
+  // The request's own struct as the kernel sent it, for what libfuse does not pass on.
+  template <typename T>
+  const T* body() const {
+    return reinterpret_cast<const T*>(body_);
+  }
   const SessionOptions& options() const { return options_; }
   SessionCounters& count() { return counters_; }
 
@@ -144,7 +153,8 @@ class Session : public EventSource {
   const SessionOptions options_;
   uint32_t block_;
   RequestTable table_;
-  uint32_t receive_slot_ = 0;  // arena offset of its payload; 0: none
+  const uint8_t* body_ = nullptr;  // of the request that is being decoded
+  uint32_t receive_slot_ = 0;      // arena offset of its payload; 0: none
   fuse_session* session_ = nullptr;
   int device_fd_ = -1;  // owned by libfuse
   int wait_fd_ = -1;    // epoll over device_fd_: lets the device be unwatched while paused

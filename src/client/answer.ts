@@ -90,6 +90,9 @@ export interface ListedEntry {
 export class Answer implements ClientRequest {
   readonly uid: number;
   readonly gid: number;
+  readonly umask = 0;
+  readonly dropsSetId: boolean;
+  readonly readsSilently = false;
   synchronous = false;
   stats: FileStats | undefined;
   handle = 0;
@@ -108,6 +111,7 @@ export class Answer implements ClientRequest {
     this.#arena = arena;
     this.uid = uid;
     this.gid = gid;
+    this.dropsSetId = uid !== 0;
     this.#settle = settle;
   }
 
@@ -173,6 +177,11 @@ export class Answer implements ClientRequest {
       });
     }
     this.last = last;
+    this.#settle(0);
+  }
+
+  replyXattr(offset: number, lengthBytes: number): void {
+    this.text = this.#arena.bytes.slice(offset, offset + lengthBytes);
     this.#settle(0);
   }
 

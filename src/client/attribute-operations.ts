@@ -10,7 +10,7 @@ import {
   Opcode,
   SetAttrRequest,
 } from '../protocol/wire.generated.js';
-import { AttributeChange } from './attributes.js';
+import { AttributeChange, SET_ATIME } from './attributes.js';
 import { encodeInode, encodeSetAttr } from './bodies.js';
 import type { ClientContext } from './context.js';
 import type { OpenFile, SizeWaiter } from './open-file.js';
@@ -72,6 +72,7 @@ class SetAttrOperation extends FlushedOperation {
 
   start(inode: number, change: AttributeChange, tracker: SizeTracker): void {
     this.#change.copyFrom(change);
+    if ((change.valid & SET_ATIME) !== 0) this.context.accessTimes.forget(inode);
     this.startFlushed(inode, tracker);
   }
 

@@ -11,10 +11,16 @@ export const S_IFMT = 0o170000;
 export const S_IFDIR = 0o040000;
 export const S_IFREG = 0o100000;
 export const S_IFLNK = 0o120000;
+export const S_ISUID = 0o004000;
 export const S_ISGID = 0o002000;
 
-/** Attributes.flags bit 0: the file has or had chunks beyond the first. */
+/** Attributes.flags: the file has or had chunks beyond the first. */
 const FLAG_STRIPED = 1;
+/** It has extended attributes; among them an access ACL, a default ACL, security.capability. */
+export const FLAG_XATTRS = 2;
+export const FLAG_ACCESS_ACL = 4;
+export const FLAG_DEFAULT_ACL = 8;
+export const FLAG_CAPABILITY = 32;
 
 export const ATTRIBUTES_WORDS = Attributes.SIZE / 4;
 
@@ -28,6 +34,8 @@ export const SET_MTIME = 32;
 /** Together with SET_ATIME: the target's clock instead of the given time. */
 export const SET_ATIME_NOW = 64;
 export const SET_MTIME_NOW = 128;
+/** The set-user-ID bit goes, the set-group-ID bit too where the group may execute. */
+export const SET_DROP_SET_ID = 256;
 
 /** A place of one `Attributes` struct, read in place. */
 export class FileAttributes {
@@ -105,6 +113,16 @@ export class FileAttributes {
   /** The file has or had chunks beyond the first. */
   get striped(): boolean {
     return (this.#word(Attributes.flags) & FLAG_STRIPED) !== 0;
+  }
+
+  /** Bits of `FLAG_…`. */
+  get flags(): number {
+    return this.#word(Attributes.flags);
+  }
+
+  /** Writing to it takes something away: set-ID bits, a capability. */
+  get privileged(): boolean {
+    return (this.mode & (S_ISUID | S_ISGID)) !== 0 || (this.flags & FLAG_CAPABILITY) !== 0;
   }
 
   isDirectory(): boolean {

@@ -17,9 +17,14 @@ import type { NameCopy } from './request.js';
 /** OpenRequest.flags */
 export const OPEN_TRUNCATE = 1;
 export const OPEN_AGAIN = 2;
+export const OPEN_DROP_SET_ID = 4;
 /** CreateRequest.flags */
 export const CREATE_EXCLUSIVE = 1;
 export const CREATE_REGISTER = 2;
+
+/** LinkDirEntryRequest.flags */
+const LINK_REPLACES = 1;
+const LINK_INHERITED = 2;
 
 /** InodeRequest, and DropDirInodeRequest, which is the same. */
 export function encodeInode(arena: ArenaMemory, body: number, inode: number): number {
@@ -49,12 +54,14 @@ export function encodeLinkDirEntry(
   inode: number,
   name: NameCopy,
   staleInode: number,
+  inherited: boolean,
 ): number {
   const words = arena.words;
   writeU53(words, body + LinkDirEntryRequest.parent, parent);
   writeU53(words, body + LinkDirEntryRequest.inode, inode);
   writeU16(words, body + LinkDirEntryRequest.nameBytes, name.lengthBytes);
-  writeU16(words, body + LinkDirEntryRequest.flags, staleInode === 0 ? 0 : 1);
+  const flags = (staleInode === 0 ? 0 : LINK_REPLACES) | (inherited ? LINK_INHERITED : 0);
+  writeU16(words, body + LinkDirEntryRequest.flags, flags);
   words[(body + LinkDirEntryRequest.reserved) >>> 2] = 0;
   writeU53(words, body + LinkDirEntryRequest.staleInode, staleInode);
   name.writeTo(arena.bytes, body + LinkDirEntryRequest.SIZE);
@@ -89,9 +96,12 @@ export function encodeExtend(
   body: number,
   inode: number,
   sizeBytes: number,
+  dropSetId: boolean,
 ): number {
   writeU53(arena.words, body + ExtendRequest.inode, inode);
   writeU53(arena.words, body + ExtendRequest.sizeBytes, sizeBytes);
+  arena.words[(body + ExtendRequest.flags) >>> 2] = dropSetId ? 1 : 0;
+  arena.words[(body + ExtendRequest.reserved) >>> 2] = 0;
   return ExtendRequest.SIZE;
 }
 
@@ -123,6 +133,7 @@ export interface CreateFields {
   gid: number;
   rdev: number;
   flags: number;
+  umask: number;
 }
 
 export function encodeCreate(
@@ -139,7 +150,7 @@ export function encodeCreate(
   words[(body + CreateRequest.rdev) >>> 2] = fields.rdev;
   writeU16(words, body + CreateRequest.nameBytes, name.lengthBytes);
   writeU16(words, body + CreateRequest.flags, fields.flags);
-  words[(body + CreateRequest.reserved) >>> 2] = 0;
+  words[(body + CreateRequest.umask) >>> 2] = fields.umask;
   name.writeTo(arena.bytes, body + CreateRequest.SIZE);
   return CreateRequest.SIZE + name.lengthBytes;
 }

@@ -33,6 +33,8 @@ export interface ClientProcessOptions {
   bulkSlots?: number;
   /** How long a file's size is believed without asking. */
   sizeFreshMs?: number;
+  /** Reading changes access times, by relatime's rule; true by default. */
+  accessTimes?: boolean;
   log?: (message: string) => void;
 }
 
@@ -106,6 +108,7 @@ export class ClientProcess {
         mode: softSeconds === undefined ? 'hard' : 'soft',
         softTimeoutMs: (softSeconds ?? 30) * 1000,
         sizeFreshMs: options.sizeFreshMs ?? defaultClientOptions.sizeFreshMs,
+        accessTimes: options.accessTimes ?? defaultClientOptions.accessTimes,
         log,
       },
     });
@@ -180,6 +183,7 @@ export class ClientProcess {
   }
 
   async #close(): Promise<void> {
+    this.core.flushAccessTimes();
     const end = Date.now() + QUIET_TIMEOUT_MS;
     while (this.core.outstanding > 0 && this.core.targetsAway === 0 && Date.now() < end) {
       await new Promise((resolve) => setTimeout(resolve, QUIET_POLL_MS));

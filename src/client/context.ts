@@ -15,6 +15,8 @@ import type { PeerState, RpcPeer } from '../transport/rpc-client.js';
 import { transportKinds } from '../transport/transport.js';
 import type { Transport, TransportKind } from '../transport/transport.js';
 import { FileAttributes } from './attributes.js';
+import { AccessTimes } from './access-times.js';
+import { InodeFacts } from './inode-facts.js';
 import type { OpenFileTable } from './open-file.js';
 
 export interface ClientOptions {
@@ -25,6 +27,8 @@ export interface ClientOptions {
   softTimeoutMs: number;
   /** How long a file's size is believed without asking its target again. */
   sizeFreshMs: number;
+  /** Reading changes access times, by relatime's rule. */
+  accessTimes: boolean;
   log: (message: string) => void;
 }
 
@@ -33,6 +37,7 @@ export const defaultClientOptions: ClientOptions = {
   mode: 'hard',
   softTimeoutMs: 60_000,
   sizeFreshMs: 1000,
+  accessTimes: true,
   log: () => undefined,
 };
 
@@ -72,6 +77,8 @@ export class ClientContext {
   readonly options: ClientOptions;
   readonly rpc: RpcClient;
   readonly counters = new ClientCounters();
+  readonly facts = new InodeFacts();
+  readonly accessTimes: AccessTimes;
   /** Lent to reply methods; see request.ts. */
   readonly attributes: FileAttributes;
   /** A message slot kept for good, where attributes that a reply's body does not hold are lent. */
@@ -109,6 +116,7 @@ export class ClientContext {
     this.#scratch = this.arena.messages.take();
     if (this.#scratch === 0) throw new SealfsError('FAILED', 'the arena has no message slot left');
     this.attributes = new FileAttributes(this.arena.words, this.#scratch);
+    this.accessTimes = new AccessTimes(this);
     this.#table = BucketTable.build(environment.map);
     this.#adopt(environment.map);
   }
@@ -160,12 +168,22 @@ export class ClientContext {
   readAttributes(offset: number): FileAttributes {
     const attributes = this.attributes;
     attributes.offset = offset;
+    this.learn(offset);
     const file = this.files.peek(attributes.inode);
     if (file !== undefined) {
       file.learnSize(attributes.sizeBytes, this.scheduler.nowMs());
       if (attributes.striped) file.learnStriped();
+      file.privileged = attributes.privileged;
     }
     return attributes;
+  }
+
+  /** Takes note of the Attributes at this arena offset, and completes their access time. */
+  learn(offset: number): void {
+    const { words } = this.arena;
+    const { scheduler } = this;
+    this.accessTimes.complete(words, offset);
+    this.facts.learn(words, offset, scheduler.nowMs(), scheduler.wallClock().seconds);
   }
 
   /** The lent view over a copy of attributes that an operation has kept. */

@@ -29,6 +29,7 @@ import { OpenOperations } from './open-operations.js';
 import type { ClientRequest, NameReference } from './request.js';
 import { SizeTracker } from './size-tracker.js';
 import { VolumeOperations } from './volume-operations.js';
+import { XattrOperations } from './xattr-operations.js';
 
 export class FileSystemCore {
   readonly #context: ClientContext;
@@ -44,6 +45,7 @@ export class FileSystemCore {
   readonly #copies: FileCopies;
   readonly #directoryReads: DirectoryReads;
   readonly #volume: VolumeOperations;
+  readonly #xattrs: XattrOperations;
 
   constructor(environment: ClientEnvironment) {
     const context = new ClientContext(environment, (peer, incarnationChanged) => {
@@ -63,6 +65,7 @@ export class FileSystemCore {
     this.#copies = new FileCopies(context, this.#attributes, this.#reads, this.#writes);
     this.#directoryReads = new DirectoryReads(context);
     this.#volume = new VolumeOperations(context);
+    this.#xattrs = new XattrOperations(context);
   }
 
   get counters(): ClientCounters {
@@ -129,6 +132,7 @@ export class FileSystemCore {
     this.#directoryReads.interrupt(request);
     this.#opens.interrupt(request);
     this.#volume.interrupt(request);
+    this.#xattrs.interrupt(request);
   }
 
   // ---------------------------------------------------------------- names
@@ -197,6 +201,43 @@ export class FileSystemCore {
 
   setAttributes(request: ClientRequest, inode: number, change: AttributeChange): void {
     this.#attributes.setAttributes(request, inode, change);
+  }
+
+  /** `valueBytes` at arena offset `data`; `flags`: XATTR_CREATE 1, XATTR_REPLACE 2. */
+  setXattr(
+    request: ClientRequest,
+    inode: number,
+    name: NameReference,
+    data: number,
+    valueBytes: number,
+    flags: number,
+  ): void {
+    this.#xattrs.set(request, inode, name, data, valueBytes, flags);
+  }
+
+  /** At most `maxBytes`, else ERANGE; 0: only the length. More than 8 KiB land at `landing`. */
+  getXattr(
+    request: ClientRequest,
+    inode: number,
+    name: NameReference,
+    maxBytes: number,
+    landing: number,
+  ): void {
+    this.#xattrs.get(request, inode, name, maxBytes, landing);
+  }
+
+  /** The names, each with a NUL; limits as of `getXattr`. */
+  listXattrs(request: ClientRequest, inode: number, maxBytes: number, landing: number): void {
+    this.#xattrs.list(request, inode, maxBytes, landing);
+  }
+
+  removeXattr(request: ClientRequest, inode: number, name: NameReference): void {
+    this.#xattrs.remove(request, inode, name);
+  }
+
+  /** Tells the targets what they would be told in a moment: access times. */
+  flushAccessTimes(): void {
+    this.#context.accessTimes.flush();
   }
 
   // ---------------------------------------------------------------- open files

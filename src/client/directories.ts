@@ -3,16 +3,20 @@
  * an order that leaves, when it is cut in two, at worst an entry without inode. Such an entry is
  * nowhere visible (lookup finds it, removes it, answers ENOENT), and mkdir may replace it.
  *
- *   mkdir: MakeDirInode ──> LinkDirEntry ─┬─ ok ──> (parent is set-group-ID: SetAttr) ──> entry
- *                             ▲           ├─ EEXIST ──> Lookup ──> GetAttr ─┬─ ESTALE ──┐
+ *   mkdir: MakeDirInode ──> LinkDirEntry ─┬─ ok ──> entry
+ *            ▲                ▲           ├─ EAGAIN ──> DropDirInode ──> inherit
+ *         inherit             │           ├─ EEXIST ──> Lookup ──> GetAttr ─┬─ ESTALE ──┐
  *                             └───────────┼── replacing the dangling entry ─┼───────────┘
  *                                         └─ failed ──> DropDirInode <──────┘ ──> error
+ *   inherit: GetAttr of the parent ──> (it has a default ACL: GetXattr) ──> MakeDirInode
  *   rmdir: Lookup ──> DropDirInode (ENOTEMPTY …) ──> UnlinkDirEntry
  */
 import { ESTALE, errno } from '../common/errno.js';
 import { directoryBucket } from '../placement/inode-number.js';
 import { nameHash44 } from '../placement/hash.js';
-import { readU53, writeU53 } from '../protocol/u53.js';
+import { aclBytesMax } from '../protocol/limits.generated.js';
+import { inheritAcl, isAcl } from '../protocol/posix-acl.js';
+import { readU53, writeU16, writeU53 } from '../protocol/u53.js';
 import {
   AttributesReply,
   DropDirInodeRequest,
@@ -23,25 +27,12 @@ import {
   MakeDirInodeRequest,
   NameRequest,
   Opcode,
-  SetAttrRequest,
   UnlinkDirEntryRequest,
+  XattrReply,
+  XattrRequest,
 } from '../protocol/wire.generated.js';
-import {
-  AttributeChange,
-  SET_GID,
-  SET_MODE,
-  S_IFDIR,
-  S_IFMT,
-  S_ISGID,
-  ownedAttributes,
-} from './attributes.js';
-import {
-  encodeInode,
-  encodeLinkDirEntry,
-  encodeName,
-  encodeSetAttr,
-  encodeUnlinkDirEntry,
-} from './bodies.js';
+import { FLAG_DEFAULT_ACL, S_IFDIR, S_IFMT, S_ISGID, ownedAttributes } from './attributes.js';
+import { encodeInode, encodeLinkDirEntry, encodeName, encodeUnlinkDirEntry } from './bodies.js';
 import type { ClientContext } from './context.js';
 import { CoreOperation, OperationPool, checkName } from './operation.js';
 import { NameCopy } from './request.js';
@@ -51,19 +42,30 @@ const MAKE_INODE = 0;
 const MAKE_LINK = 1;
 const MAKE_LOOKUP = 2;
 const MAKE_CHECK = 3;
-const MAKE_GROUP = 4;
-const MAKE_DROP = 5;
+const MAKE_DROP = 4;
+const MAKE_PARENT = 5;
+const MAKE_ACL = 6;
+const S_PERMISSIONS = 0o777;
+
+const defaultAcl = Buffer.from('system.posix_acl_default');
+const noAcl: Uint8Array = new Uint8Array(0);
 
 class MakeDirectoryOperation extends CoreOperation {
   readonly #name = new NameCopy();
   readonly #attributes = ownedAttributes();
-  readonly #change = new AttributeChange();
   #step = MAKE_INODE;
   #parent = 0;
   #bucket = 0;
+  /** As asked for, and as it will be. */
+  #askedMode = 0;
   #mode = 0;
+  #umask = 0;
   #uid = 0;
   #gid = 0;
+  /** The parent was asked what a new directory gets from it. */
+  #inherited = false;
+  #accessAcl = noAcl;
+  #defaultAcl = noAcl;
   #inode = 0;
   /** Of the entry in the way. */
   #otherInode = 0;
@@ -75,15 +77,77 @@ class MakeDirectoryOperation extends CoreOperation {
   start(request: ClientRequest, parent: number, name: NameReference, mode: number): void {
     this.#name.copyFrom(name);
     this.#parent = parent;
-    this.#mode = S_IFDIR | (mode & 0o7777);
+    this.#askedMode = S_IFDIR | (mode & 0o7777);
+    this.#umask = request.umask & S_PERMISSIONS;
+    this.#mode = this.#askedMode & ~this.#umask;
+    this.#inherited = false;
+    this.#accessAcl = noAcl;
+    this.#defaultAcl = noAcl;
     this.#uid = request.uid;
     this.#gid = request.gid;
     this.#staleInode = 0;
     const hash = nameHash44(this.#name.bytes, 0, this.#name.lengthBytes);
     this.#bucket = directoryBucket(parent, hash, 0);
+    if (this.context.facts.bequeaths(parent)) this.#inherit();
+    else this.#make();
+  }
+
+  #make(): void {
     this.#step = MAKE_INODE;
     const peer = this.context.peerOfBucket(this.#bucket);
-    this.send(peer, Opcode.MakeDirInode, MakeDirInodeRequest.SIZE);
+    const aclBytes = this.#accessAcl.length + this.#defaultAcl.length;
+    this.send(peer, Opcode.MakeDirInode, MakeDirInodeRequest.SIZE + aclBytes);
+  }
+
+  #inherit(): void {
+    this.#inherited = true;
+    this.#step = MAKE_PARENT;
+    this.send(this.context.peerOfInode(this.#parent), Opcode.GetAttr, InodeRequest.SIZE);
+  }
+
+  #gotParent(status: number, body: number, bodyBytes: number): void {
+    const checked = this.context.checkReply(status, bodyBytes, AttributesReply.SIZE);
+    if (checked !== 0) {
+      this.finishError(checked === ESTALE ? errno.ENOENT : checked);
+      return;
+    }
+    const parent = this.context.readAttributes(body + AttributesReply.attributes);
+    if ((parent.mode & S_ISGID) !== 0) {
+      this.#gid = parent.gid;
+      this.#askedMode |= S_ISGID;
+      this.#mode |= S_ISGID;
+    }
+    if ((parent.flags & FLAG_DEFAULT_ACL) === 0) {
+      this.#make();
+      return;
+    }
+    this.#step = MAKE_ACL;
+    const bytes = XattrRequest.SIZE + defaultAcl.length;
+    this.send(this.context.peerOfInode(this.#parent), Opcode.GetXattr, bytes);
+  }
+
+  #gotAcl(status: number, body: number, bodyBytes: number): void {
+    // Removed since the parent was asked: the umask it is.
+    if (status !== errno.ENODATA) {
+      const { bytes, words } = this.context.arena;
+      const checked = this.context.checkReply(status, bodyBytes, XattrReply.SIZE);
+      if (checked !== 0) {
+        this.finishError(checked);
+        return;
+      }
+      const length = words[(body + XattrReply.inlineBytes) >>> 2]!;
+      const from = body + XattrReply.SIZE;
+      const acl = bytes.subarray(from, from + length);
+      if (XattrReply.SIZE + length > bodyBytes || !isAcl(acl)) {
+        this.finishError(errno.EIO);
+        return;
+      }
+      const { mode, access, copy } = inheritAcl(acl, this.#askedMode);
+      this.#mode = mode;
+      this.#accessAcl = access ?? noAcl;
+      this.#defaultAcl = copy;
+    }
+    this.#make();
   }
 
   override encode(body: number): number {
@@ -99,26 +163,45 @@ class MakeDirectoryOperation extends CoreOperation {
           this.#inode,
           this.#name,
           this.#staleInode,
+          this.#inherited,
         );
       case MAKE_LOOKUP:
         return encodeName(arena, body, this.#parent, this.#name);
       case MAKE_CHECK:
         return encodeInode(arena, body, this.#otherInode);
-      case MAKE_GROUP:
-        return encodeSetAttr(arena, body, this.#inode, this.#change);
+      case MAKE_PARENT:
+        return encodeInode(arena, body, this.#parent);
+      case MAKE_ACL:
+        return this.#encodeAcl(body);
       default:
         return encodeInode(arena, body, this.#inode);
     }
   }
 
   #encodeMake(body: number): number {
-    const words = this.context.arena.words;
+    const { bytes, words } = this.context.arena;
     words[(body + MakeDirInodeRequest.bucket) >>> 2] = this.#bucket;
     words[(body + MakeDirInodeRequest.mode) >>> 2] = this.#mode;
     words[(body + MakeDirInodeRequest.uid) >>> 2] = this.#uid;
     words[(body + MakeDirInodeRequest.gid) >>> 2] = this.#gid;
     writeU53(words, body + MakeDirInodeRequest.parent, this.#parent);
-    return MakeDirInodeRequest.SIZE;
+    writeU16(words, body + MakeDirInodeRequest.accessAclBytes, this.#accessAcl.length);
+    writeU16(words, body + MakeDirInodeRequest.defaultAclBytes, this.#defaultAcl.length);
+    words[(body + MakeDirInodeRequest.reserved) >>> 2] = 0;
+    const at = body + MakeDirInodeRequest.SIZE;
+    bytes.set(this.#accessAcl, at);
+    bytes.set(this.#defaultAcl, at + this.#accessAcl.length);
+    return at + this.#accessAcl.length + this.#defaultAcl.length - body;
+  }
+
+  #encodeAcl(body: number): number {
+    const { bytes, words } = this.context.arena;
+    writeU53(words, body + XattrRequest.inode, this.#parent);
+    writeU16(words, body + XattrRequest.nameBytes, defaultAcl.length);
+    writeU16(words, body + XattrRequest.flags, 0);
+    words[(body + XattrRequest.maxBytes) >>> 2] = aclBytesMax;
+    bytes.set(defaultAcl, body + XattrRequest.SIZE);
+    return XattrRequest.SIZE + defaultAcl.length;
   }
 
   override done(status: number, body: number, bodyBytes: number): void {
@@ -127,7 +210,7 @@ class MakeDirectoryOperation extends CoreOperation {
         this.#madeInode(status, body, bodyBytes);
         break;
       case MAKE_LINK:
-        this.#linked(status, body, bodyBytes);
+        this.#linked(status, bodyBytes);
         break;
       case MAKE_LOOKUP:
         this.#lookedUp(status, body, bodyBytes);
@@ -140,11 +223,15 @@ class MakeDirectoryOperation extends CoreOperation {
           this.#undo(errno.EEXIST);
         }
         break;
-      case MAKE_GROUP:
-        this.#groupSet(status, body, bodyBytes);
+      case MAKE_PARENT:
+        this.#gotParent(status, body, bodyBytes);
+        break;
+      case MAKE_ACL:
+        this.#gotAcl(status, body, bodyBytes);
         break;
       default:
-        this.finishError(this.#failure);
+        if (this.#failure === errno.EAGAIN) this.#inherit();
+        else this.finishError(this.#failure);
     }
   }
 
@@ -167,7 +254,7 @@ class MakeDirectoryOperation extends CoreOperation {
     this.send(this.context.peerOfInode(this.#parent), Opcode.LinkDirEntry, bytes);
   }
 
-  #linked(status: number, body: number, bodyBytes: number): void {
+  #linked(status: number, bodyBytes: number): void {
     const checked = this.context.checkReply(status, bodyBytes, LinkDirEntryReply.SIZE);
     if (checked === errno.EEXIST && this.#staleInode === 0) {
       this.#step = MAKE_LOOKUP;
@@ -179,18 +266,8 @@ class MakeDirectoryOperation extends CoreOperation {
       this.#undo(checked === ESTALE ? errno.ENOENT : checked);
       return;
     }
-    const words = this.context.arena.words;
-    const parentMode = words[(body + LinkDirEntryReply.parentMode) >>> 2]!;
-    if ((parentMode & S_ISGID) === 0) {
-      const attributes = this.context.lendAttributes(this.#attributes);
-      this.release()?.replyEntry(attributes);
-      return;
-    }
-    this.#change.valid = SET_MODE | SET_GID;
-    this.#change.mode = (this.#mode & 0o7777) | S_ISGID;
-    this.#change.gid = words[(body + LinkDirEntryReply.parentGid) >>> 2]!;
-    this.#step = MAKE_GROUP;
-    this.send(this.context.peerOfInode(this.#inode), Opcode.SetAttr, SetAttrRequest.SIZE);
+    const attributes = this.context.lendAttributes(this.#attributes);
+    this.release()?.replyEntry(attributes);
   }
 
   #lookedUp(status: number, body: number, bodyBytes: number): void {
@@ -208,16 +285,6 @@ class MakeDirectoryOperation extends CoreOperation {
     this.#otherInode = readU53(words, body + LookupReply.inode);
     this.#step = MAKE_CHECK;
     this.send(this.context.peerOfInode(this.#otherInode), Opcode.GetAttr, InodeRequest.SIZE);
-  }
-
-  #groupSet(status: number, body: number, bodyBytes: number): void {
-    const checked = this.context.checkReply(status, bodyBytes, AttributesReply.SIZE);
-    if (checked !== 0) {
-      this.finishError(checked);
-      return;
-    }
-    const attributes = this.context.readAttributes(body + AttributesReply.attributes);
-    this.release()?.replyEntry(attributes);
   }
 
   /**

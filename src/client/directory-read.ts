@@ -73,6 +73,7 @@ class ReadDirectoryOperation extends CoreOperation {
   #cookie = 0;
   #maxBytes = 0;
   #flags = 0;
+  #silent = false;
   readonly #cursor = new EntryCursor();
 
   start(
@@ -82,6 +83,7 @@ class ReadDirectoryOperation extends CoreOperation {
     withAttributes: boolean,
     landing: number,
   ): void {
+    this.#silent = this.request?.readsSilently === true;
     this.#handle = handle;
     this.#inode = handle.inode;
     this.#cookie = cookie;
@@ -125,6 +127,7 @@ class ReadDirectoryOperation extends CoreOperation {
     while (cursor.next()) {
       cookie = cursor.cookie;
       if (cursor.attributesOffset === 0) continue;
+      context.learn(cursor.attributesOffset);
       // Attributes of a file that is being written here may be behind: let lookup fetch them.
       const file = context.files.peek(cursor.inode);
       if (file?.mtimeDirty === true) begin = this.#withhold(begin, cursor);
@@ -133,6 +136,7 @@ class ReadDirectoryOperation extends CoreOperation {
       this.#malformed();
       return;
     }
+    if (!this.#silent) context.accessTimes.note(this.#inode);
     // Cookie 0 is never the end: a rewound listing must see what was added.
     if (last && cookie !== 0) this.#handle.endCookie = cookie;
     this.release()?.replyEntries(begin, lengthBytes - (begin - offset), last);

@@ -123,6 +123,7 @@ class ReadOperation extends CoreOperation {
     const bytes = this.#lengthBytes;
     const { file } = this;
     const request = this.release();
+    if (status === 0 && request?.readsSilently !== true) context.accessTimes.note(file.inode);
     context.files.drop(file);
     if (status !== 0) {
       request?.replyError(status);

@@ -26,7 +26,7 @@ import { CoreOperation, OperationPool } from './operation.js';
 import type { ClientRequest } from './request.js';
 import type { FileSyncs } from './file-sync.js';
 import type { SizeTracker } from './size-tracker.js';
-import { WRITE_APPEND, WritePiece } from './write-piece.js';
+import { WRITE_APPEND, WRITE_DROP_SET_ID, WritePiece } from './write-piece.js';
 import type { WriteParent } from './write-piece.js';
 
 const PLACE_GIVEN = 0;
@@ -42,6 +42,8 @@ class WriteOperation extends CoreOperation implements SizeWaiter, StripeWaiter, 
   #place = PLACE_GIVEN;
   #pending = 0;
   #status = 0;
+  /** Of its Write requests: WRITE_DROP_SET_ID or 0. */
+  #flags = 0;
   /** The inode's target hears of the size beside the data. */
   #checking = false;
 
@@ -52,12 +54,13 @@ class WriteOperation extends CoreOperation implements SizeWaiter, StripeWaiter, 
     this.#lengthBytes = lengthBytes;
     this.#data = data;
     this.#status = 0;
+    this.#flags = this.request?.dropsSetId === true ? WRITE_DROP_SET_ID : 0;
     this.#place = append ? PLACE_APPEND : PLACE_GIVEN;
     if (!append) {
       this.#writeRange();
     } else if (file.knownSize + lengthBytes <= chunkBytes) {
       this.#pending = 1;
-      this.writes.startPiece(this, 0, 0, lengthBytes, data, WRITE_APPEND);
+      this.writes.startPiece(this, 0, 0, lengthBytes, data, WRITE_APPEND | this.#flags);
     } else {
       this.#reserve();
     }
@@ -74,6 +77,8 @@ class WriteOperation extends CoreOperation implements SizeWaiter, StripeWaiter, 
     const words = this.context.arena.words;
     writeU53(words, body + ReserveRequest.inode, this.file.inode);
     writeU53(words, body + ReserveRequest.lengthBytes, this.#lengthBytes);
+    words[(body + ReserveRequest.flags) >>> 2] = this.#flags === 0 ? 0 : 1;
+    words[(body + ReserveRequest.reserved) >>> 2] = 0;
     return ReserveRequest.SIZE;
   }
 
@@ -115,6 +120,10 @@ class WriteOperation extends CoreOperation implements SizeWaiter, StripeWaiter, 
     let data = this.#data;
     // One more than there are pieces, so that an answer during this loop does not finish.
     this.#pending = 1;
+    if (this.#flags !== 0 && this.#place === PLACE_GIVEN && end > chunkBytes) {
+      // Chunk 0's target sees to it itself.
+      if (this.file.privileged) this.file.dropsSetId = true;
+    }
     this.#checking = this.#place === PLACE_GIVEN && this.writes.tracker.needsCheck(this.file, end);
     if (this.#checking) {
       this.#pending++;
@@ -125,7 +134,7 @@ class WriteOperation extends CoreOperation implements SizeWaiter, StripeWaiter, 
       const inChunk = at - chunk * chunkBytes;
       const bytes = Math.min(end - at, chunkBytes - inChunk);
       this.#pending++;
-      this.writes.startPiece(this, chunk, inChunk, bytes, data, 0);
+      this.writes.startPiece(this, chunk, inChunk, bytes, data, this.#flags);
       at += bytes;
       data += bytes;
     }
@@ -169,6 +178,7 @@ class WriteOperation extends CoreOperation implements SizeWaiter, StripeWaiter, 
     const status = this.#status;
     const bytes = this.#lengthBytes;
     const request = this.release();
+    context.facts.noteChange(file.inode);
     const synchronous = status === 0 && request?.synchronous === true;
     if (synchronous) this.writes.syncs.endWrite(request, file, bytes);
     context.files.drop(file);

@@ -15,7 +15,7 @@ import type { FuseHandler, FuseInfo, FuseRequest } from '../native/fuse.js';
 import { bulkSlotBytes, inlineDataBytes, messageSlotBytes } from '../protocol/limits.generated.js';
 import { writeU53 } from '../protocol/u53.js';
 import { StatFsReply } from '../protocol/wire.generated.js';
-import { AttributeChange } from './attributes.js';
+import { AttributeChange, SET_DROP_SET_ID } from './attributes.js';
 import type { FileSystemCore } from './core.js';
 import { FuseOperation } from './fuse-operation.js';
 import { NameReference } from './request.js';
@@ -45,6 +45,7 @@ export const defaultFuseFrontOptions: FuseFrontOptions = {
 const O_EXCL = 0o200;
 const O_TRUNC = 0o1000;
 const O_APPEND = 0o2000;
+const O_NOATIME = 0o1000000;
 /** lseek(2) */
 const SEEK_HOLE = 4;
 
@@ -75,6 +76,8 @@ export class FuseFront implements FuseHandler {
   readonly #waiting: FuseOperation[] = [];
   readonly #interrupted = new Set<FuseOperation>();
   #checking = false;
+  /** The kernel says whose writes take set-ID bits away. */
+  #killPriv = false;
   #slotsLeft = false;
   readonly #scratch: number;
   readonly #name = new NameReference();
@@ -104,6 +107,7 @@ export class FuseFront implements FuseHandler {
   onReady(info: FuseInfo): void {
     const { directIo } = this.options;
     const direct = directIo === 'on' || (directIo === 'auto' && info.directIoMmap);
+    this.#killPriv = info.killPriv;
     this.openFlags = direct ? OpenFlag.DirectIo | OpenFlag.ParallelDirectWrites : 0;
     this.onMounted(info);
   }
@@ -162,6 +166,13 @@ export class FuseFront implements FuseHandler {
         return core.seek(operation, fuse.handle, fuse.wideOffset, fuse.flags === SEEK_HOLE);
       case Operation.Flush:
         return operation.replyDone();
+      case Operation.SetXattr:
+        return this.#setXattr(operation, fuse);
+      case Operation.GetXattr:
+      case Operation.ListXattr:
+        return this.#startLanding(operation);
+      case Operation.RemoveXattr:
+        return core.removeXattr(operation, fuse.inode, this.#nameOf(fuse));
       default:
         return this.#dispatchName(operation, fuse);
     }
@@ -233,9 +244,14 @@ export class FuseFront implements FuseHandler {
     this.core.write(operation, handle, offset, sizeBytes, dataOffset, append);
   }
 
+  #setXattr(operation: FuseOperation, fuse: FuseRequest): void {
+    const { inode, dataOffset, sizeBytes, flags } = fuse;
+    this.core.setXattr(operation, inode, this.#nameOf(fuse), dataOffset, sizeBytes, flags);
+  }
+
   // ---------------------------------------------------------------- landing slots
 
-  /** Read, ReadDir, ReadDirPlus: with a slot now, or when one is free. */
+  /** Read, ReadDir, ReadDirPlus, GetXattr, ListXattr: with a slot now, or when one is free. */
   #startLanding(operation: FuseOperation): void {
     if (this.#waiting.length > 0 || !this.#land(operation)) this.#waiting.push(operation);
   }
@@ -260,6 +276,10 @@ export class FuseFront implements FuseHandler {
       this.core.copyRange(operation, handle, wideOffset, otherHandle, otherOffset, length, landing);
     } else if (reading) {
       this.core.read(operation, fuse.handle, fuse.offset, bytes, landing);
+    } else if (fuse.operation === Operation.GetXattr) {
+      this.core.getXattr(operation, fuse.inode, this.#nameOf(fuse), bytes, landing);
+    } else if (fuse.operation === Operation.ListXattr) {
+      this.core.listXattrs(operation, fuse.inode, bytes, landing);
     } else {
       const plus = fuse.operation === Operation.ReadDirPlus;
       this.core.readDirectory(operation, fuse.handle, fuse.cookie, bytes & ~7, plus, landing);
@@ -302,6 +322,16 @@ export class FuseFront implements FuseHandler {
   recycle(operation: FuseOperation): void {
     this.#free.push(operation);
     if (this.#interrupted.size > 0) this.#interrupted.delete(operation);
+  }
+
+  /** Of FuseOperation: a kernel that does not say so leaves only the user to go by. */
+  dropsSetId(fuse: FuseRequest): boolean {
+    return this.#killPriv ? (fuse.valid & SET_DROP_SET_ID) !== 0 : fuse.uid !== 0;
+  }
+
+  /** Of FuseOperation: a read or listing of a descriptor with O_NOATIME. */
+  readsSilently(fuse: FuseRequest): boolean {
+    return (fuse.flags & O_NOATIME) !== 0;
   }
 
   /** Of FuseOperation: OpenFlag bits for what this request opened. */

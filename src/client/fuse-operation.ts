@@ -23,6 +23,9 @@ const O_DSYNC = 0o10000;
 export class FuseOperation implements ClientRequest {
   uid = 0;
   gid = 0;
+  umask = 0;
+  dropsSetId = false;
+  readsSilently = false;
   synchronous = false;
   /** Null in the pool, and once abandoned. */
   fuse: FuseRequest | null = null;
@@ -43,6 +46,9 @@ export class FuseOperation implements ClientRequest {
     this.fuse = fuse;
     this.uid = fuse.uid;
     this.gid = fuse.gid;
+    this.umask = fuse.umask;
+    this.dropsSetId = this.#front.dropsSetId(fuse);
+    this.readsSilently = this.#front.readsSilently(fuse);
     this.synchronous = fuse.operation === Operation.Write && (fuse.flags & O_DSYNC) !== 0;
     this.startedMs = nowMs;
   }
@@ -125,17 +131,27 @@ export class FuseOperation implements ClientRequest {
 
   replyRead(lengthBytes: number): void {
     const fuse = this.#end();
-    const { landing } = this;
-    if (fuse !== null && lengthBytes > 0) {
-      fuse.beginData();
-      fuse.addSegment(landing, lengthBytes, true);
-      fuse.endData();
+    this.#replyLanded(fuse, lengthBytes);
+    this.#recycle();
+  }
+
+  /** Data that has landed, or none. */
+  #replyLanded(fuse: FuseRequest | null, lengthBytes: number): void {
+    if (fuse === null) return;
+    fuse.beginData();
+    if (lengthBytes > 0) {
+      fuse.addSegment(this.landing, lengthBytes, true);
       this.landing = 0;
       this.#front.slotsLeave();
-    } else if (fuse !== null) {
-      fuse.beginData();
-      fuse.endData();
     }
+    fuse.endData();
+  }
+
+  replyXattr(offset: number, lengthBytes: number): void {
+    const fuse = this.#end();
+    if (fuse?.sizeBytes === 0) fuse.replyXattrSize(lengthBytes);
+    else if (lengthBytes === 0 || offset === this.landing) this.#replyLanded(fuse, lengthBytes);
+    else fuse?.replyBytes(offset, lengthBytes);
     this.#recycle();
   }
 

@@ -27,6 +27,10 @@ export interface MountOptions extends Omit<ClientProcessOptions, 'log'> {
   allowOther?: boolean;
   /** For mount(2): suid, nosuid, dev, … Default: as of any mount, suid and dev for root. */
   kernelOptions?: string[];
+  /** Reading changes no access time. Always so for a mount that is read-only. */
+  noatime?: boolean;
+  /** Permissions are the mode's alone. */
+  noacl?: boolean;
   /** See FuseFrontOptions. */
   directIo?: 'auto' | 'on' | 'off';
   log?: MountLog;
@@ -61,6 +65,7 @@ export async function startMount(options: MountOptions): Promise<Mount> {
   const client = await ClientProcess.start({
     ...options,
     sizeFreshMs: attributesMs,
+    accessTimes: options.noatime !== true && options.readOnly !== true,
     log: (message) => log?.warn(message),
   });
   log?.info(client.transportLine);
@@ -106,6 +111,7 @@ class ActiveMount implements Mount {
         filesystemName: `sealfs:${options.volume.name}`,
         rootInode: options.volume.rootInode,
         readOnly: options.readOnly ?? false,
+        posixAcl: options.noacl !== true,
         ...(options.allowOther === true ? { allowOther: true } : {}),
         mountOptions: [...defaultKernelOptions(), ...(options.kernelOptions ?? [])],
       },

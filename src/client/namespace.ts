@@ -142,6 +142,7 @@ class MakeNodeOperation extends EntryOperation {
   gid = 0;
   rdev = 0;
   flags = 0;
+  umask = 0;
 
   start(name: NameReference): void {
     this.#name.copyFrom(name);
@@ -232,6 +233,7 @@ class ReadLinkOperation extends CoreOperation {
     }
     // The body is the target, padded with zeros; a target has none.
     const bytes = this.context.arena.bytes;
+    this.context.accessTimes.note(this.#inode);
     let length = bodyBytes;
     while (length > 0 && bytes[body + length - 1] === 0) length--;
     this.release()?.replyText(body, length);
@@ -340,6 +342,7 @@ export class Namespace {
     operation.uid = request.uid;
     operation.gid = request.gid;
     operation.rdev = rdev;
+    operation.umask = request.umask;
     operation.flags = exclusiveFlag;
     operation.start(name);
   }

@@ -53,6 +53,11 @@ export class OpenFile {
   striped = STRIPED_NO;
   readonly stripeWaiters: StripeWaiter[] = [];
 
+  /** As far as known: has set-ID bits or a capability, which writing to it takes away. */
+  privileged = false;
+  /** The next Extend drops set-ID bits. */
+  dropsSetId = false;
+
   /** Written beyond chunk 0 without an Extend since: the inode's mtime is behind. */
   mtimeDirty = false;
   extendBusy = false;
@@ -78,6 +83,8 @@ export class OpenFile {
     this.knownSize = 0;
     this.knownSizeMs = -Infinity;
     this.striped = STRIPED_NO;
+    this.privileged = false;
+    this.dropsSetId = false;
     this.mtimeDirty = false;
     this.nextSize = 0;
     this.touched.length = 0;

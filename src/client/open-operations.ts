@@ -12,11 +12,12 @@ import {
   SetAttrRequest,
 } from '../protocol/wire.generated.js';
 import type { RpcPeer } from '../transport/rpc-client.js';
-import { AttributeChange, SET_SIZE } from './attributes.js';
+import { AttributeChange, SET_DROP_SET_ID, SET_SIZE } from './attributes.js';
 import {
   CREATE_EXCLUSIVE,
   CREATE_REGISTER,
   OPEN_AGAIN,
+  OPEN_DROP_SET_ID,
   OPEN_TRUNCATE,
   encodeCreate,
   encodeInode,
@@ -34,9 +35,11 @@ import type { SizeTracker } from './size-tracker.js';
 
 const REPLY_EXISTED = 1;
 
-/** setattr to size 0. */
+/** setattr to size 0, without and with the loss of set-ID bits. */
 const truncation = new AttributeChange();
 truncation.valid = SET_SIZE;
+const dropping = new AttributeChange();
+dropping.valid = SET_SIZE | SET_DROP_SET_ID;
 
 const STEP_REGISTER = 0;
 const STEP_TRUNCATE = 1;
@@ -45,11 +48,13 @@ class OpenOperation extends CoreOperation implements OpenWaiter {
   owner!: OpenOperations;
   #file!: OpenFile;
   #truncate = false;
+  #dropsSetId = false;
   #step = STEP_REGISTER;
 
   start(file: OpenFile, truncate: boolean): void {
     this.#file = file;
     this.#truncate = truncate;
+    this.#dropsSetId = this.request?.dropsSetId === true;
     this.registrationEnded();
   }
 
@@ -76,9 +81,11 @@ class OpenOperation extends CoreOperation implements OpenWaiter {
   override encode(body: number): number {
     const { arena } = this.context;
     const inode = this.#file.inode;
-    return this.#step === STEP_TRUNCATE
-      ? encodeSetAttr(arena, body, inode, truncation)
-      : encodeOpen(arena, body, inode, this.#truncate ? OPEN_TRUNCATE : 0);
+    if (this.#step === STEP_TRUNCATE) {
+      return encodeSetAttr(arena, body, inode, this.#dropsSetId ? dropping : truncation);
+    }
+    const flags = OPEN_TRUNCATE | (this.#dropsSetId ? OPEN_DROP_SET_ID : 0);
+    return encodeOpen(arena, body, inode, this.#truncate ? flags : 0);
   }
 
   override done(status: number, body: number, bodyBytes: number): void {
@@ -115,7 +122,9 @@ class CreateOperation extends CoreOperation {
   gid = 0;
   rdev = 0;
   flags = 0;
+  umask = 0;
   truncate = false;
+  dropsSetId = false;
   #step = STEP_REGISTER;
   #inode = 0;
   #incarnationChanges = 0;
@@ -133,7 +142,7 @@ class CreateOperation extends CoreOperation {
   override encode(body: number): number {
     const { arena } = this.context;
     return this.#step === STEP_TRUNCATE
-      ? encodeSetAttr(arena, body, this.#inode, truncation)
+      ? encodeSetAttr(arena, body, this.#inode, this.dropsSetId ? dropping : truncation)
       : encodeCreate(arena, body, this, this.#name);
   }
 
@@ -262,6 +271,8 @@ export class OpenOperations {
     operation.gid = request.gid;
     operation.flags = CREATE_REGISTER | (exclusive ? CREATE_EXCLUSIVE : 0);
     operation.truncate = truncate;
+    operation.umask = request.umask;
+    operation.dropsSetId = request.dropsSetId;
     operation.start(name);
   }
 

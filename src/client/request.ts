@@ -14,12 +14,18 @@ export interface ClientRequest {
   /** Owner of what is created. */
   uid: number;
   gid: number;
+  /** Bits that what is created does not get, unless a default ACL says what it gets. */
+  umask: number;
+  /** Files that it writes to or truncates lose their set-ID bits: it has not CAP_FSETID. */
+  dropsSetId: boolean;
+  /** O_NOATIME: its reads leave the access time as it is. */
+  readsSilently: boolean;
   /** write: what was written is power-safe before the reply (O_SYNC, O_DSYNC). */
   readonly synchronous: boolean;
 
   /** Any operation: an errno, never 0. */
   replyError(status: number): void;
-  /** setattr of nothing, unlink, rmdir, rename, release, fsync, allocate, ensureRoot, dropEmptyRoot. */
+  /** setxattr, removexattr, unlink, rmdir, rename, release, fsync, allocate, ensureRoot, dropEmptyRoot. */
   replyDone(): void;
   /** lookup, mknod, mkdir, symlink, link. */
   replyEntry(attributes: FileAttributes): void;
@@ -42,6 +48,11 @@ export interface ClientRequest {
    * the end. `last`: nothing follows them.
    */
   replyEntries(offset: number, lengthBytes: number, last: boolean): void;
+  /**
+   * getxattr, listxattr: `lengthBytes` bytes of arena memory, in the landing area or elsewhere; when
+   * only the length was asked for there are none.
+   */
+  replyXattr(offset: number, lengthBytes: number): void;
   replyStatFs(totals: FileSystemTotals): void;
 }
 

@@ -17,13 +17,14 @@ class ExtendOperation extends CoreOperation {
   tracker!: SizeTracker;
   file!: OpenFile;
   sizeBytes = 0;
+  dropsSetId = false;
 
   start(): void {
     this.send(this.context.peerOfInode(this.file.inode), Opcode.Extend, ExtendRequest.SIZE);
   }
 
   override encode(body: number): number {
-    return encodeExtend(this.context.arena, body, this.file.inode, this.sizeBytes);
+    return encodeExtend(this.context.arena, body, this.file.inode, this.sizeBytes, this.dropsSetId);
   }
 
   override done(status: number, body: number, bodyBytes: number): void {
@@ -32,6 +33,9 @@ class ExtendOperation extends CoreOperation {
     if (checked === 0) {
       const sizeBytes = readU53(this.context.arena.words, body + SizeReply.sizeBytes);
       file.learnSize(sizeBytes, this.context.scheduler.nowMs());
+      file.privileged = false;
+    } else if (this.dropsSetId) {
+      file.dropsSetId = true;
     }
     this.release();
     tracker.extended(file, checked);
@@ -49,14 +53,15 @@ export class SizeTracker {
 
   /**
    * After data beyond chunk 0 was stored up to byte `end`: tells whether the inode's target must
-   * hear of it before the write is complete. If not, the mtime is left behind until `flush`.
+   * hear of it before the write is complete (the size, or that set-ID bits go). If not, the mtime is
+   * left behind until `flush`.
    */
   needsExtend(file: OpenFile, end: number): boolean {
     const fresh = file.isSizeFresh(
       this.#context.scheduler.nowMs(),
       this.#context.options.sizeFreshMs,
     );
-    if (fresh && end <= file.knownSize) {
+    if (fresh && end <= file.knownSize && !file.privileged) {
       file.mtimeDirty = true;
       return false;
     }
@@ -98,7 +103,9 @@ export class SizeTracker {
     operation.tracker = this;
     operation.file = file;
     operation.sizeBytes = file.nextSize;
+    operation.dropsSetId = file.dropsSetId;
     file.nextSize = 0;
+    file.dropsSetId = false;
     file.nextWanted = false;
     file.mtimeDirty = false;
     operation.start();

@@ -5,6 +5,7 @@
  */
 import { ESTALE, errno } from '../common/errno.js';
 import type { ArenaMemory } from '../native/arena-memory.js';
+import { xattrListBytesMax, xattrValueBytesMax } from '../protocol/limits.generated.js';
 import { Answer, FileError } from './answer.js';
 import type { FileStats, ListedEntry } from './answer.js';
 import {
@@ -451,6 +452,50 @@ export class VolumeFiles {
       // Somebody else removes here, too.
       if (!(error instanceof FileError) || error.code !== 'ENOENT') throw error;
     }
+  }
+
+  // ---------------------------------------------------------------- extended attributes
+
+  /** `flags`: XATTR_CREATE 1, XATTR_REPLACE 2. */
+  async setXattr(path: string, name: string, value: Uint8Array, flags = 0): Promise<void> {
+    const { inode } = await this.stat(path);
+    if (value.length > xattrValueBytesMax) throw new FileError(errno.E2BIG, 'setxattr', path);
+    await this.#slots.use((data) => {
+      this.#arena.bytes.set(value, data);
+      return this.call('setxattr', path, (request) => {
+        const named = reference(encoder.encode(name));
+        this.core.setXattr(request, inode, named, data, value.length, flags);
+      });
+    });
+  }
+
+  /** Rejects with ENODATA where there is none of this name. */
+  async getXattr(path: string, name: string): Promise<Uint8Array> {
+    const { inode } = await this.stat(path);
+    const answer = await this.#slots.use((landing) =>
+      this.call('getxattr', path, (request) => {
+        const named = reference(encoder.encode(name));
+        this.core.getXattr(request, inode, named, xattrValueBytesMax, landing);
+      }),
+    );
+    return answer.text;
+  }
+
+  async listXattrs(path: string): Promise<string[]> {
+    const { inode } = await this.stat(path);
+    const answer = await this.#slots.use((landing) =>
+      this.call('listxattr', path, (request) => {
+        this.core.listXattrs(request, inode, xattrListBytesMax, landing);
+      }),
+    );
+    return decoder.decode(answer.text).split('\0').slice(0, -1);
+  }
+
+  async removeXattr(path: string, name: string): Promise<void> {
+    const { inode } = await this.stat(path);
+    await this.call('removexattr', path, (request) => {
+      this.core.removeXattr(request, inode, reference(encoder.encode(name)));
+    });
   }
 
   async statfs(): Promise<FileSystemTotals> {

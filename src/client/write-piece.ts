@@ -12,6 +12,7 @@ import { CoreOperation } from './operation.js';
 
 /** WriteRequest.flags */
 export const WRITE_APPEND = 1;
+export const WRITE_DROP_SET_ID = 2;
 
 /** The write that a piece belongs to. */
 export interface WriteParent {

@@ -16,7 +16,7 @@ export interface NativeFuseOptions {
   /** 0 off, 1 auto, 2 always. */
   readDirPlus: number;
   directIoMmap: boolean;
-  handleKillPriv: boolean;
+  posixAcl: boolean;
   flush: boolean;
   maxBackground: number;
   reserveBulkSlots: number;
@@ -55,6 +55,10 @@ export interface FuseInfo {
   /** FUSE_CAP_ bits of libfuse that are in use. */
   wantedCapabilities: number;
   maxWriteBytes: number;
+  /** The kernel says, and leaves to us, when set-ID bits and capabilities go (Linux 5.12). */
+  killPriv: boolean;
+  /** It enforces and asks for access control lists. */
+  posixAcl: boolean;
   /** Files opened with DirectIo can be mapped MAP_SHARED (Linux 6.6 and newer). */
   directIoMmap: boolean;
 }

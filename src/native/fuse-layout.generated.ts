@@ -18,6 +18,10 @@ export const Operation = {
   StatFs: 17,
   Release: 18,
   Fsync: 20,
+  SetXattr: 21,
+  GetXattr: 22,
+  ListXattr: 23,
+  RemoveXattr: 24,
   Flush: 25,
   OpenDir: 27,
   ReadDir: 28,
@@ -56,6 +60,8 @@ export const ReplyKind = {
   Directory: 7,
   /** the byte, in the place of the handle */
   Seek: 9,
+  /** GetXattr, ListXattr of size 0: `count` is the length */
+  XattrSize: 10,
   /** wire.StatFsReply in the place of the attributes */
   StatFs: 8,
 } as const;
@@ -84,19 +90,19 @@ export const RequestRecord = {
   gid: 20,
   /** uint */
   pid: 24,
-  /** uint: Seek: SEEK_DATA 3, SEEK_HOLE 4; Open, Create, OpenDir, Read, Write: open(2) flags; Rename: renameat2(2) flags; Fsync: bit 0 data only; SetAttr: bit 0 with a handle */
+  /** uint: Seek: SEEK_DATA 3, SEEK_HOLE 4; Open, Create, OpenDir, Read, Write: open(2) flags; Rename: renameat2(2) flags; Fsync: bit 0 data only; SetAttr: bit 0 with a handle; SetXattr: wire.SetXattrRequest.flags */
   flags: 28,
   /** ulong: Read, Write, Release, Fsync, ReadDir, GetAttr, SetAttr: as given to open */
   handle: 32,
   /** ulong: Read, Write: in the file; ReadDir: cookie; SetAttr: new size; Link, Rename: new parent */
   offset: 40,
-  /** uint: Read, ReadDir: at most; Write: of the data */
+  /** uint: Read, ReadDir, GetXattr, ListXattr: at most; Write, SetXattr: of the data */
   sizeBytes: 48,
-  /** uint: Fallocate: fallocate(2) mode; Create, MkNod, MkDir, SetAttr; umask applied */
+  /** uint: Fallocate: fallocate(2) mode; Create, MkNod, MkDir, SetAttr; umask not applied */
   mode: 52,
   /** uint: MkNod */
   rdev: 56,
-  /** uint: Write: arena offset of the data */
+  /** uint: Write, SetXattr: arena offset of the data */
   dataOffset: 60,
   /** uint: arena offset, until the reply; Link: of the new name */
   nameOffset: 64,
@@ -108,9 +114,9 @@ export const RequestRecord = {
   name2Bytes: 76,
   /** uint: arena offset of the slot that holds data or names, given back at the reply; 0: none, or taken */
   slot: 80,
-  /** uint */
-  reserved: 84,
-  /** uint: SetAttr, as wire.SetAttrRequest.valid: bit 0 mode, 1 uid, 2 gid, 3 size, 4 atime, 5 mtime, 6 atime now, 7 mtime now */
+  /** uint: Create, MkNod, MkDir: of the caller */
+  umask: 84,
+  /** uint: SetAttr, as wire.SetAttrRequest.valid: bit 0 mode, 1 uid, 2 gid, 3 size, 4 atime, 5 mtime, 6 atime now, 7 mtime now; also of Open, Create, Write: 8 drop set-ID bits */
   valid: 88,
   /** uint */
   setUid: 92,

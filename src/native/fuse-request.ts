@@ -157,6 +157,10 @@ export class FuseRequest {
   get mode(): number {
     return this.#words[(this.#at + RequestRecord.mode) >>> 2]!;
   }
+  /** Create, MkNod, MkDir: the mode does not take it into account. */
+  get umask(): number {
+    return this.#words[(this.#at + RequestRecord.umask) >>> 2]!;
+  }
   get rdev(): number {
     return this.#words[(this.#at + RequestRecord.rdev) >>> 2]!;
   }
@@ -178,7 +182,7 @@ export class FuseRequest {
   get name2Bytes(): number {
     return this.#words[(this.#at + RequestRecord.name2Bytes) >>> 2]!;
   }
-  /** SetAttr: bits of wire.SetAttrRequest.valid. */
+  /** SetAttr: bits of wire.SetAttrRequest.valid; Open, Create, Write: its bit 8. */
   get valid(): number {
     return this.#words[(this.#at + RequestRecord.valid) >>> 2]!;
   }
@@ -278,6 +282,13 @@ export class FuseRequest {
   replySeek(byte: number): void {
     this.#begin(ReplyKind.Seek, 0, 0);
     writeU53(this.#words, this.#reply + ReplyRecord.handle, byte);
+    this.#finish();
+  }
+
+  /** GetXattr, ListXattr of size 0: how long the value, or the list, is. */
+  replyXattrSize(bytes: number): void {
+    this.#begin(ReplyKind.XattrSize, 0, 0);
+    this.#words[(this.#reply + ReplyRecord.count) >>> 2] = bytes;
     this.#finish();
   }
 

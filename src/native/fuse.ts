@@ -41,8 +41,8 @@ export interface FuseOptions {
   readDirPlus?: 'off' | 'auto' | 'always';
   /** Negotiate shared mmap of files opened with DirectIo; see FuseInfo.directIoMmap. Default true. */
   directIoMmap?: boolean;
-  /** The server clears set-user-ID bits on write, chown and truncate. Default false: the kernel. */
-  handleKillPriv?: boolean;
+  /** The kernel enforces access control lists, kept as extended attributes. Default true. */
+  posixAcl?: boolean;
   /** Flush requests (one at every close) are wanted. Default false. */
   flush?: boolean;
   /** Asynchronous requests that the kernel keeps in flight. Default 256. */
@@ -101,7 +101,7 @@ export class FuseSession {
       rootInode: options.rootInode ?? 1,
       readDirPlus: READ_DIR_PLUS[options.readDirPlus ?? 'auto'],
       directIoMmap: options.directIoMmap ?? true,
-      handleKillPriv: options.handleKillPriv ?? false,
+      posixAcl: options.posixAcl ?? true,
       flush: options.flush ?? false,
       maxBackground: options.maxBackground ?? 256,
       reserveBulkSlots: options.reserveBulkSlots ?? 4,

@@ -8,6 +8,27 @@ import { Attributes } from './wire.generated.js';
 /** Attributes.flags: the file has or had chunks beyond the first. */
 export const ATTRIBUTE_STRIPED = 1;
 
+const DAY_SECONDS = 86_400;
+
+/**
+ * relatime's rule (mount(8)) for the Attributes at this offset: reading changes the access time when
+ * that is not after the last change, or is a day old.
+ */
+export function isAccessDue(words: Uint32Array, at: number, nowSeconds: number): boolean {
+  const seconds = readI53(words, at + Attributes.atimeSeconds);
+  if (nowSeconds - seconds >= DAY_SECONDS) return true;
+  const nanoseconds = words[(at + Attributes.atimeNanoseconds) >>> 2]!;
+  const modified = readI53(words, at + Attributes.mtimeSeconds) - seconds;
+  if (modified > 0) return true;
+  if (modified === 0 && words[(at + Attributes.mtimeNanoseconds) >>> 2]! >= nanoseconds)
+    return true;
+  const changed = readI53(words, at + Attributes.ctimeSeconds) - seconds;
+  return (
+    changed > 0 ||
+    (changed === 0 && words[(at + Attributes.ctimeNanoseconds) >>> 2]! >= nanoseconds)
+  );
+}
+
 export class AttributeFields {
   inode = 0;
   sizeBytes = 0;

@@ -32,6 +32,16 @@ export const firstSequence = 1048576;
 export const nameBytesMax = 255;
 /** PATH_MAX - 1 */
 export const symlinkBytesMax = 4095;
+/** XATTR_NAME_MAX; ERANGE beyond */
+export const xattrNameBytesMax = 255;
+/** XATTR_SIZE_MAX; E2BIG beyond */
+export const xattrValueBytesMax = 65536;
+/** XATTR_LIST_MAX: names of one inode, each with a NUL; ENOSPC beyond */
+export const xattrListBytesMax = 65536;
+/** all extended attributes of one inode as they are stored; ENOSPC beyond */
+export const xattrBytesMax = 262144;
+/** an access control list as the kernel's FUSE module reads it; E2BIG beyond */
+export const aclBytesMax = 4096;
 /** extents in one chunk's map; compaction is forced before it is passed */
 export const extentsPerChunkMax = 256;
 /** EMLINK beyond */

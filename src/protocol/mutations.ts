@@ -34,6 +34,9 @@ for (const opcode of [
   Opcode.EnsureRoot,
   Opcode.EnsureEmptyRoot,
   Opcode.Reserve,
+  Opcode.SetXattr,
+  Opcode.RemoveXattr,
+  Opcode.Accessed,
 ]) {
   kinds[opcode] = PERSISTENT;
 }

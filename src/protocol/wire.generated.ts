@@ -42,12 +42,19 @@ export const Opcode = {
   Reserve: 26,
   /** counters, as JSON text */
   TargetStats: 27,
+  /** refused with ENOTEMPTY unless the volume's root is empty; then dropped */
+  EnsureEmptyRoot: 28,
+  /** an extended attribute, or an access control list */
+  SetXattr: 29,
+  GetXattr: 30,
+  ListXattr: 31,
+  RemoveXattr: 32,
+  /** when inodes were last read; stored where relatime asks for it */
+  Accessed: 33,
   /** makes holes, promises space, among the chunks that the target holds */
   ChangeSpace: 36,
   /** where data, or a hole, begins among the chunks that the target holds */
   SeekData: 37,
-  /** refused with ENOTEMPTY unless the volume's root is empty; then dropped */
-  EnsureEmptyRoot: 28,
 } as const;
 
 export const FrameHeader = {
@@ -152,7 +159,7 @@ export const Attributes = {
   gid: 72,
   /** uint */
   rdev: 76,
-  /** uint: bit 0: striped (has or had chunks beyond the first), 4: promised space */
+  /** uint: bit 0: striped (has or had chunks beyond the first), 1: has extended attributes, 2: among them an access ACL, 3: a default ACL, 4: promised space, 5: security.capability */
   flags: 80,
   /** uint */
   reserved: 84,
@@ -165,7 +172,7 @@ export const InodeRequest = {
   inode: 0,
 } as const;
 
-/** GetAttr, SetAttr, Create, Symlink, MakeDirInode, Link, Open */
+/** GetAttr, SetAttr, Create, Symlink, MakeDirInode, Link, Open, SetXattr, RemoveXattr */
 export const AttributesReply = {
   SIZE: 96,
   /** Attributes */
@@ -215,7 +222,7 @@ export const SetAttrRequest = {
   atimeNanoseconds: 32,
   /** uint */
   mtimeNanoseconds: 36,
-  /** uint: bit 0 mode, 1 uid, 2 gid, 3 size, 4 atime, 5 mtime, 6 atime now, 7 mtime now */
+  /** uint: bit 0 mode, 1 uid, 2 gid, 3 size, 4 atime, 5 mtime, 6 atime now, 7 mtime now, 8 drop set-ID bits */
   valid: 40,
   /** uint */
   mode: 44,
@@ -242,8 +249,8 @@ export const CreateRequest = {
   nameBytes: 24,
   /** ushort: bit 0: exclusive (EEXIST if there), bit 1: register an open handle */
   flags: 26,
-  /** uint */
-  reserved: 28,
+  /** uint: applied unless the parent has a default ACL */
+  umask: 28,
 } as const;
 
 /** the name, then the target path follow */
@@ -263,8 +270,9 @@ export const SymlinkRequest = {
   reserved: 20,
 } as const;
 
+/** the access ACL, then the default ACL follow */
 export const MakeDirInodeRequest = {
-  SIZE: 24,
+  SIZE: 32,
   /** uint: where the client wants the new directory */
   bucket: 0,
   /** uint */
@@ -275,6 +283,12 @@ export const MakeDirInodeRequest = {
   gid: 12,
   /** ulong */
   parent: 16,
+  /** ushort: 0: none */
+  accessAclBytes: 24,
+  /** ushort */
+  defaultAclBytes: 26,
+  /** uint */
+  reserved: 28,
 } as const;
 
 /** the name follows */
@@ -286,7 +300,7 @@ export const LinkDirEntryRequest = {
   inode: 8,
   /** ushort */
   nameBytes: 16,
-  /** ushort: bit 0: replace an entry whose inode is `staleInode` */
+  /** ushort: bit 0: replace an entry whose inode is `staleInode`, bit 1: the inode has what it inherits; else EAGAIN if the parent is set-group-ID or has a default ACL */
   flags: 18,
   /** uint */
   reserved: 20,
@@ -367,7 +381,7 @@ export const OpenRequest = {
   SIZE: 16,
   /** ulong */
   inode: 0,
-  /** uint: bit 0: truncate to zero, bit 1: re-registration after a reconnect */
+  /** uint: bit 0: truncate to zero, bit 1: re-registration after a reconnect, bit 2: drop set-ID bits with it */
   flags: 8,
   /** uint */
   reserved: 12,
@@ -464,7 +478,7 @@ export const WriteRequest = {
   offset: 16,
   /** uint */
   lengthBytes: 20,
-  /** uint: bit 0: append (chunk 0 only; EAGAIN in the status if it would leave chunk 0) */
+  /** uint: bit 0: append (chunk 0 only; EAGAIN in the status if it would leave chunk 0), bit 1: drop set-ID bits */
   flags: 24,
   /** uint: 0: the data is the bulk */
   inlineBytes: 28,
@@ -483,11 +497,15 @@ export const WriteReply = {
 } as const;
 
 export const ExtendRequest = {
-  SIZE: 16,
+  SIZE: 24,
   /** ulong */
   inode: 0,
   /** ulong: the file is at least this long; 0: only mtime */
   sizeBytes: 8,
+  /** uint: bit 0: drop set-ID bits */
+  flags: 16,
+  /** uint */
+  reserved: 20,
 } as const;
 
 /** Extend */
@@ -572,11 +590,15 @@ export const EnsureRootRequest = {
 } as const;
 
 export const ReserveRequest = {
-  SIZE: 16,
+  SIZE: 24,
   /** ulong */
   inode: 0,
   /** ulong */
   lengthBytes: 8,
+  /** uint: bit 0: drop set-ID bits */
+  flags: 16,
+  /** uint */
+  reserved: 20,
 } as const;
 
 export const ReserveReply = {
@@ -585,4 +607,64 @@ export const ReserveReply = {
   offset: 0,
   /** ulong */
   sizeBytes: 8,
+} as const;
+
+/** the name, then inlineBytes of the value follow */
+export const SetXattrRequest = {
+  SIZE: 24,
+  /** ulong */
+  inode: 0,
+  /** ushort */
+  nameBytes: 8,
+  /** ushort: bit 0: EEXIST if it is there, bit 1: ENODATA if it is not, bit 2: an access ACL takes the set-group-ID bit */
+  flags: 10,
+  /** uint */
+  valueBytes: 12,
+  /** uint: 0: the value is the bulk, or empty */
+  inlineBytes: 16,
+  /** uint */
+  reserved: 20,
+} as const;
+
+/** GetXattr, ListXattr, RemoveXattr: the name follows, but for ListXattr */
+export const XattrRequest = {
+  SIZE: 16,
+  /** ulong */
+  inode: 0,
+  /** ushort */
+  nameBytes: 8,
+  /** ushort: bit 0 (ListXattr): without those of trusted. */
+  flags: 10,
+  /** uint: ERANGE if there is more; 0: only the length is asked for */
+  maxBytes: 12,
+} as const;
+
+/** GetXattr, ListXattr: the bytes follow in the body when `inlineBytes` is not 0 */
+export const XattrReply = {
+  SIZE: 8,
+  /** uint: of the value, or of all names, each with a NUL */
+  valueBytes: 0,
+  /** uint */
+  inlineBytes: 4,
+} as const;
+
+/** `count` AccessTime structs follow */
+export const AccessedRequest = {
+  SIZE: 8,
+  /** uint */
+  count: 0,
+  /** uint */
+  reserved: 4,
+} as const;
+
+export const AccessTime = {
+  SIZE: 24,
+  /** ulong */
+  inode: 0,
+  /** long */
+  seconds: 8,
+  /** uint */
+  nanoseconds: 16,
+  /** uint */
+  reserved: 20,
 } as const;

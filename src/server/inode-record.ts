@@ -23,6 +23,12 @@ if (InodeRecord.SIZE !== Attributes.SIZE + 8) throw new Error('inode record: lay
 
 /** In `flags`. */
 export const FLAG_STRIPED = 1;
+/** There is a value under the inode's xattrs key; in it an access ACL, a default ACL, … */
+export const FLAG_XATTRS = 2;
+export const FLAG_ACCESS_ACL = 4;
+export const FLAG_DEFAULT_ACL = 8;
+/** … security.capability, which is lost when the file is written to. */
+export const FLAG_CAPABILITY = 32;
 /** Space was promised, perhaps beyond the file's size: there is data to cut although it ends before. */
 export const FLAG_PROMISED = 16;
 

@@ -12,6 +12,7 @@ const TWO_32 = 4294967296;
 const INODE = 0x49; // 'I'
 const DENTRY = 0x44; // 'D'
 const LINK_TARGET = 0x4c; // 'L'
+const XATTRS = 0x58; // 'X'
 /** Kinds of the target's own keys. */
 const NEXT_SEQUENCE = 0x4e; // 'N'
 const ORPHAN = 0x4f; // 'O'
@@ -25,6 +26,7 @@ export const COOKIE_LIMIT = 2 ** 52;
 
 const inodeBuffer = new Uint8Array(8);
 const linkTargetBuffer = new Uint8Array(8);
+const xattrsBuffer = new Uint8Array(8);
 const dentryBuffer = new Uint8Array(15);
 const dentryEndBuffer = new Uint8Array(15);
 const sequenceBuffer = new Uint8Array(5);
@@ -74,6 +76,12 @@ export function inodeKey(inode: number): Uint8Array {
 export function linkTargetKey(inode: number): Uint8Array {
   fillInode(linkTargetBuffer, inode, LINK_TARGET);
   return linkTargetBuffer;
+}
+
+/** All extended attributes of an inode. */
+export function xattrsKey(inode: number): Uint8Array {
+  fillInode(xattrsBuffer, inode, XATTRS);
+  return xattrsBuffer;
 }
 
 export function dentryKey(directory: number, cookie: number): Uint8Array {

@@ -12,6 +12,7 @@ import {
 import { isI53, isU53, readI53, readU53, writeU53 } from '../protocol/u53.js';
 import {
   FLAG_PROMISED,
+  FLAG_CAPABILITY,
   FLAG_STRIPED,
   InodeRecord,
   S_IFDIR,
@@ -21,6 +22,7 @@ import {
   S_ISUID,
   S_IXGRP,
 } from './inode-record.js';
+import { changeMode, dropCapability } from './inode-xattrs.js';
 import type { Call, Namespace } from './namespace.js';
 
 export const SET_MODE = 1;
@@ -31,6 +33,8 @@ export const SET_ATIME = 16;
 export const SET_MTIME = 32;
 export const SET_ATIME_NOW = 64;
 export const SET_MTIME_NOW = 128;
+export const SET_DROP_SET_ID = 256;
+const WITH_DROP_SET_ID = 1;
 const NANOSECONDS = 1e9;
 
 export function setAttr(ns: Namespace, call: Call): number {
@@ -48,9 +52,12 @@ export function setAttr(ns: Namespace, call: Call): number {
     const status = setSize(ns, call, at, readU53(words, field));
     if (status !== 0) return status;
   }
+  // Before the mode, which may set anew what a new owner takes away.
+  takeBits(ns, at, valid);
   if ((valid & SET_MODE) !== 0) {
     const mode = words[(call.body + SetAttrRequest.mode) >>> 2]!;
     ns.inodes.setMode(at, (ns.inodes.mode(at) & S_IFMT) | (mode & 0o7777));
+    changeMode(ns, at);
   }
   if ((valid & SET_UID) !== 0) {
     ns.inodes.set32(at, InodeRecord.uid, words[(call.body + SetAttrRequest.uid) >>> 2]!);
@@ -64,6 +71,13 @@ export function setAttr(ns: Namespace, call: Call): number {
   ns.replyAttributes(call, at, 0);
   call.result0 = inode;
   return 0;
+}
+
+/** What a new owner or length takes from a file. */
+function takeBits(ns: Namespace, at: number, valid: number): void {
+  if (ns.inodes.isDirectory(at)) return;
+  if ((valid & (SET_UID | SET_GID)) !== 0) dropPrivileges(ns, at, true);
+  else if ((valid & SET_SIZE) !== 0) dropPrivileges(ns, at, (valid & SET_DROP_SET_ID) !== 0);
 }
 
 function checkTimes(call: Call, valid: number): number {
@@ -132,7 +146,7 @@ export function extend(ns: Namespace, call: Call): number {
   if (!isU53(words, field)) return errno.EFBIG;
   const sizeBytes = readU53(words, field);
   if (sizeBytes > ns.inodes.size(at)) ns.inodes.setSize(at, sizeBytes);
-  written(ns, at);
+  written(ns, at, (words[(call.body + ExtendRequest.flags) >>> 2]! & WITH_DROP_SET_ID) !== 0);
   writeU53(call.out.words, call.reply + SizeReply.sizeBytes, ns.inodes.size(at));
   call.replyBytes = SizeReply.SIZE;
   call.result1 = ns.inodes.size(at);
@@ -151,7 +165,7 @@ export function reserve(ns: Namespace, call: Call): number {
   if (sizeBytes > fileBytesMax) return errno.EFBIG;
   if (sizeBytes > chunkBytes) markStripedRecord(ns, at);
   ns.inodes.setSize(at, sizeBytes);
-  written(ns, at);
+  written(ns, at, (words[(call.body + ReserveRequest.flags) >>> 2]! & WITH_DROP_SET_ID) !== 0);
   replyReserve(call, offset, sizeBytes);
   call.result0 = offset;
   call.result1 = sizeBytes;
@@ -187,12 +201,24 @@ export function loadFile(ns: Namespace, inode: number): number {
   return mode === S_IFDIR ? -errno.EISDIR : -errno.EINVAL;
 }
 
-/** A file's data was written: times, and the bits that a write takes away. */
-export function written(ns: Namespace, at: number): void {
-  const mode = ns.inodes.mode(at);
-  let stripped = mode & ~S_ISUID;
-  if ((mode & S_IXGRP) !== 0) stripped &= ~S_ISGID;
-  if (stripped !== mode) ns.inodes.setMode(at, stripped);
+/** A file's data was written: times, and what a write takes away. */
+export function written(ns: Namespace, at: number, dropSetId = false): void {
+  dropPrivileges(ns, at, dropSetId);
   ns.inodes.setChanged(at, ns.host.now());
   ns.inodes.touch(at);
+}
+
+/**
+ * What changing a file's data or owner takes away: always security.capability; the set-ID bits
+ * unless the caller is privileged (the client says so), the group's only where it may execute. The
+ * caller touches the record.
+ */
+export function dropPrivileges(ns: Namespace, at: number, dropSetId: boolean): void {
+  if (dropSetId) {
+    const mode = ns.inodes.mode(at);
+    let stripped = mode & ~S_ISUID;
+    if ((mode & S_IXGRP) !== 0) stripped &= ~S_ISGID;
+    if (stripped !== mode) ns.inodes.setMode(at, stripped);
+  }
+  if ((ns.inodes.get32(at, InodeRecord.flags) & FLAG_CAPABILITY) !== 0) dropCapability(ns, at);
 }

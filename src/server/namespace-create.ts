@@ -12,9 +12,11 @@ import {
   MakeDirInodeRequest,
   SymlinkRequest,
 } from '../protocol/wire.generated.js';
+import { isAcl } from '../protocol/posix-acl.js';
 import { readU16, readU53 } from '../protocol/u53.js';
 import {
   DIRECTORY_BYTES,
+  FLAG_DEFAULT_ACL,
   InodeRecord,
   S_IFCHR,
   S_IFBLK,
@@ -26,6 +28,7 @@ import {
   S_IFSOCK,
   S_ISGID,
 } from './inode-record.js';
+import { ACCESS_ACL, DEFAULT_ACL, inheritPermissions, storeXattrs } from './inode-xattrs.js';
 import { linkTargetKey } from './keys.js';
 import { checkNameBytes, type Call, type Namespace } from './namespace.js';
 
@@ -33,6 +36,7 @@ export const CREATE_EXCLUSIVE = 1;
 export const CREATE_OPEN = 2;
 const CREATE_EXISTED = 1;
 const REPLACE_STALE = 1;
+const HAS_INHERITED = 2;
 const PERMISSION_BITS = 0o7777;
 
 function word(call: Call, field: number): number {
@@ -59,6 +63,13 @@ function addInode(
   ns.inodes.setChanged(at, now);
   ns.countInodes(1);
   return at;
+}
+
+/** Nothing of the new inode is stored. Returns `status`. */
+function undoInode(ns: Namespace, at: number, status: number): number {
+  ns.inodes.remove(at);
+  ns.countInodes(-1);
+  return status;
 }
 
 /** The entry at `ns.found.cookie`, and what a directory shows of having changed. */
@@ -99,6 +110,8 @@ export function create(ns: Namespace, call: Call): number {
   const uid = word(call, CreateRequest.uid);
   const gid = word(call, CreateRequest.gid);
   const at = addInode(ns, inode, directory, mode, uid, gid);
+  const inherited = inheritPermissions(ns, directory, at, word(call, CreateRequest.umask));
+  if (inherited !== 0) return undoInode(ns, at, inherited);
   ns.inodes.setLinkCount(at, 1);
   ns.inodes.set32(at, InodeRecord.rdev, word(call, CreateRequest.rdev));
   addEntry(ns, call, directory, inode, mode, CreateRequest.SIZE, nameBytes);
@@ -167,7 +180,7 @@ export function symlink(ns: Namespace, call: Call): number {
   return 0;
 }
 
-/** mkdir, first half. The set-group-ID rule is the caller's, who learns of it in the second. */
+/** mkdir, first half. What the directory inherits, the caller has found out before. */
 export function makeDirInode(ns: Namespace, call: Call): number {
   const bucket = word(call, MakeDirInodeRequest.bucket);
   const parent = ns.inodeField(call, MakeDirInodeRequest.parent);
@@ -178,6 +191,8 @@ export function makeDirInode(ns: Namespace, call: Call): number {
   const mode = S_IFDIR | (word(call, MakeDirInodeRequest.mode) & PERMISSION_BITS);
   const uid = word(call, MakeDirInodeRequest.uid);
   const at = addInode(ns, inode, -1, mode, uid, word(call, MakeDirInodeRequest.gid));
+  const status = addAcls(ns, call, at);
+  if (status !== 0) return undoInode(ns, at, status);
   ns.inodes.setLinkCount(at, 2);
   ns.inodes.setSize(at, DIRECTORY_BYTES);
   ns.inodes.setParent(at, parent);
@@ -186,7 +201,31 @@ export function makeDirInode(ns: Namespace, call: Call): number {
   return 0;
 }
 
-/** mkdir, second half. */
+/** The ACLs that the caller has inherited for the new directory: 0 or an errno. */
+function addAcls(ns: Namespace, call: Call, at: number): number {
+  const { words, bytes } = call.memory;
+  const accessBytes = readU16(words, call.body + MakeDirInodeRequest.accessAclBytes);
+  const defaultBytes = readU16(words, call.body + MakeDirInodeRequest.defaultAclBytes);
+  if (accessBytes + defaultBytes === 0) return 0;
+  const first = call.body + MakeDirInodeRequest.SIZE;
+  const second = first + accessBytes;
+  if (second + defaultBytes > call.body + call.bodyBytes) return errno.EINVAL;
+  const acls = [];
+  if (accessBytes > 0) acls.push({ name: ACCESS_ACL, value: bytes.subarray(first, second) });
+  if (defaultBytes > 0) {
+    acls.push({ name: DEFAULT_ACL, value: bytes.subarray(second, second + defaultBytes) });
+  }
+  if (acls.some((each) => !isAcl(each.value))) return errno.EINVAL;
+  return storeXattrs(ns, at, acls);
+}
+
+/** Whether a new directory gets something of this one: its group, its default ACL. */
+function bequeaths(ns: Namespace, directory: number): boolean {
+  const acl = ns.inodes.get32(directory, InodeRecord.flags) & FLAG_DEFAULT_ACL;
+  return acl !== 0 || (ns.inodes.mode(directory) & S_ISGID) !== 0;
+}
+
+/** mkdir, second half: refused where the inode would have to have inherited and has not. */
 export function linkDirEntry(ns: Namespace, call: Call): number {
   const refused = ns.checkName(call, LinkDirEntryRequest.nameBytes, LinkDirEntryRequest.SIZE);
   if (refused !== 0) return refused;
@@ -199,12 +238,14 @@ export function linkDirEntry(ns: Namespace, call: Call): number {
   const flags = readU16(words, call.body + LinkDirEntryRequest.flags);
   const parent = ns.inodes.inode(directory);
   const name = call.body + LinkDirEntryRequest.SIZE;
-  if (ns.dentries.find(parent, bytes, name, nameBytes, ns.found)) {
+  const exists = ns.dentries.find(parent, bytes, name, nameBytes, ns.found);
+  if (exists) {
     const stale = readU53(words, call.body + LinkDirEntryRequest.staleInode);
     const replaces = (flags & REPLACE_STALE) !== 0 && ns.found.mode === S_IFDIR;
     if (!replaces || ns.found.inode !== stale) return errno.EEXIST;
-  } else {
-    if (ns.found.cookie < 0) return errno.ENOSPC;
+  } else if (ns.found.cookie < 0) return errno.ENOSPC;
+  if ((flags & HAS_INHERITED) === 0 && bequeaths(ns, directory)) return errno.EAGAIN;
+  if (!exists) {
     const count = ns.inodes.linkCount(directory);
     if (count >= linkCountMax) return errno.EMLINK;
     ns.inodes.setLinkCount(directory, count + 1);

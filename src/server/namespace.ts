@@ -18,7 +18,7 @@ import { isU53, readU16, readU53 } from '../protocol/u53.js';
 import type { Session } from '../transport/rpc-server.js';
 import { DentryTable, FoundEntry, type NameHash } from './dentries.js';
 import type { FileSpace } from './file-space.js';
-import { FLAG_PROMISED, InodeRecord, InodeTable, storedInode } from './inode-record.js';
+import { FLAG_PROMISED, FLAG_XATTRS, InodeRecord, InodeTable, storedInode } from './inode-record.js';
 import {
   linkTargetKey,
   nextSequenceKey,
@@ -26,6 +26,7 @@ import {
   orphanKey,
   ownRange,
   propertyKey,
+  xattrsKey,
 } from './keys.js';
 import type { MetaStore } from './meta-store-api.js';
 
@@ -160,6 +161,9 @@ export class Namespace {
   dropInode(at: number): void {
     const inode = this.inodes.inode(at);
     const mode = this.inodes.mode(at);
+    if ((this.inodes.get32(at, InodeRecord.flags) & FLAG_XATTRS) !== 0) {
+      this.meta.remove(xattrsKey(inode));
+    }
     if ((mode & 0o170000) === 0o120000) this.meta.remove(linkTargetKey(inode));
     if ((mode & 0o170000) === 0o100000) {
       const promised = (this.inodes.get32(at, InodeRecord.flags) & FLAG_PROMISED) !== 0;

@@ -1,6 +1,7 @@
 /** What each opcode is: the shortest body it can have, and the function that executes it. */
 import {
   ChangeSpaceRequest,
+  AccessedRequest,
   CreateRequest,
   CutRequest,
   DropDirInodeRequest,
@@ -19,13 +20,16 @@ import {
   ReserveRequest,
   SeekDataRequest,
   SetAttrRequest,
+  SetXattrRequest,
   SymlinkRequest,
   UnlinkDirEntryRequest,
   WriteRequest,
+  XattrRequest,
 } from '../protocol/wire.generated.js';
 import type { Execute } from './batch.js';
 import type { Call, Namespace } from './namespace.js';
 import {
+  dropPrivileges,
   extend,
   loadFile,
   markStriped,
@@ -42,6 +46,8 @@ import {
   symlink,
 } from './namespace-create.js';
 import { dropDirInode, ensureEmptyRoot, unlink, unlinkDirEntry } from './namespace-remove.js';
+import { accessed } from './namespace-accessed.js';
+import { removeXattr, setXattr } from './namespace-xattrs.js';
 import { rename } from './namespace-rename.js';
 import { changeSpace } from './namespace-space.js';
 
@@ -90,6 +96,11 @@ const operations: Partial<Record<number, Operation>> = {
   [Opcode.TargetStats]: { bodyBytes: 0 },
   [Opcode.ChangeSpace]: { bodyBytes: ChangeSpaceRequest.SIZE, execute: changeSpace },
   [Opcode.SeekData]: { bodyBytes: SeekDataRequest.SIZE },
+  [Opcode.SetXattr]: { bodyBytes: SetXattrRequest.SIZE, execute: setXattr },
+  [Opcode.GetXattr]: { bodyBytes: XattrRequest.SIZE },
+  [Opcode.ListXattr]: { bodyBytes: XattrRequest.SIZE },
+  [Opcode.RemoveXattr]: { bodyBytes: XattrRequest.SIZE, execute: removeXattr, frees: true },
+  [Opcode.Accessed]: { bodyBytes: AccessedRequest.SIZE, execute: accessed },
   [Opcode.EnsureEmptyRoot]: {
     bodyBytes: InodeRequest.SIZE,
     execute: ensureEmptyRoot,
@@ -115,12 +126,16 @@ export function isFreeing(opcode: number): boolean {
   return byOpcode[opcode]?.frees ?? false;
 }
 
+const OPEN_DROP_SET_ID = 4;
+
 /** Open with O_TRUNC. */
 export function openTruncating(ns: Namespace, call: Call): number {
   const at = loadFile(ns, ns.inodeField(call, OpenRequest.inode));
   if (at < 0) return -at;
   const status = setSize(ns, call, at, 0);
   if (status !== 0) return status;
+  const flags = call.memory.words[(call.body + OpenRequest.flags) >>> 2]!;
+  dropPrivileges(ns, at, (flags & OPEN_DROP_SET_ID) !== 0);
   ns.replyAttributes(call, at, 0);
   call.openInode = ns.inodes.inode(at);
   call.result0 = call.openInode;

@@ -39,6 +39,8 @@ export function replay(ns: Namespace, call: Call, request: RpcRequest): number {
     case Opcode.Symlink:
     case Opcode.MakeDirInode:
     case Opcode.Link:
+    case Opcode.SetXattr:
+    case Opcode.RemoveXattr:
     case Opcode.EnsureRoot:
       return ns.replyStored(call, result0);
     case Opcode.LinkDirEntry:

@@ -31,6 +31,7 @@ import { loadFile, replyReserve, written } from './namespace-attributes.js';
 import type { Call, Namespace } from './namespace.js';
 
 const WRITE_APPEND = 1;
+const WRITE_DROP_SET_ID = 2;
 const CHUNKS_MAX = Math.ceil(fileBytesMax / chunkBytes);
 
 /** What the data side asks of its target. */
@@ -47,6 +48,7 @@ class TargetWrite extends ChunkWrite {
   readonly #data: TargetData;
   request: RpcRequest | undefined;
   append = false;
+  dropsSetId = false;
 
   constructor(data: TargetData) {
     super();
@@ -132,7 +134,9 @@ export class TargetData {
     write.inode = readU53(words, body + WriteRequest.inode);
     write.chunk = readU53(words, body + WriteRequest.chunk);
     write.bucket = stripeBucket(write.inode, write.chunk);
-    write.append = (words[(body + WriteRequest.flags) >>> 2]! & WRITE_APPEND) !== 0;
+    const flags = words[(body + WriteRequest.flags) >>> 2]!;
+    write.append = (flags & WRITE_APPEND) !== 0;
+    write.dropsSetId = (flags & WRITE_DROP_SET_ID) !== 0;
     write.lengthBytes = words[(body + WriteRequest.lengthBytes) >>> 2]!;
     write.offset = write.append
       ? this.#likelyEnd(write)
@@ -242,7 +246,7 @@ export class TargetData {
     if (status !== 0) return status;
     const end = write.offset + write.lengthBytes;
     if (end > size) ns.inodes.setSize(at, end);
-    written(ns, at);
+    written(ns, at, write.dropsSetId);
     call.result0 = write.offset;
     call.result1 = ns.inodes.size(at);
     replyReserve(call, call.result0, call.result1);

@@ -58,6 +58,7 @@ import { Reclaimer, type ReclaimHost } from './reclaimer.js';
 import { replay } from './replay.js';
 import { SessionRecords } from './sessions.js';
 import { TargetData } from './target-data.js';
+import { answerXattrs } from './target-xattrs.js';
 import { TargetStatistics } from './target-statistics.js';
 
 /** Without a registration for so long after a restart, a file without a name goes. */
@@ -250,6 +251,11 @@ export class Target implements RpcService, NamespaceHost, CommitterHost, Reclaim
     const execute = mutationOf(opcode);
     if (execute !== undefined) {
       const mutation = this.#committer.enqueue(request, execute, this.arena);
+      if (opcode === Opcode.SetXattr && request.bulkOffset !== 0) {
+        // The request keeps its slot until it is answered.
+        const { bulkOffset, bulkBytes } = request;
+        mutation.context = this.arena.bytes.subarray(bulkOffset, bulkOffset + bulkBytes);
+      }
       mutation.sizeInode = this.#sizeInode(request);
       mutation.frees = isFreeing(opcode) || this.#freesData(request, mutation.sizeInode);
       return;
@@ -294,6 +300,10 @@ export class Target implements RpcService, NamespaceHost, CommitterHost, Reclaim
         return;
       case Opcode.SeekData:
         this.#answerRead(request, seekData, SeekDataReply.SIZE);
+        return;
+      case Opcode.GetXattr:
+      case Opcode.ListXattr:
+        this.#answerXattrs(request);
         return;
       case Opcode.Read:
         this.#data.read(request);
@@ -345,6 +355,14 @@ export class Target implements RpcService, NamespaceHost, CommitterHost, Reclaim
     const status = execute(this.namespace, call);
     this.statistics.answered(request.opcode, status);
     this.#rpc.endReply(request, status, status === 0 ? call.replyBytes : 0);
+  }
+
+  #answerXattrs(request: RpcRequest): void {
+    const call = this.#call;
+    call.body = request.body;
+    call.bodyBytes = request.bodyBytes;
+    const status = answerXattrs(this.namespace, this.#rpc, this.arena, call, request);
+    this.statistics.answered(request.opcode, status);
   }
 
   /** Truncating opens are mutations; the others only register. */

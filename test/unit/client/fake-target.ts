@@ -137,10 +137,11 @@ export class FakeWorld {
       arena: this.arena,
       scheduler,
       map,
-      options: { ...defaultClientOptions, ...options },
+      options: { ...defaultClientOptions, accessTimes: false, ...options },
     });
     this.files = new VolumeFiles(this.core, this.arena, this.rootInode, { uid: 7, gid: 8 });
     this.answer(Opcode.Release, () => ({}));
+    this.answer(Opcode.Accessed, () => ({}));
   }
 
   startTarget(number: number): void {

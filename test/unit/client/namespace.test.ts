@@ -3,12 +3,13 @@ import assert from 'node:assert/strict';
 import { ESTALE, errno } from '../../../src/common/errno.js';
 import { readU53 } from '../../../src/protocol/u53.js';
 import {
+  Attributes,
   InodeRequest,
   LinkDirEntryReply,
   LinkDirEntryRequest,
   LookupReply,
+  MakeDirInodeRequest,
   Opcode,
-  SetAttrRequest,
   UnlinkDirEntryRequest,
 } from '../../../src/protocol/wire.generated.js';
 import { FakeWorld, attributesBody, bodyOf, fillAttributes, put64 } from './fake-target.js';
@@ -103,24 +104,36 @@ describe('client namespace', () => {
     assert.deepEqual(fake.takeAsked(), asked);
   });
 
-  it('mkdir in a set-group-ID directory takes over its group', async () => {
+  it('mkdir in a set-group-ID directory takes over its group before the name is seen', async () => {
     const fake = new FakeWorld(1);
     const made = fake.inodeOn(0, 99);
-    fake.answer(Opcode.MakeDirInode, () => ({ body: attributesBody({ inode: made }) }));
-    fake.answer(Opcode.LinkDirEntry, () => ({
-      body: bodyOf(LinkDirEntryReply.SIZE, {
-        [LinkDirEntryReply.parentMode]: 0o042775,
-        [LinkDirEntryReply.parentGid]: 4242,
-      }),
-    }));
-    fake.answer(Opcode.SetAttr, ({ body }) => {
-      const words = new Uint32Array(body.buffer);
-      assert.equal(words[SetAttrRequest.gid / 4], 4242);
-      assert.equal(words[SetAttrRequest.mode / 4], 0o2755);
+    const makes: Uint32Array[] = [];
+    const links: number[] = [];
+    fake.answer(Opcode.MakeDirInode, ({ body }) => {
+      makes.push(new Uint32Array(body.slice().buffer));
       return { body: attributesBody({ inode: made }) };
     });
+    fake.answer(Opcode.LinkDirEntry, ({ body }) => {
+      links.push(body[LinkDirEntryRequest.flags]!);
+      if (links.at(-1) === 0) return { status: errno.EAGAIN };
+      return { body: new Uint8Array(LinkDirEntryReply.SIZE) };
+    });
+    fake.answer(Opcode.DropDirInode, () => ({}));
+    fake.answer(Opcode.GetAttr, () => {
+      const parent = attributesBody({ inode: fake.rootInode, mode: 0o042775 });
+      new Uint32Array(parent.buffer)[Attributes.gid / 4] = 4242;
+      return { body: parent };
+    });
+    const asked = ['GetAttr', 'MakeDirInode', 'LinkDirEntry'];
     await fake.run(() => fake.files.mkdir('/d'));
-    assert.deepEqual(fake.takeAsked(), ['MakeDirInode', 'LinkDirEntry', 'SetAttr']);
+    assert.deepEqual(fake.takeAsked(), ['MakeDirInode', 'LinkDirEntry', 'DropDirInode', ...asked]);
+    assert.equal(makes[0]![MakeDirInodeRequest.gid / 4], 8);
+    assert.equal(makes[1]![MakeDirInodeRequest.gid / 4], 4242);
+    assert.equal(makes[1]![MakeDirInodeRequest.mode / 4], 0o042755);
+    // Known now: nothing is tried in vain.
+    await fake.run(() => fake.files.mkdir('/e'));
+    assert.deepEqual(fake.takeAsked(), asked);
+    assert.deepEqual(links, [0, 2, 2]);
   });
 
   it('rmdir goes on when the inode, or the entry, has gone already', async () => {

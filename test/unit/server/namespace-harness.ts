@@ -36,6 +36,7 @@ export interface Stat {
   links: number;
   uid: number;
   gid: number;
+  atime: number;
   mtime: number;
   ctime: number;
   flags: number;
@@ -158,11 +159,11 @@ export class Harness implements NamespaceHost {
   }
 
   /** Both halves of mkdir. */
-  directory(parent: number, name: string, bucket = 9): number {
+  directory(parent: number, name: string, bucket = 9, flags = 0): number {
     const fields = { bucket, mode: 0o755, parent };
     const { inode } = this.must(Opcode.MakeDirInode, body(Wire.MakeDirInodeRequest, fields));
     const nameBytes = Buffer.byteLength(name);
-    const entry = body(Wire.LinkDirEntryRequest, { parent, inode, nameBytes }, name);
+    const entry = body(Wire.LinkDirEntryRequest, { parent, inode, nameBytes, flags }, name);
     assert.equal(this.run(Opcode.LinkDirEntry, entry), 0);
     return inode;
   }
@@ -234,6 +235,7 @@ export class Harness implements NamespaceHost {
       links: get(InodeRecord.linkCount),
       uid: get(InodeRecord.uid),
       gid: get(InodeRecord.gid),
+      atime: readI53(words, at + InodeRecord.atimeSeconds),
       mtime: readI53(words, at + InodeRecord.mtimeSeconds),
       ctime: readI53(words, at + InodeRecord.ctimeSeconds),
       flags: get(InodeRecord.flags),

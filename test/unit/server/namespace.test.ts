@@ -219,18 +219,21 @@ function testOver(kind: string, openStore: () => MetaStore): void {
         assert.equal(h.ns.inodeCount, 1);
       });
 
-      it('tell the new one’s maker of their set-group-ID bit, and replace only a stale entry', () => {
+      it('with the set-group-ID bit take only who has inherited, and replace only a stale entry', () => {
         h.setAttr(root, { valid: 1 | 4, mode: 0o2755, gid: 9 });
-        const first = h.directory(root, 'd');
+        const poor = { parent: root, inode: root + 1, nameBytes: 1 };
+        const refused = h.run(Opcode.LinkDirEntry, body(Wire.LinkDirEntryRequest, poor, 'd'));
+        assert.equal(refused, errno.EAGAIN);
+        const first = h.directory(root, 'd', 9, 2);
         assert.equal(h.word(LinkDirEntryReply.parentMode) & 0o7777, 0o2755);
         assert.equal(h.word(LinkDirEntryReply.parentGid), 9);
         const made = { bucket: 9, mode: 0o755, parent: root };
         const second = h.must(Opcode.MakeDirInode, body(Wire.MakeDirInodeRequest, made)).inode;
-        const entry = { parent: root, inode: second, nameBytes: 1 };
+        const entry = { parent: root, inode: second, nameBytes: 1, flags: 2 };
         const plain = body(Wire.LinkDirEntryRequest, entry, 'd');
         assert.equal(h.run(Opcode.LinkDirEntry, plain), EEXIST);
-        const stale = { ...entry, flags: 1, staleInode: first };
-        const other = { ...entry, flags: 1, staleInode: first + 5 };
+        const stale = { ...entry, flags: 3, staleInode: first };
+        const other = { ...entry, flags: 3, staleInode: first + 5 };
         assert.equal(
           h.run(Opcode.LinkDirEntry, body(Wire.LinkDirEntryRequest, other, 'd')),
           EEXIST,
@@ -420,8 +423,8 @@ function testOver(kind: string, openStore: () => MetaStore): void {
 
       it('extends, never shrinks, by Extend; reserves for appends', () => {
         const inode = h.file(root, 'a');
-        const extend = (sizeBytes: number): number =>
-          h.run(Opcode.Extend, body(Wire.ExtendRequest, { inode, sizeBytes }));
+        const extend = (sizeBytes: number, flags = 0): number =>
+          h.run(Opcode.Extend, body(Wire.ExtendRequest, { inode, sizeBytes, flags }));
         assert.equal(extend(10), 0);
         assert.equal(extend(5), 0);
         assert.equal(h.stat(inode).size, 10);
@@ -431,6 +434,22 @@ function testOver(kind: string, openStore: () => MetaStore): void {
         assert.equal(h.stat(inode).size, 17);
         h.setAttr(inode, { valid: 1, mode: 0o6755 });
         assert.equal(extend(20), 0);
+        assert.equal(h.stat(inode).mode & 0o7777, 0o6755);
+        assert.equal(extend(20, 1), 0);
+        assert.equal(h.stat(inode).mode & 0o7777, 0o755);
+        h.setAttr(inode, { valid: 1, mode: 0o6745 });
+        const drop = body(Wire.ReserveRequest, { inode, lengthBytes: 7, flags: 1 });
+        assert.equal(h.run(Opcode.Reserve, drop), 0);
+        assert.equal(h.stat(inode).mode & 0o7777, 0o2745);
+        h.setAttr(inode, { valid: 8 | 256, sizeBytes: 3 });
+        assert.equal(h.stat(inode).mode & 0o7777, 0o2745);
+        h.setAttr(inode, { valid: 1, mode: 0o4755 });
+        assert.equal(h.setAttr(inode, { valid: 8, sizeBytes: 3 }), 0);
+        assert.equal(h.stat(inode).mode & 0o7777, 0o4755);
+        assert.equal(h.run(Opcode.Open, body(Wire.OpenRequest, { inode, flags: 1 | 4 })), 0);
+        assert.equal(h.stat(inode).mode & 0o7777, 0o755);
+        h.setAttr(inode, { valid: 1, mode: 0o6755 });
+        assert.equal(h.setAttr(inode, { valid: 2, uid: 7 }), 0);
         assert.equal(h.stat(inode).mode & 0o7777, 0o755);
       });
     });
