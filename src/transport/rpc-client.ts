@@ -7,13 +7,15 @@ import type { Scheduler, Timer } from '../common/scheduler.js';
 import { TURN_FLUSH } from '../common/scheduler.js';
 import type { ArenaMemory } from '../native/arena-memory.js';
 import { RpcPeer } from './rpc-peer.js';
-import type { PeerHost, PeerPolicy, TargetAddress } from './rpc-peer.js';
+import type { PeerHost, PeerPolicy } from './rpc-peer-host.js';
+import type { TargetAddress } from './rpc-route.js';
 import { RpcSwitch } from './rpc-switch.js';
 import type { Transport } from './transport.js';
 
 export { RpcOperation } from './rpc-operation.js';
 export { RpcPeer } from './rpc-peer.js';
-export type { PeerState, TargetAddress } from './rpc-peer.js';
+export type { PeerState } from './rpc-peer-host.js';
+export type { TargetAddress } from './rpc-route.js';
 
 export interface RpcClientOptions {
   clusterId: string;

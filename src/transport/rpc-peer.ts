@@ -16,8 +16,7 @@
  * stays silent while calls are outstanding is probed with an Echo, then given up.
  */
 import { errno } from '../common/errno.js';
-import type { Scheduler, Timer } from '../common/scheduler.js';
-import type { ArenaMemory } from '../native/arena-memory.js';
+import type { Timer } from '../common/scheduler.js';
 import {
   ENTRY_HEADER_BYTES,
   FRAME_HEADER_BYTES,
@@ -25,69 +24,22 @@ import {
   SEQUENCE_OUTSIDE,
   checkFrame,
   opcodeName,
-  roundUp8,
-  writeFrameHeader,
-  writeRequestHeader,
 } from '../protocol/frame.js';
 import { encodeHello } from '../protocol/handshake.js';
-import { noTag, protocolVersion, rpcSlots } from '../protocol/limits.generated.js';
+import { protocolVersion, rpcSlots } from '../protocol/limits.generated.js';
 import { FrameHeader, Opcode } from '../protocol/wire.generated.js';
-import { readHelloReply, refusalOf } from './rpc-handshake.js';
+import { readHelloReply, refusalOf, sendOutside } from './rpc-handshake.js';
 import { RPC_IDLE, RPC_WAITING } from './rpc-operation.js';
 import type { RpcOperation } from './rpc-operation.js';
 import { RequestOutbox, SLOT_DYING, SLOT_FREE, SLOT_SENT, checkOperation } from './rpc-outbox.js';
 import { OperationQueue } from './rpc-queue.js';
-import { RpcRoute } from './rpc-route.js';
-import type { RpcSink, RpcSwitch } from './rpc-switch.js';
+import type { PeerHost, PeerState } from './rpc-peer-host.js';
+import { RpcRoute, endpointsOf } from './rpc-route.js';
+import type { TargetAddress } from './rpc-route.js';
+import type { RpcSink } from './rpc-switch.js';
 import { RpcTrial } from './rpc-trial.js';
 import { connectionKind } from './transport.js';
-import type { Transport, TransportAddress, TransportKind } from './transport.js';
-
-/**
- * A target and where it is reached: one place, or places in order of preference. Without any it
- * counts as away, and `unreachable` says why.
- */
-export type TargetAddress =
-  | { targetId: string; host: string; port: number }
-  | { targetId: string; endpoints: readonly TransportAddress[]; unreachable?: string };
-
-function endpointsOf(address: TargetAddress): readonly TransportAddress[] {
-  if ('endpoints' in address) return address.endpoints;
-  return [{ host: address.host, port: address.port }];
-}
-
-export type PeerState = 'idle' | 'connecting' | 'handshake' | 'ready' | 'backoff' | 'closed';
-
-/** RpcClientOptions with every default filled in. */
-export interface PeerPolicy {
-  readonly clusterId: string;
-  readonly clientName: string;
-  readonly kind: 'client' | 'target';
-  readonly mode: 'hard' | 'soft';
-  readonly softTimeoutMs: number;
-  readonly keepaliveMs: number;
-  readonly probeTimeoutMs: number;
-  readonly handshakeTimeoutMs: number;
-  readonly backoffMinMs: number;
-  readonly backoffMaxMs: number;
-  readonly fallbackHoldMs: number;
-  readonly log: (message: string) => void;
-  readonly onReady: (peer: RpcPeer, incarnationChanged: boolean) => void;
-}
-
-/** What a peer has from its client. */
-export interface PeerHost {
-  readonly transport: Transport;
-  readonly arena: ArenaMemory;
-  readonly scheduler: Scheduler;
-  readonly connections: RpcSwitch;
-  readonly policy: PeerPolicy;
-  readonly mapEpoch: number;
-  /** `endTurn` is due at this turn's end. */
-  markDirty(peer: RpcPeer): void;
-  /** `tick` is due from now on, until `needsTick` is false. */
-  startTicking(): void;
-}
+import type { TransportKind } from './transport.js';
 
 export class RpcPeer implements RpcSink {
   readonly targetId: string;
@@ -306,22 +258,8 @@ export class RpcPeer implements RpcSink {
     if (!this.#sendOutside(Opcode.Hello, hello)) this.#closeBlameless('no message slot is free');
   }
 
-  /** A request outside of the slots, in a frame of its own. */
   #sendOutside(opcode: number, body: Uint8Array): boolean {
-    const message = this.#host.arena.messages.take();
-    if (message === 0) return false;
-    const entry = message + FRAME_HEADER_BYTES;
-    const entryBytes = ENTRY_HEADER_BYTES + roundUp8(body.length);
-    const bytes = this.#host.arena.bytes;
-    bytes.fill(0, entry, entry + entryBytes);
-    bytes.set(body, entry + ENTRY_HEADER_BYTES);
-    const words = this.#words;
-    const epoch = this.#host.mapEpoch;
-    writeRequestHeader(words, entry, entryBytes, opcode, 0, 0, SEQUENCE_OUTSIDE, epoch);
-    writeFrameHeader(words, message, FRAME_HEADER_BYTES + entryBytes, noTag, 1, 0);
-    this.#host.transport.send(this.#connection, message, FRAME_HEADER_BYTES + entryBytes, true);
-    this.#host.markDirty(this);
-    return true;
+    return sendOutside(this.#host, this, this.#connection, opcode, body);
   }
 
   #closeConnection(reason: string): void {

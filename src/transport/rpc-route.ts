@@ -15,6 +15,19 @@ import type { TransportAddress } from './transport.js';
 
 const HOLD_DOUBLINGS = 4;
 
+/**
+ * A target and where it is reached: one place, or places in order of preference. Without any it
+ * counts as away, and `unreachable` says why.
+ */
+export type TargetAddress =
+  | { targetId: string; host: string; port: number }
+  | { targetId: string; endpoints: readonly TransportAddress[]; unreachable?: string };
+
+export function endpointsOf(address: TargetAddress): readonly TransportAddress[] {
+  if ('endpoints' in address) return address.endpoints;
+  return [{ host: address.host, port: address.port }];
+}
+
 /** One of a target's endpoints, and its past. */
 interface Way {
   readonly address: TransportAddress;
