@@ -60,8 +60,6 @@ enum class Opcode : uint8_t {
   kEnsureRoot = 25,
   kReserve = 26,
   kTargetStats = 27,
-  kChangeSpace = 36,
-  kSeekData = 37,
   kEnsureEmptyRoot = 28,
   kSetXattr = 29,
   kGetXattr = 30,
