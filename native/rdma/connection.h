@@ -33,8 +33,11 @@ constexpr uint8_t kAckTimeout = 17;  // 2^17 times 4.096 us = 0.54 s
 constexpr uint8_t kRetries = 7;
 constexpr uint8_t kRnrRetries = 7;               // for ever
 constexpr uint32_t kQueuedSegmentsMax = 16'384;  // beyond: the connection is closed
-// An accepted connection whose peer gives no credits for so many ticks while frames wait is closed.
+// An accepted connection is closed when for so many ticks its peer gives no credits while frames
+// wait, or acknowledges nothing of what is under way.
 constexpr uint32_t kStallTicks = 6;
+// One with nothing under way is probed when it was quiet for more.
+constexpr uint32_t kProbeTicks = 1;
 // An accepted connection with so much waiting gets no more credits until it is less.
 constexpr uint32_t kBacklogSegments = 512;
 constexpr uint64_t kBacklogBytes = 4 << 20;

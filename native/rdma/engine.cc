@@ -20,7 +20,6 @@ constexpr uint32_t kPollMax = 1024;  // completions of a device in one harvest
 constexpr uint32_t kCmPeriod = 64;
 constexpr uint32_t kCmPeriodOpening = 8;
 constexpr uint32_t kLingerTicks = 2;
-constexpr uint32_t kProbeTicks = 1;
 constexpr uint64_t kShutdownNs = 50'000'000;
 
 uint64_t now_ns() {
@@ -35,10 +34,10 @@ uint32_t completion_reason(const ibv_wc& completion) {
   const bool receive = (completion.wr_id & kReceiveWork) != 0;
   switch (completion.status) {
     case IBV_WC_LOC_LEN_ERR:
+    case IBV_WC_LOC_QP_OP_ERR:  // rxe says this of a message that does not fit
       return code(receive ? Reason::kBadMessageBytes : Reason::kCompletionError);
     case IBV_WC_LOC_PROT_ERR:
     case IBV_WC_LOC_ACCESS_ERR:
-    case IBV_WC_LOC_QP_OP_ERR:
       return code(Reason::kLocalProtection);
     case IBV_WC_MW_BIND_ERR:
       return code(Reason::kNoWindow);
@@ -390,9 +389,11 @@ void Engine::tick() {
   connections_.each([this](Connection& c) {
     if (c.state != State::kOpen) return;
     const uint32_t quiet = tick_ - c.active_tick;
-    if (c.incoming && !c.queue.empty() && quiet > kStallTicks) {
+    const bool under_way = static_cast<int32_t>(c.signalled - c.completed) > 0;
+    // The client chose how often its acknowledgements are waited for: perhaps for ever.
+    if (c.incoming && (!c.queue.empty() || under_way) && quiet > kStallTicks) {
       condemn(c, code(Reason::kStalled));
-    } else if (quiet > kProbeTicks && static_cast<int32_t>(c.signalled - c.completed) <= 0) {
+    } else if (quiet > kProbeTicks && !under_way) {
       c.probe_due = true;
       mark_dirty(c);
     }

@@ -313,6 +313,8 @@ void Engine::send_probe(Connection& c) {
   c.probe_due = false;
   chain_->add(IBV_WR_RDMA_WRITE);
   chain_->signal();
+  // From now on it may take until it counts as stalled; the next probe is due as before.
+  if (c.queue.empty()) c.active_tick = tick_ - kProbeTicks;
 }
 
 // A draining connection ends when everything has arrived.
@@ -353,7 +355,10 @@ void Engine::on_sent(const ibv_wc& completion) {
     give_back(c->sent.front().segment);
     c->sent.pop_front();
   }
-  if (c->reads > 0) finish_reads(*c, sequence);
+  if (c->reads > 0) {
+    c->active_tick = tick_;
+    finish_reads(*c, sequence);
+  }
   const bool more = !c->queue.empty() || !c->inbox.empty() || !c->ended_windows.empty();
   if (more || c->credit_due || c->probe_due || c->state == State::kDraining) mark_dirty(*c);
 }
