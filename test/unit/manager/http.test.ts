@@ -58,9 +58,10 @@ describe('manager over HTTP', () => {
     const reply = await client.register(registration());
     assert.equal(reply.epoch, 1);
     assert.deepEqual(await client.map(), reply.map);
+    const counters = { reads: 3, connectionsRdma: 2, connectionsTcp: 1 };
     const heartbeat = await client.heartbeat('s1', {
       epoch: 1,
-      targets: [{ targetId, totalBytes: 100, freeBytes: 40, inodes: 7, counters: { reads: 3 } }],
+      targets: [{ targetId, totalBytes: 100, freeBytes: 40, inodes: 7, counters }],
     });
     assert.deepEqual(heartbeat, { epoch: 1 });
     const volume = await client.createVolume('v1');
@@ -70,6 +71,7 @@ describe('manager over HTTP', () => {
     assert.equal(status.freeBytes, 40);
     assert.equal(status.servers[0]!.state, 'up');
     assert.equal(status.servers[0]!.targets[0]!.inodes, 7);
+    assert.deepEqual(status.servers[0]!.targets[0]!.connections, { rdma: 2, tcp: 1 });
     assert.deepEqual(await client.deleteVolume('v1'), volume);
     assert.deepEqual(await client.volumes(), []);
   });

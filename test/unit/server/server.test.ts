@@ -10,6 +10,7 @@ import { join } from 'node:path';
 import { silentLogger } from '../../../src/common/log.js';
 import { ManagerClient } from '../../../src/common/manager-client.js';
 import { startManager } from '../../../src/manager/manager.js';
+import { readRdmaState } from '../../../src/native/rdma-state.js';
 import { isDax } from '../../../src/native/extent.js';
 import {
   durabilityLine,
@@ -104,6 +105,18 @@ describe('server', function () {
     await manager!.close();
     await manage('other');
     await assert.rejects(serve('a'), /cluster/);
+  });
+
+  it('registers what it listens on; rdma without a device fails and leaves no lock', async function () {
+    if (readRdmaState().problems.length === 0) this.skip();
+    await manage();
+    const insist = serve('a', { transport: 'rdma' });
+    await assert.rejects(insist, { code: 'USAGE', message: /no RDMA device; .*rdma link add/ });
+    const server = await serve('a', { transport: 'auto', targets: 2 });
+    const client = new ManagerClient(`http://127.0.0.1:${manager!.port}`);
+    const { targets } = (await client.servers())[0]!;
+    const found = targets.map(({ endpoints }) => endpoints.join(' ')).sort();
+    assert.deepEqual(found, server.ports.map((port) => `tcp://127.0.0.1:${port}`).sort());
   });
 
   it('starts with its last map while the manager is away, and registers when it is back', async () => {

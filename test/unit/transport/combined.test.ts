@@ -9,10 +9,12 @@ import { beforeEach, describe, it } from 'mocha';
 import { createPlainArena } from '../../../src/native/arena-memory.js';
 import { CombinedTransport, combineTransports } from '../../../src/transport/combined.js';
 import type { RpcPeer, TargetAddress } from '../../../src/transport/rpc-client.js';
+import { endpointsOf } from '../../../src/transport/rpc-route.js';
 import { SimNetwork } from '../../../src/transport/sim/sim-network.js';
 import { SimScheduler } from '../../../src/transport/sim/sim-scheduler.js';
 import { SimTransport } from '../../../src/transport/sim/sim-transport.js';
 import { SimWorld } from '../../../src/transport/sim/sim-world.js';
+import type { TransportAddress } from '../../../src/transport/transport.js';
 import {
   CounterClient,
   CounterOperation,
@@ -53,6 +55,7 @@ describe('combined transport', () => {
   });
 
   const peer = (): RpcPeer => client.client.peer(address('t'));
+  const peerNow = (): RpcPeer => [...client.client.peers][0]!;
   const settle = (ms: number): void => {
     world.run(() => false, ms);
   };
@@ -182,6 +185,35 @@ describe('combined transport', () => {
     finish(call(PEEK));
     assert.equal(peer().transportKind, 'rdma');
     assert.ok(lines.every((line) => !line.includes('using')));
+  });
+
+  it('tries nothing more once the client is closed', () => {
+    network.partition('c/rdma', 't/rdma');
+    finish(call(INCREMENT));
+    settle(25_000);
+    client.scheduler.deliver(() => client.client.close());
+    settle(100);
+    network.heal('c/rdma', 't/rdma');
+    settle(600_000);
+    assert.equal(target.rdma!.counters.framesReceived, 0);
+    assert.equal(target.server.connectionCount, 0);
+    assert.equal(lines.length, 1);
+  });
+
+  it('follows a map that gives other endpoints', () => {
+    const [rdma, tcp] = endpointsOf(address('t'));
+    const only = (endpoint: TransportAddress): void => {
+      client.scheduler.deliver(() => {
+        client.client.peer({ targetId: 't', endpoints: [endpoint] });
+      });
+      settle(200);
+    };
+    finish(call(INCREMENT));
+    only(tcp!);
+    assert.equal(peerNow().transportKind, 'tcp');
+    only(rdma!);
+    assert.equal(peerNow().transportKind, 'rdma');
+    assert.deepEqual(target.server.connectionKinds(), { rdma: 1, tcp: 0, sim: 0 });
   });
 
   it('waits for a target without an endpoint, with one line, until the map has one', () => {
