@@ -85,6 +85,32 @@ export function adoptAccessAcl(ns: Namespace, at: number, acl: Uint8Array): Uint
   return equivalent ? null : acl;
 }
 
+/** What a new inode gets from its directory's default ACL. */
+export interface InheritedAcls {
+  mode: number;
+  /** Of the new inode, sorted. */
+  xattrs: Xattr[];
+}
+
+/**
+ * What an inode that is to have `mode` (type included) gets in the directory at this offset, which
+ * has a default ACL: undefined when that is damaged.
+ */
+export function inheritedAcls(
+  ns: Namespace,
+  directory: number,
+  mode: number,
+): InheritedAcls | undefined {
+  const xattrs = loadXattrs(ns, directory);
+  const index = xattrs === undefined ? -1 : findXattr(xattrs, DEFAULT_ACL);
+  if (xattrs === undefined || index < 0) return undefined;
+  const inherited = inheritAcl(xattrs[index]!.value, mode);
+  const own: Xattr[] = [];
+  if (inherited.access !== null) own.push({ name: ACCESS_ACL, value: inherited.access });
+  if ((mode & S_IFMT) === S_IFDIR) own.push({ name: DEFAULT_ACL, value: inherited.copy });
+  return { mode: inherited.mode, xattrs: own };
+}
+
 /**
  * A new inode in a directory: its mode, and ACLs, by the directory's default ACL where it has one,
  * else the umask. The mode of the record at `at` is as the caller asked for it. 0 or an errno.
@@ -100,15 +126,10 @@ export function inheritPermissions(
     ns.inodes.setMode(at, mode & ~(umask & PERMISSIONS));
     return 0;
   }
-  const xattrs = loadXattrs(ns, directory);
-  const index = xattrs === undefined ? -1 : findXattr(xattrs, DEFAULT_ACL);
-  if (xattrs === undefined || index < 0) return errno.EIO;
-  const inherited = inheritAcl(xattrs[index]!.value, mode);
+  const inherited = inheritedAcls(ns, directory, mode);
+  if (inherited === undefined) return errno.EIO;
   ns.inodes.setMode(at, inherited.mode);
-  const own: Xattr[] = [];
-  if (inherited.access !== null) own.push({ name: ACCESS_ACL, value: inherited.access });
-  if ((mode & S_IFMT) === S_IFDIR) own.push({ name: DEFAULT_ACL, value: inherited.copy });
-  return own.length === 0 ? 0 : storeXattrs(ns, at, own);
+  return inherited.xattrs.length === 0 ? 0 : storeXattrs(ns, at, inherited.xattrs);
 }
 
 /** Writing to a file takes its capabilities. The caller touches the record. */

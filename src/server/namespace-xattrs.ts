@@ -7,6 +7,7 @@ import { errno, ESTALE } from '../common/errno.js';
 import { isAcl, isEmptyAcl } from '../protocol/posix-acl.js';
 import {
   aclBytesMax,
+  xattrListBytesMax,
   xattrNameBytesMax,
   xattrValueBytesMax,
 } from '../protocol/limits.generated.js';
@@ -179,6 +180,8 @@ export function readXattrs(ns: Namespace, call: Call, list: boolean, answer: Xat
     if (index < 0) return errno.ENODATA;
     answer.bytes = xattrs[index]!.value;
   }
+  // More than was ever stored: damaged, and perhaps more than a reply can hold.
+  if (answer.bytes.length > Math.max(xattrListBytesMax, xattrValueBytesMax)) return errno.EIO;
   const maxBytes = words[(call.body + XattrRequest.maxBytes) >>> 2]!;
   return maxBytes !== 0 && answer.bytes.length > maxBytes ? errno.ERANGE : 0;
 }

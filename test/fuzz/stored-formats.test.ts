@@ -15,7 +15,13 @@ import {
   inlineDataBytes,
   nameBytesMax,
 } from '../../src/protocol/limits.generated.js';
-import { NameRequest, Opcode, SymlinkRequest } from '../../src/protocol/wire.generated.js';
+import {
+  NameRequest,
+  Opcode,
+  SetXattrRequest,
+  SymlinkRequest,
+  XattrRequest,
+} from '../../src/protocol/wire.generated.js';
 import {
   CHECKPOINT_FILE_BYTES,
   CHECKPOINT_SLOT_BYTES,
@@ -36,6 +42,7 @@ import { InodeRecord, storedInode } from '../../src/server/inode-record.js';
 import { sessionKey } from '../../src/server/keys.js';
 import { MemoryMetaStore } from '../../src/server/memory-meta-store.js';
 import { Listing, listDirectory } from '../../src/server/namespace-read.js';
+import { readXattrs, XattrAnswer } from '../../src/server/namespace-xattrs.js';
 import { SessionRecords } from '../../src/server/sessions.js';
 import { RpcRequest } from '../../src/transport/rpc-request.js';
 import { Session, SESSION_RECORD_BYTES } from '../../src/transport/rpc-session.js';
@@ -226,7 +233,11 @@ function fuzzNamespace(random: SimRandom): boolean {
   const inodes = ['a', 'b', 'c'].map((name) => harness.file(root, name));
   const link = { parent: root, nameBytes: 4, targetBytes: 6 };
   assert.equal(harness.run(Opcode.Symlink, body(SymlinkRequest, link, 'link', 'target')), 0);
-  const keys = [...store.image.values.keys()].filter((key) => /^[^]{2}[IDL]/.test(key));
+  for (const inode of [root, inodes[0]!]) {
+    for (const name of ['user.one', 'user.two']) setXattr(harness, inode, name, Buffer.from(name));
+  }
+  setXattr(harness, root, 'system.posix_acl_default', defaultAcl);
+  const keys = [...store.image.values.keys()].filter((key) => /^[^]{2}[IDLX]/.test(key));
   for (let i = random.below(4); i >= 0; i--) {
     const key = Buffer.from(keys[random.below(keys.length)]!, 'latin1');
     store.transaction(() => {
@@ -252,9 +263,35 @@ function fuzzNamespace(random: SimRandom): boolean {
     assert.ok(Number.isSafeInteger(inode));
     if (status === 0 && inode > 0) harness.statStatus(inode);
   }
+  for (const inode of [root, inodes[0]!]) readAllXattrs(harness, inode);
   mutate(random, harness, root, folder);
   listAll(harness, folder);
   return records.every((good) => good);
+}
+
+/** Owner, group and others may do everything. */
+const defaultAcl = Buffer.from(
+  '02000000' + '01000700ffffffff' + '04000700ffffffff' + '20000700ffffffff',
+  'hex',
+);
+
+function setXattr(harness: Harness, inode: number, name: string, value: Buffer): number {
+  const bytes = value.length;
+  const fields = { inode, nameBytes: name.length, valueBytes: bytes, inlineBytes: bytes };
+  const head = body(SetXattrRequest, fields);
+  const padding = Buffer.alloc(7 - ((name.length + bytes + 7) & 7));
+  const whole = Buffer.concat([head, Buffer.from(name), value, padding]);
+  return harness.run(Opcode.SetXattr, whole);
+}
+
+function readAllXattrs(harness: Harness, inode: number): void {
+  const answer = new XattrAnswer();
+  for (const name of ['', 'user.one', 'user.two', 'system.posix_acl_default']) {
+    const fields = { inode, nameBytes: name.length, maxBytes: 65536 };
+    const call = harness.prepare(body(XattrRequest, fields, name));
+    const status = readXattrs(harness.ns, call, name === '', answer);
+    assert.ok(status > 0 || answer.bytes.length <= 65536);
+  }
 }
 
 function mutate(random: SimRandom, harness: Harness, root: number, folder: number): void {
@@ -266,6 +303,8 @@ function mutate(random: SimRandom, harness: Harness, root: number, folder: numbe
       (): number => harness.unlink(root, name),
       (): number => harness.rename(root, name, random.chance(0.5) ? root : folder, other),
       (): number => harness.create(root, name),
+      (): number => harness.setAttr(harness.lookup(root, name).inode, { valid: 3, mode: 0o4755 }),
+      (): number => setXattr(harness, root, 'user.one', Buffer.from(name)),
       (): number => harness.lookup(folder, name).status,
       (): number =>
         harness.run(
