@@ -45,7 +45,8 @@ export function addMount(program: Command): void {
   const mountOptions = new Option(
     '-o, --options <list>',
     'attr=SECONDS, entry=SECONDS (kernel caching, default 1), soft[=SECONDS] (EIO when servers ' +
-      'are away, default after 30) or hard (wait, the default), ro, allow_other',
+      'are away, default after 30) or hard (wait, the default), ro, allow_other, noatime, noacl, ' +
+      'nosuid, nodev, noexec',
   )
     .argParser((text, previous: string | undefined) => {
       parseMountOptions(text);
