@@ -168,7 +168,7 @@ struct Connection {
   uint32_t active_tick = 0;
   std::vector<Window> windows;
   std::vector<uint32_t> free_windows;
-  std::vector<uint32_t> ended_windows;  // to be invalidated
+  std::deque<Lent> ended;  // windows to be invalidated, and what is free after that
 
   uint32_t room() const { return depth - (posted - completed); }
   uint32_t credit() const { return peer_granted - frames_sent; }

@@ -82,7 +82,7 @@ bool Device::reserve_completions(uint32_t count) {
   const uint32_t wanted = completions_reserved_ + count + kCompletionsSlack;
   if (wanted > completions_max_) return false;
   if (wanted > static_cast<uint32_t>(cq_->cqe)) {
-    const uint32_t size = std::min(completions_max_, std::max(wanted, 2u * wanted));
+    const uint32_t size = std::min(completions_max_, 2 * wanted);
     if (ibv_resize_cq(cq_.get(), static_cast<int>(size)) != 0) return false;
   }
   completions_reserved_ += count;

@@ -373,6 +373,7 @@ void Engine::destroy_queue_pair(Connection& c) {
 void Engine::release_all_of(Connection& c) {
   for (const Sent& sent : c.sent) give_back(sent.segment);
   for (const Lent& lent : c.lent) give_back(lent.segment);
+  for (const Lent& lent : c.ended) give_back(lent.segment);
   for (const Outgoing& frame : c.queue) give_back(frame.message);
   for (const Segment& segment : c.segments) give_back(segment);
   for (const Inbound& inbound : c.inbox) {

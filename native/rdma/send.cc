@@ -214,7 +214,8 @@ bool Engine::send_frame(Connection& c, const Plan& how) {
   prefix.pulled = c.pulled;
   prefix.descriptor_count = static_cast<uint16_t>(descriptors_.size());
   prefix.flags = how.drop ? kPrefixDropped : 0;
-  if (!frame.reply && releases_bulk(c, frame)) prefix.flags |= kPrefixAwaitsPull;
+  if (!frame.reply && !merged_.empty() && releases_bulk(c, frame))
+    prefix.flags |= kPrefixAwaitsPull;
   RemoteLanding landing;
   if (how.write) {
     landing = c.remote[frame.tag];
@@ -224,7 +225,7 @@ bool Engine::send_frame(Connection& c, const Plan& how) {
     c.remote[frame.tag].use = RemoteLanding::Use::kNone;
   }
   send_message(c, frame.message, prefix_slot, prefix, how.write && c.peer.windows, landing.rkey);
-  if (frame.reply) {
+  if (frame.reply || merged_.empty()) {  // else they are lent
     for (uint32_t i = 0; i < frame.segments; i++) {
       if (c.segments[i].flags == 0) continue;
       c.sent.push_back({chain_->last_sequence(), c.segments[i]});
@@ -359,7 +360,7 @@ void Engine::on_sent(const ibv_wc& completion) {
     c->active_tick = tick_;
     finish_reads(*c, sequence);
   }
-  const bool more = !c->queue.empty() || !c->inbox.empty() || !c->ended_windows.empty();
+  const bool more = !c->queue.empty() || !c->inbox.empty() || !c->ended.empty();
   if (more || c->credit_due || c->probe_due || c->state == State::kDraining) mark_dirty(*c);
 }
 

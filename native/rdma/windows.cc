@@ -1,8 +1,7 @@
 // Goal and method: engine.h. Here: memory lent to peers, and taken back.
 //
 //   source   lent with a request that has bulk ── the peer's `pulled` covers it ──> ended
-//   landing  lent with the first frame after it was set ── a reply with its bulk invalidates it ──>
-//   free
+//   landing  lent with the first frame after it was set ── its reply's bulk invalidates it ──> free
 //                                                       └─ ended or replaced ──> ended
 //
 // With windows a key opens exactly the bytes of one source or landing to this queue pair. An ended
@@ -99,8 +98,12 @@ bool Engine::tell_sources(Connection& c) {
 void Engine::pulled(Connection& c, uint32_t count) {
   c.bulks_pulled = count;
   while (!c.lent.empty() && static_cast<int32_t>(count - c.lent.front().bulk) >= 0) {
-    end_window(c, c.lent.front().window);
-    give_back(c.lent.front().segment);
+    if (c.device->windows) {
+      c.ended.push_back(c.lent.front());
+      mark_dirty(c);
+    } else {
+      give_back(c.lent.front().segment);
+    }
     c.lent.pop_front();
   }
 }
@@ -122,19 +125,26 @@ void Engine::end_landing(Connection& c, uint32_t tag) {
 
 void Engine::end_window(Connection& c, uint32_t window) {
   if (window == kNoWindow) return;
-  c.ended_windows.push_back(window);
+  c.ended.push_back({0, window, {}});
   mark_dirty(c);
 }
 
+// Slots are given back when the invalidations before them are done, which the last of those tells.
 void Engine::post_invalidations(Connection& c) {
-  while (!c.ended_windows.empty() && c.room() > 0) {
-    if (chain_->room() == 0 && !flush_chain(c)) return;
-    const uint32_t window = c.ended_windows.back();
-    c.ended_windows.pop_back();
+  while (!c.ended.empty()) {
+    const Lent ended = c.ended.front();
+    if (ended.window == kNoWindow) {
+      c.sent.push_back({c.posted - 1, ended.segment});
+      c.ended.pop_front();
+      continue;
+    }
+    if (c.room() == 0 || (chain_->room() == 0 && !flush_chain(c))) return;
+    c.ended.pop_front();
     ibv_send_wr& work = chain_->add(IBV_WR_LOCAL_INV);
     work.sg_list = nullptr;
-    work.invalidate_rkey = c.windows[window].rkey;
-    c.free_windows.push_back(window);
+    work.invalidate_rkey = c.windows[ended.window].rkey;
+    if (!c.ended.empty() && c.ended.front().window == kNoWindow) chain_->signal();
+    c.free_windows.push_back(ended.window);
   }
 }
 

@@ -318,6 +318,11 @@ TEST_P(RdmaEngineTest, RefusesWhatJavaScriptMustNotAsk) {
   ASSERT_TRUE(until([&] { return closed(client_); }));
   EXPECT_EQ(close_code(client_), code(Reason::kBadSubmission));
   open();
+  // Bulk of no length is none, and its slot comes back.
+  client_.push(SubmissionKind::kBulk, 0, client_.arena->take_bulk(), 0, true);
+  client_.send(here_, 64);
+  ASSERT_TRUE(until([&] { return !server_.messages().empty(); }));
+  ASSERT_TRUE(until([&] { return client_.arena->free_bulk() == kBulks; }));
   const uint32_t slot = client_.arena->take_bulk();
   for (uint32_t i = 0; i <= kSourcesMax; i++) {
     client_.push(SubmissionKind::kBulk, 0, slot + i * 16, 8, false);
