@@ -306,8 +306,10 @@ describe('io500 run', function () {
         return { path: join(dir, 'absent'), unmount: async () => void unmounted++ };
       };
       const words = ['--volume', 'v', '--manager', 'http://m:1'];
+      words.push('--transport', 'rdma', '--bind', '10.0.0.1');
       await assert.rejects(sealfs(words, { mountVolume }), /absent cannot be used/);
-      assert.deepEqual(asked, [{ manager: 'http://m:1', volume: 'v' }]);
+      const request = { manager: 'http://m:1', volume: 'v', transport: 'rdma', bind: '10.0.0.1' };
+      assert.deepEqual(asked, [request]);
       assert.equal(unmounted, 1);
     });
 
