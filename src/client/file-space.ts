@@ -37,6 +37,7 @@ export const FALLOC_ZERO_RANGE = 16;
 /** ChangeSpaceRequest.how */
 const DROP = 1;
 const PROMISE = 2;
+const DROP_SET_ID = 4;
 
 /** What `mode` does to the range; 0: not supported. */
 function changeOf(mode: number): number {
@@ -76,6 +77,8 @@ class ChangeJob implements StripeWaiter {
   request: ClientRequest | null = null;
   file!: OpenFile;
   how = 0;
+  /** DROP_SET_ID or 0. */
+  also = 0;
   from = 0;
   to = 0;
   /** The file is at least that long afterwards. */
@@ -166,7 +169,7 @@ class ChangePiece extends CoreOperation {
     writeU53(words, body + ChangeSpaceRequest.fromByte, this.#from);
     writeU53(words, body + ChangeSpaceRequest.toByte, job.to);
     writeU53(words, body + ChangeSpaceRequest.sizeBytes, this.#sizeBytes);
-    words[(body + ChangeSpaceRequest.how) >>> 2] = job.how;
+    words[(body + ChangeSpaceRequest.how) >>> 2] = job.how | job.also;
     words[(body + ChangeSpaceRequest.reserved) >>> 2] = 0;
     return ChangeSpaceRequest.SIZE;
   }
@@ -341,6 +344,7 @@ export class FileSpace {
       job.request = request;
       job.file = file;
       job.how = how;
+      job.also = request.dropsSetId ? DROP_SET_ID : 0;
       job.from = offset;
       job.to = Math.min(end, fileBytesMax);
       job.sizeBytes = (mode & FALLOC_KEEP_SIZE) === 0 ? end : 0;

@@ -324,9 +324,15 @@ export class FuseFront implements FuseHandler {
     if (this.#interrupted.size > 0) this.#interrupted.delete(operation);
   }
 
-  /** Of FuseOperation: a kernel that does not say so leaves only the user to go by. */
+  /**
+   * Of FuseOperation: where the kernel does not say so (an old one, or with these operations) there
+   * is only the user to go by.
+   */
   dropsSetId(fuse: FuseRequest): boolean {
-    return this.#killPriv ? (fuse.valid & SET_DROP_SET_ID) !== 0 : fuse.uid !== 0;
+    const { operation } = fuse;
+    const told =
+      this.#killPriv && operation !== Operation.Fallocate && operation !== Operation.CopyFileRange;
+    return told ? (fuse.valid & SET_DROP_SET_ID) !== 0 : fuse.uid !== 0;
   }
 
   /** Of FuseOperation: a read or listing of a descriptor with O_NOATIME. */

@@ -537,7 +537,7 @@ export const ChangeSpaceRequest = {
   toByte: 16,
   /** ulong: for the inode's target: the file is at least this long afterwards */
   sizeBytes: 24,
-  /** uint: bit 0: data goes, bit 1: what has no data is promised space */
+  /** uint: bit 0: data goes, bit 1: what has no data is promised space, bit 2: drop set-ID bits */
   how: 32,
   /** uint */
   reserved: 36,

@@ -14,6 +14,9 @@ import { FLAG_PROMISED, InodeRecord } from './inode-record.js';
 import { loadFile, markStripedRecord, written } from './namespace-attributes.js';
 import type { Call, Namespace } from './namespace.js';
 
+/** Of `how`, beside SPACE_…: the caller has not CAP_FSETID. */
+const DROP_SET_ID = 4;
+
 /**
  * The part of the range that this target holds. The inode's target also keeps the books: its piece
  * comes last, with the size that the file is to have at least.
@@ -22,7 +25,8 @@ export function changeSpace(ns: Namespace, call: Call): number {
   const { words } = call.memory;
   const { body } = call;
   const inode = ns.inodeField(call, ChangeSpaceRequest.inode);
-  const how = words[(body + ChangeSpaceRequest.how) >>> 2]!;
+  const asked = words[(body + ChangeSpaceRequest.how) >>> 2]!;
+  const how = asked & ~DROP_SET_ID;
   if (inode === 0 || how === 0 || how > (SPACE_DROP | SPACE_PROMISE)) return errno.EINVAL;
   for (const field of [ChangeSpaceRequest.toByte, ChangeSpaceRequest.sizeBytes]) {
     if (!isU53(words, body + field)) return errno.EFBIG;
@@ -39,7 +43,10 @@ export function changeSpace(ns: Namespace, call: Call): number {
   if (status !== 0) return status;
   const next = ns.host.space.nextByte;
   const sizeBytes = readU53(words, body + ChangeSpaceRequest.sizeBytes);
-  if (own) changed(ns, at, how, to, next === to ? sizeBytes : 0);
+  if (own) {
+    changed(ns, at, how, to, next === to ? sizeBytes : 0);
+    written(ns, at, (asked & DROP_SET_ID) !== 0);
+  }
   call.result0 = next;
   call.result1 = own ? ns.inodes.size(at) : 0;
   replyChangeSpace(call, call.result0, call.result1);
@@ -56,7 +63,6 @@ function changed(ns: Namespace, at: number, how: number, to: number, sizeBytes: 
     const flags = ns.inodes.get32(at, InodeRecord.flags);
     ns.inodes.set32(at, InodeRecord.flags, flags | FLAG_PROMISED);
   }
-  written(ns, at);
 }
 
 export function replyChangeSpace(call: Call, nextByte: number, sizeBytes: number): void {
