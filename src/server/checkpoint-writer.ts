@@ -18,6 +18,7 @@ import {
 } from 'node:fs';
 import { dirname } from 'node:path';
 import {
+  CHECKPOINT_BYTES,
   CHECKPOINT_SLOT_BYTES,
   createCheckpointFile,
   encodeCheckpoint,
@@ -74,8 +75,8 @@ export class CheckpointWriter {
         done(dataError);
         return;
       }
-      write(this.#fd, slot, 0, slot.length, at, (writeError, written) => {
-        if (writeError !== null || written !== slot.length) {
+      write(this.#fd, slot, 0, CHECKPOINT_BYTES, at, (writeError, written) => {
+        if (writeError !== null || written !== CHECKPOINT_BYTES) {
           done(writeError ?? partly());
           return;
         }
@@ -93,7 +94,7 @@ export class CheckpointWriter {
     try {
       fdatasyncSync(this.#dataFd);
       const at = slotOffset(this.#checkpoint.generation);
-      if (writeSync(this.#fd, slot, 0, slot.length, at) !== slot.length) return partly();
+      if (writeSync(this.#fd, slot, 0, CHECKPOINT_BYTES, at) !== CHECKPOINT_BYTES) return partly();
       this.#written = this.#checkpoint.generation;
       return undefined;
     } catch (error) {

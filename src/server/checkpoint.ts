@@ -30,6 +30,8 @@ const SLOT = {
   page: 128, // 4,096 bytes: the meta page
 } as const;
 const CRC_BYTES = SLOT.page + META_PAGE_BYTES;
+/** Of a slot, what is ever written; the rest is zeros for ever. */
+export const CHECKPOINT_BYTES = CRC_BYTES;
 
 /** Offsets in a meta page. */
 const META = {

@@ -38,7 +38,9 @@ function generations(directory: string): (number | undefined)[] {
   );
 }
 
-describe('LmdbMetaStore on persistent memory', () => {
+describe('LmdbMetaStore on persistent memory', function () {
+  // Stores are copied whole; a busy machine takes long.
+  this.timeout(20_000);
   let root = '';
   const opened: LmdbMetaStore[] = [];
 
@@ -175,8 +177,7 @@ describe('LmdbMetaStore on persistent memory', () => {
   });
 
   for (const seed of [1, 2, 3, 4]) {
-    it(`agrees with a model over power losses and changes of mode (seed ${seed})`, function () {
-      this.timeout(20_000);
+    it(`agrees with a model over power losses and changes of mode (seed ${seed})`, () => {
       let state = seed * 2654435761;
       const random = (below: number): number => {
         state = (Math.imul(state, 1664525) + 1013904223) >>> 0;

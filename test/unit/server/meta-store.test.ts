@@ -52,7 +52,9 @@ function usedBytes(directory: string): number {
   return statSync(join(directory, 'data.mdb')).blocks * 512;
 }
 
-describe('LmdbMetaStore', () => {
+describe('LmdbMetaStore', function () {
+  // Stores are copied whole; a busy machine takes long.
+  this.timeout(20_000);
   let root = '';
   const opened: LmdbMetaStore[] = [];
 
@@ -364,8 +366,7 @@ describe('LmdbMetaStore', () => {
     });
   }
 
-  it('keeps every committed transaction over SIGKILL in mid-load', async function () {
-    this.timeout(20_000);
+  it('keeps every committed transaction over SIGKILL in mid-load', async () => {
     const directory = join(root, 'killed');
     const module = new URL('../../../src/server/meta-store.js', import.meta.url).href;
     const program = `
