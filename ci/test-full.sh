@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # npm run test:full: what takes longer than npm test allows. More seeds, minutes of fuzzing, long kill
-# loops, sanitizer builds. Expects nothing but a checkout.
+# loops, sanitizer builds, the Soft-RoCE machine. Expects nothing but a checkout.
 set -uo pipefail
 cd "$(dirname "$0")/.."
 bash ci/setup.sh test || exit 1
@@ -14,4 +14,5 @@ export SEALFS_KILL_ROUNDS=${SEALFS_KILL_ROUNDS:-6}
 step 'long simulation' bash ci/mocha.sh sim
 step 'long fuzzing' bash ci/mocha.sh fuzz
 step 'long kill loops' bash ci/mocha.sh fault
+step 'Soft-RoCE machine' bash ci/test-rdma.sh
 closing_counts

@@ -15,4 +15,5 @@ step 'unit, simulation, fuzz, fault, conformance, end to end' \
   bash ci/mocha.sh unit sim fuzz fault posix e2e
 step 'benchmarks, tiny' bash ci/bench.sh --tiny
 echo "not part of this run: long simulations, fuzzing, kill loops and sanitizer builds (npm run test:full)"
+echo "not part of this run: RDMA and persistent memory, in the Soft-RoCE machine (npm run test:rdma)"
 closing_counts

@@ -1,0 +1,27 @@
+#!/usr/bin/env bash
+# npm run test:rdma: everything that needs RDMA devices or persistent memory, in the Soft-RoCE machine
+# (docs/rdma-machine.md). Expects nothing but a checkout. Each step is a command that can be run alone;
+# what a guest leaves behind (logs, the IO500's result files) is below build/rdma.
+set -uo pipefail
+cd "$(dirname "$0")/.."
+bash ci/setup.sh test || exit 1
+bash ci/rdma/setup.sh || exit 1
+. ci/lib.sh
+out=build/rdma
+mkdir -p "$out"
+
+boot() { bash ci/rdma/boot.sh --out "$out/$1" --timeout "$2" "${@:3}"; }
+
+step build bash ci/build.sh
+step 'native tests, built' bash ci/test-native.sh -R Rdma
+[ ${#failed_steps[@]} -eq 0 ] || exit 1
+step 'transport over rxe' boot transport 900 -- bash ci/rdma/guest-transport.sh
+step 'transport over siw' boot transport-siw 900 --siw -- bash ci/rdma/guest-transport.sh
+step 'cluster over rxe' boot cluster 1200 -- bash test/rdma/guest.sh rdma/cluster.test.js
+step 'faults over rxe' boot faults 1200 -- bash test/rdma/guest.sh rdma/faults.test.js
+step 'bad input' boot bad-input 600 -- bash test/rdma/guest.sh rdma/bad-input.test.js
+step 'two machines' bash ci/rdma/pair.sh --timeout 400 --out "$out/pair" -- \
+  bash ci/rdma/guest-pair.sh server -- bash ci/rdma/guest-pair.sh client
+step 'power loss' bash ci/rdma/power-loss.sh
+step 'benchmark beside perftest, tiny' boot bench 400 -- node dist/bench/main.js rdma --tiny
+closing_counts
