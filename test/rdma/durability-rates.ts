@@ -1,8 +1,8 @@
 /**
  * What a power-safe commit costs on persistent memory and on a disk, inside the machine
  * (ci/rdma/durability.sh): first stores alone, then creates through a whole server with
- * `--durability commit`. All are taken in turns and the medians shown, with their ratio to the row
- * that sealfs uses.
+ * `--durability commit`. All are taken in turns, since a host is busy now and idle then; shown are
+ * medians, and the median of each round's ratio to the first row.
  *
  *   node durability-rates.js PMEM DISK
  *
@@ -21,9 +21,11 @@ import { startServer } from '../../src/server/server.js';
 
 const ROUNDS = 5;
 const STORE_MS = 1500;
-const CREATE_MS = 6000;
+const CREATE_MS = 4000;
+const CREATE_ROUNDS = 5;
+/** Creates before the clock runs: the code is warm then. */
+const WARM_UP_CREATES = 300;
 const WARM_UP_COMMITS = 50;
-const CREATORS = 16;
 const MAP_BYTES = 2 ** 28;
 const ROOM_BYTES = 2 ** 24;
 const MEBIBYTE = 2 ** 20;
@@ -128,8 +130,8 @@ async function commitRate(contender: Contender): Promise<number> {
   return rate;
 }
 
-/** Creates a second of one client with several under way, each power-safe when it is answered. */
-async function createRate(meta: string, data: string): Promise<number> {
+/** Creates a second of one client, each power-safe when it is answered, `creators` under way. */
+async function createRate(meta: string, data: string, creators: number): Promise<number> {
   const log = silentLogger();
   const store = { host: '127.0.0.1', port: 0, storeDirectory: join(meta, 'manager') };
   const manager = await startManager({ ...store, version: '0.0.0', log });
@@ -155,14 +157,13 @@ async function createRate(meta: string, data: string): Promise<number> {
     for (let i = 0; performance.now() - start < CREATE_MS; i++) {
       (await files.open(`/d${name}/f${i}`, 'wx')).close();
       creates++;
-      // The first third warms the code up.
-      if (start === Infinity && creates === 300) {
+      if (start === Infinity && creates === WARM_UP_CREATES) {
         start = performance.now();
         creates = 0;
       }
     }
   };
-  await Promise.all(Array.from({ length: CREATORS }, (_, name) => creator(name)));
+  await Promise.all(Array.from({ length: creators }, (_, name) => creator(name)));
   const rate = (creates * 1000) / (performance.now() - start);
   await files.close();
   await server.close();
@@ -181,14 +182,16 @@ async function compare(
       rates.set(name, [...(rates.get(name) ?? []), await measure()]);
     }
   }
-  const median = (list: number[]): number =>
-    list.sort((a, b) => a - b)[Math.floor(list.length / 2)]!;
-  const first = median([...rates.values()][0]!);
+  const first = [...rates.values()][0]!;
   for (const [name, list] of rates) {
-    const rate = median(list);
-    const all = list.map((one) => one.toFixed(0)).join(' ');
-    console.log(`${name}: ${rate.toFixed(0)} ${unit}, ${(rate / first).toFixed(2)} (${all})`);
+    const ratio = median(list.map((rate, round) => rate / first[round]!));
+    const all = list.map((rate) => rate.toFixed(0)).join(' ');
+    console.log(`${name}: ${median(list).toFixed(0)} ${unit}, ${ratio.toFixed(2)} x (${all})`);
   }
+}
+
+function median(list: readonly number[]): number {
+  return list.toSorted((a, b) => a - b)[Math.floor(list.length / 2)]!;
 }
 
 async function main(pmem: string, disk: string): Promise<void> {
@@ -198,12 +201,14 @@ async function main(pmem: string, disk: string): Promise<void> {
     'LMDB with its writable map, pmem': () => commitRate(lmdbAlone(join(pmem, 'map'), true)),
     'our checkpoint, disk': () => commitRate(ourStore(join(disk, 'ours'), false)),
   });
-  await compare('creates/s', 3, {
-    'creates, metadata on pmem': () =>
-      createRate(emptyFolder(join(pmem, 'meta')), emptyFolder(join(disk, 'data'))),
-    'creates, metadata on the disk': () =>
-      createRate(emptyFolder(join(disk, 'meta')), emptyFolder(join(disk, 'data'))),
-  });
+  for (const creators of [1, 16]) {
+    const on = (place: string) => () =>
+      createRate(emptyFolder(join(place, 'meta')), emptyFolder(join(disk, 'data')), creators);
+    await compare('creates/s', CREATE_ROUNDS, {
+      [`creates, ${creators} under way, metadata on pmem`]: on(pmem),
+      [`creates, ${creators} under way, metadata on the disk`]: on(disk),
+    });
+  }
 }
 
 const [pmem, disk] = process.argv.slice(2);
