@@ -9,6 +9,7 @@ export SEALFS_MANAGER=http://10.78.0.1:7300
 sealfs() { node bin/sealfs.js "$@"; }
 
 serve() {
+  mkdir -p /var/tmp/meta
   sealfs manager --listen 10.78.0.1:7300 --store lmdb:/var/tmp/manager &
   sealfs server --listen 10.78.0.1:0 --meta-dir /var/tmp/meta --data /var/tmp/data:512M \
     --targets 1 --transport rdma &
