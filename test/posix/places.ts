@@ -4,7 +4,8 @@
  * in a fresh directory of each and compares the answers line by line.
  *
  * All files of this folder share one cluster, started by the first and stopped after the last. Local
- * is the file system of the temporary directory, or SEALFS_POSIX_REFERENCE=DIRECTORY.
+ * is the file system of the temporary directory, or SEALFS_POSIX_REFERENCE=DIRECTORY. The mount has the
+ * options of SEALFS_POSIX_OPTIONS, for instance attr=0,entry=0; none by default.
  */
 import assert from 'node:assert/strict';
 import { spawn, spawnSync } from 'node:child_process';
@@ -131,7 +132,7 @@ let local: string | undefined;
 async function start(): Promise<Places> {
   const cluster = await TestCluster.start({ servers: 2, targets: 2 });
   try {
-    const mount = cluster.mount('mnt', '');
+    const mount = cluster.mount('mnt', process.env['SEALFS_POSIX_OPTIONS'] ?? '');
     chmodSync(cluster.dir, 0o755);
     local = mkdtempSync(join(process.env['SEALFS_POSIX_REFERENCE'] ?? tmpdir(), 'sealfs-posix-'));
     chmodSync(local, 0o755);
