@@ -44,7 +44,8 @@ class Chain {
     work.opcode = opcode;
     work.sg_list = &sges_[pieces_];
     work.wr_id = send_work(c.id, c.posted++);
-    if (c.posted - c.signalled >= c.depth / 4) signal();
+    // siw sends what is not signalled out of the memory itself, also after a later completion.
+    if (c.posted - c.signalled >= c.depth / 4 || c.device->siw) signal();
     return work;
   }
 

@@ -129,16 +129,17 @@ struct Connection {
   uint64_t drain_until_ns = 0;
 
   // ---- receiving. Counts run modulo 2^32.
-  uint32_t credits = 0;   // buffers that we keep for the peer
-  uint32_t granted = 0;   // buffers posted for it since it began
-  uint32_t told = 0;      // of which it knows
-  uint32_t received = 0;  // frames
-  uint32_t pulled = 0;    // requests' bulks read
-  bool pull_due = false;  // the peer waits to hear of the last of them
-  uint32_t reads = 0;     // frames in stage kReading
-  bool owing = false;     // in the engine's list of those that may owe a credit frame
-  bool waiting = false;   // in the engine's list of those that wait for a bulk slot
-  bool stuck = false;     // in the engine's list of those whose ready frames found no record
+  uint32_t credits = 0;    // buffers that we keep for the peer
+  uint32_t granted = 0;    // buffers posted for it since it began
+  uint32_t told = 0;       // of which it knows
+  uint32_t received = 0;   // frames
+  uint32_t pulled = 0;     // requests' bulks read
+  bool pull_due = false;   // the peer waits to hear of the last of them
+  uint32_t reads = 0;      // frames in stage kReading
+  uint32_t read_work = 0;  // their work requests
+  bool owing = false;      // in the engine's list of those that may owe a credit frame
+  bool waiting = false;    // in the engine's list of those that wait for a bulk slot
+  bool stuck = false;      // in the engine's list of those whose ready frames found no record
   bool backlogged = false;
   std::deque<Inbound> inbox;
   std::vector<uint32_t> withheld;  // buffers not posted again while it is backlogged
@@ -170,7 +171,11 @@ struct Connection {
   std::vector<uint32_t> free_windows;
   std::deque<Lent> ended;  // windows to be invalidated, and what is free after that
 
-  uint32_t room() const { return depth - (posted - completed); }
+  // READs are counted as under way until they say themselves that they are done.
+  uint32_t room() const {
+    const uint32_t under_way = posted - completed + read_work;
+    return under_way < depth ? depth - under_way : 0;
+  }
   uint32_t credit() const { return peer_granted - frames_sent; }
   bool usable() const { return state == State::kOpen || state == State::kDraining; }
 };

@@ -10,7 +10,9 @@ namespace sealfs::rdma {
 namespace {
 
 constexpr uint32_t kVendorRxe = 0xffffff;
+constexpr uint32_t kVendorSiw = 0x626d74;
 constexpr uint32_t kCompletionsStart = 4096;
+constexpr uint32_t kCompletionsSiw = 32'768;  // it cannot make them more
 constexpr uint32_t kCompletionsSlack = 64;
 constexpr uint32_t kPostBatch = 32;
 constexpr unsigned kAckBatch = 64;
@@ -39,7 +41,8 @@ Device::~Device() {
 bool Device::query(bool windows_wanted) {
   ibv_device_attr attr{};
   if (ibv_query_device(verbs, &attr) != 0) return false;
-  software = attr.vendor_id == kVendorRxe;
+  rxe = attr.vendor_id == kVendorRxe;
+  siw = attr.vendor_id == kVendorSiw;
   iwarp = verbs->device->transport_type == IBV_TRANSPORT_IWARP;
   const unsigned typed = IBV_DEVICE_MEM_WINDOW_TYPE_2A | IBV_DEVICE_MEM_WINDOW_TYPE_2B;
   windows = windows_wanted && !iwarp && attr.max_mw > 0 && (attr.device_cap_flags & typed) != 0 &&
@@ -50,8 +53,8 @@ bool Device::query(bool windows_wanted) {
   limits.send_depth_out = bound(limits.send_depth_out, attr.max_qp_wr);
   limits.send_depth_in = bound(limits.send_depth_in, attr.max_qp_wr);
   limits.gather_max = bound(limits.gather_max, attr.max_sge);
-  if (software) limits.reads_out = limits.reads_in = kReadsRxe;
-  if (software) limits.rnr_timer = kRnrTimerRxe;
+  if (rxe) limits.reads_out = limits.reads_in = kReadsRxe;
+  if (rxe) limits.rnr_timer = kRnrTimerRxe;
   limits.reads_out = bound(limits.reads_out, attr.max_qp_init_rd_atom);
   limits.reads_in = bound(limits.reads_in, attr.max_qp_rd_atom);
   completions_max_ = static_cast<uint32_t>(std::max(0, attr.max_cqe));
@@ -73,8 +76,8 @@ uint32_t Device::set_up() {
   if (!mr_) return code(errno == ENOMEM ? Reason::kMemoryLocked : Reason::kDeviceSetup);
   channel_.reset(ibv_create_comp_channel(verbs));
   if (!channel_ || !no_block(channel_->fd)) return code(Reason::kDeviceSetup);
-  const int entries = static_cast<int>(std::min(kCompletionsStart, completions_max_));
-  cq_.reset(ibv_create_cq(verbs, entries, nullptr, channel_.get(), 0));
+  const uint32_t entries = std::min(siw ? kCompletionsSiw : kCompletionsStart, completions_max_);
+  cq_.reset(ibv_create_cq(verbs, static_cast<int>(entries), nullptr, channel_.get(), 0));
   return cq_ ? 0 : code(Reason::kDeviceSetup);
 }
 

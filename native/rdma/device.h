@@ -75,8 +75,9 @@ class Device {
 
   ibv_context* const verbs;
   const bool lends;
-  bool windows = false;   // of type 2, with send and invalidate
-  bool software = false;  // rxe
+  bool windows = false;  // of type 2, with send and invalidate
+  bool rxe = false;      // Soft-RoCE
+  bool siw = false;      // Soft-iWARP
   bool iwarp = false;
   Limits limits;
   uint32_t connections = 0;

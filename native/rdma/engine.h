@@ -176,7 +176,7 @@ class Engine : public EventSource, public std::enable_shared_from_this<Engine> {
   void hand_up_ready(Connection& c);
   void start_reads(Connection& c);
   bool post_read(Connection& c, Inbound& inbound);
-  void finish_reads(Connection& c, uint32_t sequence);
+  void finish_read(Connection& c, uint32_t sequence);
 
   // send.cc
   void take_frame(const Submission& s);

@@ -17,7 +17,7 @@ namespace {
 // rxe copies the kernel's flag into the completion, which libibverbs has at another place; there
 // the bit means something that only raw and datagram queue pairs report.
 bool with_invalidate(const Device& device, const ibv_wc& completion) {
-  const unsigned flags = IBV_WC_WITH_INV | (device.software ? unsigned{IBV_WC_IP_CSUM_OK} : 0u);
+  const unsigned flags = IBV_WC_WITH_INV | (device.rxe ? unsigned{IBV_WC_IP_CSUM_OK} : 0u);
   return (completion.wc_flags & flags) != 0;
 }
 
@@ -216,26 +216,27 @@ bool Engine::post_read(Connection& c, Inbound& inbound) {
   inbound.read_sequence = chain_->last_sequence();
   inbound.stage = Inbound::Stage::kReading;
   c.reads++;
+  c.read_work += inbound.sources;
   reads_++;
   return true;
 }
 
-void Engine::finish_reads(Connection& c, uint32_t sequence) {
-  for (Inbound& inbound : c.inbox) {
-    if (inbound.stage == Inbound::Stage::kReady) continue;
-    if (inbound.stage != Inbound::Stage::kReading ||
-        static_cast<int32_t>(sequence - inbound.read_sequence) < 0) {
-      break;
-    }
-    inbound.stage = Inbound::Stage::kReady;
-    c.pulled++;
-    if (inbound.awaits_pull) {
-      c.pull_due = true;
-      mark_owing(c);
-    }
-    c.reads--;
-    reads_--;
+// The READ of this place in the send queue is done. Only its own completion says so: siw completes
+// a send that was posted behind a READ before it.
+void Engine::finish_read(Connection& c, uint32_t sequence) {
+  const auto done = std::find_if(c.inbox.begin(), c.inbox.end(), [&](const Inbound& inbound) {
+    return inbound.stage == Inbound::Stage::kReading && inbound.read_sequence == sequence;
+  });
+  if (done == c.inbox.end()) return;
+  done->stage = Inbound::Stage::kReady;
+  c.pulled++;  // they are done in the order of their frames
+  if (done->awaits_pull) {
+    c.pull_due = true;
+    mark_owing(c);
   }
+  c.reads--;
+  c.read_work -= done->sources;
+  reads_--;
   hand_up_ready(c);
 }
 

@@ -321,7 +321,7 @@ void Engine::send_probe(Connection& c) {
 // A draining connection ends when everything has arrived.
 void Engine::check_drained(Connection& c) {
   if (!c.queue.empty()) return;
-  if (c.posted == c.completed) {
+  if (c.posted == c.completed && c.reads == 0) {
     condemn(c, code(Reason::kClosedHere));
   } else if (c.signalled != c.posted) {
     send_probe(c);
@@ -351,14 +351,11 @@ void Engine::on_sent(const ibv_wc& completion) {
     return;
   }
   const auto sequence = static_cast<uint32_t>(completion.wr_id);
-  c->completed = sequence + 1;
+  if (c->reads > 0) finish_read(*c, sequence);
+  if (static_cast<int32_t>(sequence - c->completed) >= 0) c->completed = sequence + 1;
   while (!c->sent.empty() && static_cast<int32_t>(sequence - c->sent.front().sequence) >= 0) {
     give_back(c->sent.front().segment);
     c->sent.pop_front();
-  }
-  if (c->reads > 0) {
-    c->active_tick = tick_;
-    finish_reads(*c, sequence);
   }
   const bool more = !c->queue.empty() || !c->inbox.empty() || !c->ended.empty();
   if (more || c->credit_due || c->probe_due || c->state == State::kDraining) mark_dirty(*c);

@@ -14,7 +14,7 @@ INSTANTIATE_TEST_SUITE_P(Windows, RdmaEngineTest, testing::Values(true, false),
 
 TEST_P(RdmaEngineTest, CarriesAFrameEachWay) {
   open();
-  EXPECT_EQ(client_.engine->uses_windows(here_), GetParam());
+  EXPECT_EQ(client_.engine->uses_windows(here_), windows());
   client_.send(here_, 64, 3);
   ASSERT_TRUE(until([&] { return !server_.messages().empty(); }));
   EXPECT_EQ(server_.messages()[0].message.size(), 64u);
@@ -120,7 +120,7 @@ TEST_P(RdmaEngineTest, WritesBulkOfRepliesWhereTheirRequestsSaid) {
     EXPECT_EQ(client_.messages()[0].record.owns_slot, 0u);
     EXPECT_EQ(client_.messages()[0].bulk, bulk);
   }
-  EXPECT_EQ(client_.engine->counters().windows_bound, GetParam() ? 40 : 0);
+  EXPECT_EQ(client_.engine->counters().windows_bound, windows() ? 40 : 0);
   EXPECT_EQ(server_.engine->counters().bulk_writes, 40);
   EXPECT_TRUE(client_.arena->give_bulk(landing));
 }
@@ -219,7 +219,8 @@ TEST_P(RdmaEngineTest, ABrokenQueuePairClosesBothEnds) {
   server_.step();
   client_.engine->break_queue_pair(here_);
   ASSERT_TRUE(until([&] { return closed(client_) && closed(server_); }));
-  EXPECT_EQ(close_code(client_), code(Reason::kFlushedByPeer));
+  const uint32_t why = close_code(client_);
+  EXPECT_TRUE(why == code(Reason::kFlushedByPeer) || why == code(Reason::kPeerClosed)) << why;
   open();  // a new one serves at once
   client_.send(here_, 64);
   ASSERT_TRUE(until([&] { return server_.messages().size() == 1; }));

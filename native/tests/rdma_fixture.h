@@ -153,6 +153,13 @@ class RdmaEngineTest : public testing::TestWithParam<bool> {
     server_.end();
   }
 
+  // Wanted, and there.
+  bool windows() const {
+    const auto devices = discover_devices();
+    const auto has = [](const DeviceInfo& device) { return device.windows; };
+    return GetParam() && std::all_of(devices.begin(), devices.end(), has);
+  }
+
   // Harvests both until `done`; false when that takes too long.
   bool until(const std::function<bool()>& done, int seconds = 20) {
     const time_t end = time(nullptr) + seconds;
