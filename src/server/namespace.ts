@@ -18,7 +18,13 @@ import { isU53, readU16, readU53 } from '../protocol/u53.js';
 import type { Session } from '../transport/rpc-server.js';
 import { DentryTable, FoundEntry, type NameHash } from './dentries.js';
 import type { FileSpace } from './file-space.js';
-import { FLAG_PROMISED, FLAG_XATTRS, InodeRecord, InodeTable, storedInode } from './inode-record.js';
+import {
+  FLAG_PROMISED,
+  FLAG_XATTRS,
+  InodeRecord,
+  InodeTable,
+  storedInode,
+} from './inode-record.js';
 import {
   linkTargetKey,
   nextSequenceKey,
