@@ -68,6 +68,8 @@ enum class Opcode : uint8_t {
   kAccessed = 33,
   kChangeSpace = 36,
   kSeekData = 37,
+  kAdoptLayout = 38,
+  kCloneRange = 39,
 };
 
 struct FrameHeader {
@@ -159,8 +161,9 @@ struct Attributes {
   uint32_t rdev;
   uint32_t flags;
   uint32_t reserved;
+  uint64_t layout;
 };
-static_assert(sizeof(Attributes) == 88);
+static_assert(sizeof(Attributes) == 96);
 static_assert(offsetof(Attributes, inode) == 0);
 static_assert(offsetof(Attributes, size_bytes) == 8);
 static_assert(offsetof(Attributes, blocks) == 16);
@@ -177,6 +180,7 @@ static_assert(offsetof(Attributes, gid) == 72);
 static_assert(offsetof(Attributes, rdev) == 76);
 static_assert(offsetof(Attributes, flags) == 80);
 static_assert(offsetof(Attributes, reserved) == 84);
+static_assert(offsetof(Attributes, layout) == 88);
 
 struct InodeRequest {
   uint64_t inode;
@@ -189,10 +193,16 @@ struct AttributesReply {
   uint32_t flags;
   uint32_t reserved;
 };
-static_assert(sizeof(AttributesReply) == 96);
+static_assert(sizeof(AttributesReply) == 104);
 static_assert(offsetof(AttributesReply, attributes) == 0);
-static_assert(offsetof(AttributesReply, flags) == 88);
-static_assert(offsetof(AttributesReply, reserved) == 92);
+static_assert(offsetof(AttributesReply, flags) == 96);
+static_assert(offsetof(AttributesReply, reserved) == 100);
+
+struct LayoutReply {
+  uint64_t layout;
+};
+static_assert(sizeof(LayoutReply) == 8);
+static_assert(offsetof(LayoutReply, layout) == 0);
 
 struct NameRequest {
   uint64_t parent;
@@ -212,7 +222,7 @@ struct LookupReply {
   uint32_t has_attributes;
   Attributes attributes;
 };
-static_assert(sizeof(LookupReply) == 104);
+static_assert(sizeof(LookupReply) == 112);
 static_assert(offsetof(LookupReply, inode) == 0);
 static_assert(offsetof(LookupReply, mode) == 8);
 static_assert(offsetof(LookupReply, has_attributes) == 12);
@@ -442,15 +452,17 @@ static_assert(offsetof(StatFsReply, free_inodes) == 24);
 
 struct ReadRequest {
   uint64_t inode;
+  uint64_t layout;
   uint64_t chunk;
   uint32_t offset;
   uint32_t length_bytes;
 };
-static_assert(sizeof(ReadRequest) == 24);
+static_assert(sizeof(ReadRequest) == 32);
 static_assert(offsetof(ReadRequest, inode) == 0);
-static_assert(offsetof(ReadRequest, chunk) == 8);
-static_assert(offsetof(ReadRequest, offset) == 16);
-static_assert(offsetof(ReadRequest, length_bytes) == 20);
+static_assert(offsetof(ReadRequest, layout) == 8);
+static_assert(offsetof(ReadRequest, chunk) == 16);
+static_assert(offsetof(ReadRequest, offset) == 24);
+static_assert(offsetof(ReadRequest, length_bytes) == 28);
 
 struct ReadReply {
   uint64_t size_bytes;
@@ -468,6 +480,7 @@ static_assert(offsetof(ReadReply, reserved) == 20);
 
 struct WriteRequest {
   uint64_t inode;
+  uint64_t layout;
   uint64_t chunk;
   uint32_t offset;
   uint32_t length_bytes;
@@ -476,15 +489,16 @@ struct WriteRequest {
   uint32_t checksum_count;
   uint32_t reserved;
 };
-static_assert(sizeof(WriteRequest) == 40);
+static_assert(sizeof(WriteRequest) == 48);
 static_assert(offsetof(WriteRequest, inode) == 0);
-static_assert(offsetof(WriteRequest, chunk) == 8);
-static_assert(offsetof(WriteRequest, offset) == 16);
-static_assert(offsetof(WriteRequest, length_bytes) == 20);
-static_assert(offsetof(WriteRequest, flags) == 24);
-static_assert(offsetof(WriteRequest, inline_bytes) == 28);
-static_assert(offsetof(WriteRequest, checksum_count) == 32);
-static_assert(offsetof(WriteRequest, reserved) == 36);
+static_assert(offsetof(WriteRequest, layout) == 8);
+static_assert(offsetof(WriteRequest, chunk) == 16);
+static_assert(offsetof(WriteRequest, offset) == 24);
+static_assert(offsetof(WriteRequest, length_bytes) == 28);
+static_assert(offsetof(WriteRequest, flags) == 32);
+static_assert(offsetof(WriteRequest, inline_bytes) == 36);
+static_assert(offsetof(WriteRequest, checksum_count) == 40);
+static_assert(offsetof(WriteRequest, reserved) == 44);
 
 struct WriteReply {
   uint64_t offset;
@@ -514,31 +528,35 @@ static_assert(offsetof(SizeReply, size_bytes) == 0);
 
 struct CutRequest {
   uint64_t inode;
+  uint64_t layout;
   uint64_t from_byte;
   uint32_t flags;
   uint32_t reserved;
 };
-static_assert(sizeof(CutRequest) == 24);
+static_assert(sizeof(CutRequest) == 32);
 static_assert(offsetof(CutRequest, inode) == 0);
-static_assert(offsetof(CutRequest, from_byte) == 8);
-static_assert(offsetof(CutRequest, flags) == 16);
-static_assert(offsetof(CutRequest, reserved) == 20);
+static_assert(offsetof(CutRequest, layout) == 8);
+static_assert(offsetof(CutRequest, from_byte) == 16);
+static_assert(offsetof(CutRequest, flags) == 24);
+static_assert(offsetof(CutRequest, reserved) == 28);
 
 struct ChangeSpaceRequest {
   uint64_t inode;
+  uint64_t layout;
   uint64_t from_byte;
   uint64_t to_byte;
   uint64_t size_bytes;
   uint32_t how;
   uint32_t reserved;
 };
-static_assert(sizeof(ChangeSpaceRequest) == 40);
+static_assert(sizeof(ChangeSpaceRequest) == 48);
 static_assert(offsetof(ChangeSpaceRequest, inode) == 0);
-static_assert(offsetof(ChangeSpaceRequest, from_byte) == 8);
-static_assert(offsetof(ChangeSpaceRequest, to_byte) == 16);
-static_assert(offsetof(ChangeSpaceRequest, size_bytes) == 24);
-static_assert(offsetof(ChangeSpaceRequest, how) == 32);
-static_assert(offsetof(ChangeSpaceRequest, reserved) == 36);
+static_assert(offsetof(ChangeSpaceRequest, layout) == 8);
+static_assert(offsetof(ChangeSpaceRequest, from_byte) == 16);
+static_assert(offsetof(ChangeSpaceRequest, to_byte) == 24);
+static_assert(offsetof(ChangeSpaceRequest, size_bytes) == 32);
+static_assert(offsetof(ChangeSpaceRequest, how) == 40);
+static_assert(offsetof(ChangeSpaceRequest, reserved) == 44);
 
 struct ChangeSpaceReply {
   uint64_t next_byte;
@@ -548,19 +566,47 @@ static_assert(sizeof(ChangeSpaceReply) == 16);
 static_assert(offsetof(ChangeSpaceReply, next_byte) == 0);
 static_assert(offsetof(ChangeSpaceReply, size_bytes) == 8);
 
+struct AdoptLayoutRequest {
+  uint64_t inode;
+  uint64_t layout;
+};
+static_assert(sizeof(AdoptLayoutRequest) == 16);
+static_assert(offsetof(AdoptLayoutRequest, inode) == 0);
+static_assert(offsetof(AdoptLayoutRequest, layout) == 8);
+
+struct CloneRangeRequest {
+  uint64_t inode;
+  uint64_t layout;
+  uint64_t source;
+  uint64_t from_byte;
+  uint64_t to_byte;
+  uint32_t flags;
+  uint32_t reserved;
+};
+static_assert(sizeof(CloneRangeRequest) == 48);
+static_assert(offsetof(CloneRangeRequest, inode) == 0);
+static_assert(offsetof(CloneRangeRequest, layout) == 8);
+static_assert(offsetof(CloneRangeRequest, source) == 16);
+static_assert(offsetof(CloneRangeRequest, from_byte) == 24);
+static_assert(offsetof(CloneRangeRequest, to_byte) == 32);
+static_assert(offsetof(CloneRangeRequest, flags) == 40);
+static_assert(offsetof(CloneRangeRequest, reserved) == 44);
+
 struct SeekDataRequest {
   uint64_t inode;
+  uint64_t layout;
   uint64_t from_byte;
   uint64_t to_byte;
   uint32_t hole;
   uint32_t reserved;
 };
-static_assert(sizeof(SeekDataRequest) == 32);
+static_assert(sizeof(SeekDataRequest) == 40);
 static_assert(offsetof(SeekDataRequest, inode) == 0);
-static_assert(offsetof(SeekDataRequest, from_byte) == 8);
-static_assert(offsetof(SeekDataRequest, to_byte) == 16);
-static_assert(offsetof(SeekDataRequest, hole) == 24);
-static_assert(offsetof(SeekDataRequest, reserved) == 28);
+static_assert(offsetof(SeekDataRequest, layout) == 8);
+static_assert(offsetof(SeekDataRequest, from_byte) == 16);
+static_assert(offsetof(SeekDataRequest, to_byte) == 24);
+static_assert(offsetof(SeekDataRequest, hole) == 32);
+static_assert(offsetof(SeekDataRequest, reserved) == 36);
 
 struct SeekDataReply {
   uint64_t byte;

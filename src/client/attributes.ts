@@ -125,6 +125,11 @@ export class FileAttributes {
     return (this.mode & (S_ISUID | S_ISGID)) !== 0 || (this.flags & FLAG_CAPABILITY) !== 0;
   }
 
+  /** Of a file: the inode whose number places its chunks beyond the first. */
+  get layout(): number {
+    return this.#unsigned(Attributes.layout) || this.inode;
+  }
+
   isDirectory(): boolean {
     return (this.mode & S_IFMT) === S_IFDIR;
   }

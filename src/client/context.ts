@@ -8,7 +8,7 @@ import type { ArenaMemory } from '../native/arena-memory.js';
 import { BucketTable } from '../placement/bucket-table.js';
 import { targetAddress } from '../placement/cluster-map.js';
 import type { ClusterMap } from '../placement/cluster-map.js';
-import { bucketOfInode, stripeBucket } from '../placement/inode-number.js';
+import { bucketOfInode, chunkBucket } from '../placement/inode-number.js';
 import { SealfsError } from '../common/errors.js';
 import { RpcClient } from '../transport/rpc-client.js';
 import type { PeerState, RpcPeer } from '../transport/rpc-client.js';
@@ -17,7 +17,7 @@ import type { Transport, TransportKind } from '../transport/transport.js';
 import { FileAttributes } from './attributes.js';
 import { AccessTimes } from './access-times.js';
 import { InodeFacts } from './inode-facts.js';
-import type { OpenFileTable } from './open-file.js';
+import type { OpenFile, OpenFileTable } from './open-file.js';
 
 export interface ClientOptions {
   /** host:pid, for people. */
@@ -158,8 +158,9 @@ export class ClientContext {
     return this.peers[this.#table.memberOfBucket(bucketOfInode(inode))]!;
   }
 
-  peerOfChunk(inode: number, chunk: number): RpcPeer {
-    return this.peers[this.#table.memberOfBucket(stripeBucket(inode, chunk))]!;
+  peerOfChunk(file: OpenFile, chunk: number): RpcPeer {
+    const bucket = chunkBucket(file.inode, file.layout, chunk);
+    return this.peers[this.#table.memberOfBucket(bucket)]!;
   }
 
   /**
@@ -172,7 +173,7 @@ export class ClientContext {
     const file = this.files.peek(attributes.inode);
     if (file !== undefined) {
       file.learnSize(attributes.sizeBytes, this.scheduler.nowMs());
-      if (attributes.striped) file.learnStriped();
+      if (attributes.striped) file.learnStriped(attributes.layout);
       file.privileged = attributes.privileged;
     }
     return attributes;

@@ -4,7 +4,8 @@
  *
  * Where does the file end? Chunk 0's target is the inode's and says so with the data. For a range
  * beyond chunk 0 that lies inside the size known here, that size is believed when it was learnt
- * lately, and checked beside the reads when not (somebody may have cut the file). A range that
+ * lately, and checked beside the reads when not (somebody may have cut the file). Where chunks beyond
+ * the first lie is known once the file is known to be striped; it is asked for as the size is. A range that
  * seems to pass the end is another matter: there the inode's target is asked first, and only then
  * the data. Asked the other way round, a write of another client between the two answers could
  * make its range look like zeros.
@@ -49,7 +50,7 @@ class ReadOperation extends CoreOperation {
     this.#status = 0;
     const end = offset + lengthBytes;
     const { scheduler, options } = this.context;
-    const believed = end <= chunkBytes || end <= file.knownSize;
+    const believed = file.knows(end);
     const certain = end <= chunkBytes || file.isSizeFresh(scheduler.nowMs(), options.sizeFreshMs);
     this.#checking = believed && !certain;
     if (believed) this.#readPieces();
@@ -150,13 +151,14 @@ class ReadPiece extends CoreOperation {
     const inline = lengthBytes <= inlineDataBytes;
     this.landingOffset = inline ? 0 : landing;
     this.landingBytes = inline ? 0 : lengthBytes;
-    const peer = this.context.peerOfChunk(this.parent.file.inode, chunk);
+    const peer = this.context.peerOfChunk(this.parent.file, chunk);
     this.send(peer, Opcode.Read, ReadRequest.SIZE);
   }
 
   override encode(body: number): number {
     const words = this.context.arena.words;
     writeU53(words, body + ReadRequest.inode, this.parent.file.inode);
+    writeU53(words, body + ReadRequest.layout, this.parent.file.layout);
     writeU53(words, body + ReadRequest.chunk, this.#chunk);
     words[(body + ReadRequest.offset) >>> 2] = this.#offset;
     words[(body + ReadRequest.lengthBytes) >>> 2] = this.#lengthBytes;

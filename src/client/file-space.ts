@@ -56,18 +56,19 @@ function changeOf(mode: number): number {
 }
 
 /** The targets that can hold chunks of [from, to), each once, into `peers`. */
-function peersOfRange(
+export function peersOfRange(
   context: ClientContext,
-  inode: number,
+  file: OpenFile,
   from: number,
   to: number,
   peers: RpcPeer[],
 ): void {
   peers.length = 0;
   const first = Math.floor(from / chunkBytes);
-  const end = Math.min(Math.ceil(to / chunkBytes), first + stripeBuckets);
+  // Chunk 0 and the one that comes round to its stripe may be in different places.
+  const end = Math.min(Math.ceil(to / chunkBytes), first + stripeBuckets + 1);
   for (let chunk = first; chunk < end; chunk++) {
-    const peer = context.peerOfChunk(inode, chunk);
+    const peer = context.peerOfChunk(file, chunk);
     if (!peers.includes(peer)) peers.push(peer);
   }
 }
@@ -96,8 +97,8 @@ class ChangeJob implements StripeWaiter {
   start(): void {
     this.#last = false;
     this.#status = 0;
-    const marks = this.how !== DROP && this.to > chunkBytes;
-    if (marks && this.file.striped !== STRIPED_YES) this.#space.markStriped(this.file, this);
+    if (this.to > chunkBytes && this.file.striped !== STRIPED_YES)
+      this.#space.markStriped(this.file, this);
     else this.#askOthers();
   }
 
@@ -109,7 +110,7 @@ class ChangeJob implements StripeWaiter {
   #askOthers(): void {
     const { context } = this.#space;
     const own = context.peerOfInode(this.file.inode);
-    peersOfRange(context, this.file.inode, this.from, this.to, this.#peers);
+    peersOfRange(context, this.file, this.from, this.to, this.#peers);
     // One more than are asked, so that an answer during this loop does not end it.
     this.#pending = 1;
     for (const peer of this.#peers) {
@@ -166,6 +167,7 @@ class ChangePiece extends CoreOperation {
     const { words } = this.context.arena;
     const { job } = this;
     writeU53(words, body + ChangeSpaceRequest.inode, job.file.inode);
+    writeU53(words, body + ChangeSpaceRequest.layout, job.file.layout);
     writeU53(words, body + ChangeSpaceRequest.fromByte, this.#from);
     writeU53(words, body + ChangeSpaceRequest.toByte, job.to);
     writeU53(words, body + ChangeSpaceRequest.sizeBytes, this.#sizeBytes);
@@ -237,7 +239,7 @@ class SeekOperation extends CoreOperation {
       return;
     }
     this.best = this.#sizeBytes;
-    peersOfRange(context, this.file.inode, this.from, this.#sizeBytes, this.#peers);
+    peersOfRange(context, this.file, this.from, this.#sizeBytes, this.#peers);
     this.#pending = 1;
     for (const peer of this.#peers) {
       this.#pending++;
@@ -278,6 +280,7 @@ class SeekPiece extends CoreOperation {
     const { words } = this.context.arena;
     const { parent } = this;
     writeU53(words, body + SeekDataRequest.inode, parent.file.inode);
+    writeU53(words, body + SeekDataRequest.layout, parent.file.layout);
     writeU53(words, body + SeekDataRequest.fromByte, this.#from);
     writeU53(words, body + SeekDataRequest.toByte, Math.max(parent.best, this.#from));
     words[(body + SeekDataRequest.hole) >>> 2] = parent.hole ? 1 : 0;

@@ -17,7 +17,13 @@
 import { errno } from '../common/errno.js';
 import { chunkBytes, fileBytesMax } from '../protocol/limits.generated.js';
 import { readU53, writeU53 } from '../protocol/u53.js';
-import { InodeRequest, Opcode, ReserveReply, ReserveRequest } from '../protocol/wire.generated.js';
+import {
+  InodeRequest,
+  LayoutReply,
+  Opcode,
+  ReserveReply,
+  ReserveRequest,
+} from '../protocol/wire.generated.js';
 import { encodeInode } from './bodies.js';
 import type { ClientContext } from './context.js';
 import { STRIPED_MARKING, STRIPED_NO, STRIPED_YES } from './open-file.js';
@@ -203,12 +209,17 @@ class MarkStripedOperation extends CoreOperation {
     return encodeInode(this.context.arena, body, this.file.inode);
   }
 
-  override done(status: number): void {
+  override done(status: number, body: number, bodyBytes: number): void {
     const { context, file } = this;
+    const checked = context.checkReply(status, bodyBytes, LayoutReply.SIZE);
+    if (checked === 0) {
+      const layout = readU53(context.arena.words, body + LayoutReply.layout);
+      file.layout = layout === 0 ? file.inode : layout;
+    }
     this.release();
-    file.striped = status === 0 ? STRIPED_YES : STRIPED_NO;
+    file.striped = checked === 0 ? STRIPED_YES : STRIPED_NO;
     const waiters = file.stripeWaiters.splice(0);
-    for (const waiter of waiters) waiter.stripedMarked(status);
+    for (const waiter of waiters) waiter.stripedMarked(checked);
     context.files.drop(file);
   }
 }

@@ -51,6 +51,11 @@ export class OpenFile {
   knownSizeMs = -Infinity;
 
   striped = STRIPED_NO;
+  /**
+   * The inode whose number places the chunks beyond the first. Certain once `striped` is
+   * STRIPED_YES, for it never changes after that; before, the file can still adopt another's.
+   */
+  layout = 0;
   readonly stripeWaiters: StripeWaiter[] = [];
 
   /** As far as known: has set-ID bits or a capability, which writing to it takes away. */
@@ -85,6 +90,7 @@ export class OpenFile {
     this.striped = STRIPED_NO;
     this.privileged = false;
     this.dropsSetId = false;
+    this.layout = inode;
     this.mtimeDirty = false;
     this.nextSize = 0;
     this.touched.length = 0;
@@ -97,8 +103,14 @@ export class OpenFile {
     this.knownSizeMs = nowMs;
   }
 
-  learnStriped(): void {
+  learnStriped(layout: number): void {
     if (this.striped === STRIPED_NO) this.striped = STRIPED_YES;
+    this.layout = layout;
+  }
+
+  /** A read up to `end` needs no question before it: the size and the places are known. */
+  knows(end: number): boolean {
+    return end <= chunkBytes || (end <= this.knownSize && this.striped === STRIPED_YES);
   }
 
   isSizeFresh(nowMs: number, freshMs: number): boolean {
@@ -127,9 +139,9 @@ export class OpenFile {
    * every target that can hold a chunk.
    */
   touchStripes(context: ClientContext): void {
-    const chunks = Math.min(stripeBuckets, Math.ceil(this.knownSize / chunkBytes));
+    const chunks = Math.min(stripeBuckets + 1, Math.ceil(this.knownSize / chunkBytes));
     for (let chunk = 1; chunk < chunks; chunk++) {
-      this.touch(context.peerOfChunk(this.inode, chunk));
+      this.touch(context.peerOfChunk(this, chunk));
     }
   }
 }

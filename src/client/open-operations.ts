@@ -161,7 +161,7 @@ class CreateOperation extends CoreOperation {
     this.#inode = attributes.inode;
     const file = context.files.take(attributes.inode);
     file.learnSize(attributes.sizeBytes, context.scheduler.nowMs());
-    if (attributes.striped) file.learnStriped();
+    if (attributes.striped) file.learnStriped(attributes.layout);
     const existed =
       (context.arena.words[(body + AttributesReply.flags) >>> 2]! & REPLY_EXISTED) !== 0;
     if (existed && attributes.striped) file.touchStripes(context);

@@ -40,7 +40,7 @@ export class WritePiece extends CoreOperation {
     const inline = lengthBytes <= inlineDataBytes;
     this.bulkOffset = inline ? 0 : data;
     this.bulkBytes = inline ? 0 : lengthBytes;
-    const peer = context.peerOfChunk(file.inode, chunk);
+    const peer = context.peerOfChunk(file, chunk);
     this.#target = peer;
     const checksumBytes = 4 * Math.ceil(lengthBytes / blockBytes);
     this.send(peer, Opcode.Write, WriteRequest.SIZE + checksumBytes + (inline ? lengthBytes : 0));
@@ -53,6 +53,7 @@ export class WritePiece extends CoreOperation {
     const checksumCount = Math.ceil(lengthBytes / blockBytes);
     const inlineBytes = this.bulkBytes === 0 ? lengthBytes : 0;
     writeU53(words, body + WriteRequest.inode, this.parent.file.inode);
+    writeU53(words, body + WriteRequest.layout, this.parent.file.layout);
     writeU53(words, body + WriteRequest.chunk, this.#chunk);
     words[(body + WriteRequest.offset) >>> 2] = this.#offset;
     words[(body + WriteRequest.lengthBytes) >>> 2] = lengthBytes;

@@ -41,6 +41,15 @@ export function stripeBucket(inode: number, chunk: number): number {
 }
 
 /**
+ * The bucket of a chunk of a file with a layout (0: its own): the first lies with the inode, the
+ * others where those of the layout's inode would.
+ */
+export function chunkBucket(inode: number, layout: number, chunk: number): number {
+  if (chunk === 0) return Math.floor(inode / SEQUENCE_LIMIT);
+  return stripeBucket(layout === 0 ? inode : layout, chunk);
+}
+
+/**
  * Where a new directory is put: hashed, so that a tree spreads over all targets. `salt` counts
  * attempts at another place.
  */

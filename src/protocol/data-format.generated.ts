@@ -33,6 +33,15 @@ export const ChunkExtent = {
   block: 12,
 } as const;
 
+/** behind the key of a run of blocks that several chunks use equally often */
+export const SharedRun = {
+  SIZE: 8,
+  /** uint: first block of the run */
+  start: 0,
+  /** uint: chunks that use it, less one; not 0 */
+  extra: 4,
+} as const;
+
 export const SuperblockHead = {
   SIZE: 24,
   /** uint: 'SEAL' */

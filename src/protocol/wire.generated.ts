@@ -55,6 +55,10 @@ export const Opcode = {
   ChangeSpace: 36,
   /** where data, or a hole, begins among the chunks that the target holds */
   SeekData: 37,
+  /** the file's chunks beyond the first will lie where another's do; marks it striped */
+  AdoptLayout: 38,
+  /** chunks of one file come to share the blocks of another's */
+  CloneRange: 39,
 } as const;
 
 export const FrameHeader = {
@@ -130,7 +134,7 @@ export const ReplyRecord = {
 } as const;
 
 export const Attributes = {
-  SIZE: 88,
+  SIZE: 96,
   /** ulong */
   inode: 0,
   /** ulong */
@@ -163,6 +167,8 @@ export const Attributes = {
   flags: 80,
   /** uint */
   reserved: 84,
+  /** ulong: of a file: the inode whose number places its chunks beyond the first, 0: its own; of a directory: the one it stands in */
+  layout: 88,
 } as const;
 
 /** GetAttr, ReadLink, MarkStriped, Fsync, Release, EnsureEmptyRoot */
@@ -174,13 +180,20 @@ export const InodeRequest = {
 
 /** GetAttr, SetAttr, Create, Symlink, MakeDirInode, Link, Open, SetXattr, RemoveXattr */
 export const AttributesReply = {
-  SIZE: 96,
+  SIZE: 104,
   /** Attributes */
   attributes: 0,
   /** uint: bit 0 (Create): the file existed already */
-  flags: 88,
+  flags: 96,
   /** uint */
-  reserved: 92,
+  reserved: 100,
+} as const;
+
+/** MarkStriped */
+export const LayoutReply = {
+  SIZE: 8,
+  /** ulong: as in Attributes */
+  layout: 0,
 } as const;
 
 /** Lookup, Unlink: the name follows */
@@ -197,7 +210,7 @@ export const NameRequest = {
 } as const;
 
 export const LookupReply = {
-  SIZE: 104,
+  SIZE: 112,
   /** ulong */
   inode: 0,
   /** uint: type bits only, when attributes are absent */
@@ -441,15 +454,17 @@ export const StatFsReply = {
 } as const;
 
 export const ReadRequest = {
-  SIZE: 24,
+  SIZE: 32,
   /** ulong */
   inode: 0,
+  /** ulong: of the file, as in Attributes */
+  layout: 8,
   /** ulong */
-  chunk: 8,
+  chunk: 16,
   /** uint: in the chunk */
-  offset: 16,
+  offset: 24,
   /** uint: offset + length <= chunkBytes */
-  lengthBytes: 20,
+  lengthBytes: 28,
 } as const;
 
 /** the data follows in the body when `inlineBytes` is not 0, else it is the bulk */
@@ -469,23 +484,25 @@ export const ReadReply = {
 
 /** checksumCount CRC-32C words follow, then inlineBytes of data */
 export const WriteRequest = {
-  SIZE: 40,
+  SIZE: 48,
   /** ulong */
   inode: 0,
+  /** ulong: of the file, as in Attributes */
+  layout: 8,
   /** ulong */
-  chunk: 8,
+  chunk: 16,
   /** uint: in the chunk; ignored with append */
-  offset: 16,
+  offset: 24,
   /** uint */
-  lengthBytes: 20,
+  lengthBytes: 28,
   /** uint: bit 0: append (chunk 0 only; EAGAIN in the status if it would leave chunk 0), bit 1: drop set-ID bits */
-  flags: 24,
+  flags: 32,
   /** uint: 0: the data is the bulk */
-  inlineBytes: 28,
+  inlineBytes: 36,
   /** uint: one for each started 4 KiB of the data, zero-padded to 4 KiB */
-  checksumCount: 32,
+  checksumCount: 40,
   /** uint */
-  reserved: 36,
+  reserved: 44,
 } as const;
 
 export const WriteReply = {
@@ -516,33 +533,38 @@ export const SizeReply = {
 } as const;
 
 export const CutRequest = {
-  SIZE: 24,
+  SIZE: 32,
   /** ulong */
   inode: 0,
+  /** ulong: of the file, as in Attributes */
+  layout: 8,
   /** ulong: 0: everything */
-  fromByte: 8,
+  fromByte: 16,
   /** uint: bit 0: the file is deleted, later writes to it are refused */
-  flags: 16,
+  flags: 24,
   /** uint */
-  reserved: 20,
+  reserved: 28,
 } as const;
 
 export const ChangeSpaceRequest = {
-  SIZE: 40,
+  SIZE: 48,
   /** ulong */
   inode: 0,
+  /** ulong: of the file, as in Attributes */
+  layout: 8,
   /** ulong */
-  fromByte: 8,
+  fromByte: 16,
   /** ulong */
-  toByte: 16,
+  toByte: 24,
   /** ulong: for the inode's target: the file is at least this long afterwards */
-  sizeBytes: 24,
+  sizeBytes: 32,
   /** uint: bit 0: data goes, bit 1: what has no data is promised space, bit 2: drop set-ID bits */
-  how: 32,
+  how: 40,
   /** uint */
-  reserved: 36,
+  reserved: 44,
 } as const;
 
+/** ChangeSpace, CloneRange */
 export const ChangeSpaceReply = {
   SIZE: 16,
   /** ulong: toByte: done; less: to be called again from there */
@@ -551,18 +573,47 @@ export const ChangeSpaceReply = {
   sizeBytes: 8,
 } as const;
 
-export const SeekDataRequest = {
-  SIZE: 32,
+export const AdoptLayoutRequest = {
+  SIZE: 16,
   /** ulong */
   inode: 0,
+  /** ulong: for a file that is not striped; others keep theirs */
+  layout: 8,
+} as const;
+
+/** EXDEV: a chunk of the source is not on this target */
+export const CloneRangeRequest = {
+  SIZE: 48,
+  /** ulong: the clone */
+  inode: 0,
+  /** ulong: of both files, as in Attributes, but never 0 */
+  layout: 8,
   /** ulong */
-  fromByte: 8,
+  source: 16,
   /** ulong */
-  toByte: 16,
-  /** uint: 0: where data begins, 1: where a hole begins */
-  hole: 24,
+  fromByte: 24,
+  /** ulong */
+  toByte: 32,
+  /** uint: bit 0: drop set-ID bits */
+  flags: 40,
   /** uint */
-  reserved: 28,
+  reserved: 44,
+} as const;
+
+export const SeekDataRequest = {
+  SIZE: 40,
+  /** ulong */
+  inode: 0,
+  /** ulong: of the file, as in Attributes */
+  layout: 8,
+  /** ulong */
+  fromByte: 16,
+  /** ulong */
+  toByte: 24,
+  /** uint: 0: where data begins, 1: where a hole begins */
+  hole: 32,
+  /** uint */
+  reserved: 36,
 } as const;
 
 export const SeekDataReply = {

@@ -1,6 +1,6 @@
 /**
- * The inode record: the wire's Attributes, as they are, and the parent (of directories). 96 bytes,
- * fixed, so a reply is one copy of it (byte table: docs/formats/metadata.md).
+ * The inode record: the wire's Attributes, as they are (a file's layout is a directory's parent).
+ * 96 bytes, fixed, so a reply is one copy of it (byte table: docs/formats/metadata.md).
  *
  * `InodeTable` is the transaction's view of them: a record that a batch touches is copied in once,
  * changed in place, and put back once at the end, however many operations of the batch changed it
@@ -15,11 +15,8 @@ import type { MetaStore } from './meta-store-api.js';
 export const InodeRecord = {
   ...Attributes,
   /** ulong: of a directory: the directory that it stands in, 0 for a root */
-  parent: 88,
-  SIZE: 96,
+  parent: Attributes.layout,
 } as const;
-
-if (InodeRecord.SIZE !== Attributes.SIZE + 8) throw new Error('inode record: layout');
 
 /** In `flags`. */
 export const FLAG_STRIPED = 1;
@@ -222,6 +219,15 @@ export class InodeTable {
 
   isStriped(at: number): boolean {
     return (this.get32(at, InodeRecord.flags) & FLAG_STRIPED) !== 0;
+  }
+
+  /** Of a file: the inode that places its chunks beyond the first; 0: its own. */
+  layout(at: number): number {
+    return readU53(this.words, at + InodeRecord.layout);
+  }
+
+  setLayout(at: number, layout: number): void {
+    writeU53(this.words, at + InodeRecord.layout, layout);
   }
 
   parent(at: number): number {

@@ -4,6 +4,7 @@ import { chunkBytes, fileBytesMax } from '../protocol/limits.generated.js';
 import {
   ExtendRequest,
   InodeRequest,
+  LayoutReply,
   ReserveReply,
   ReserveRequest,
   SetAttrRequest,
@@ -128,7 +129,8 @@ export function setSize(ns: Namespace, call: Call, at: number, sizeBytes: number
     (sizeBytes === 0 && ns.inodes.isStriped(at))
   ) {
     ns.inodes.set32(at, InodeRecord.flags, flags & ~FLAG_PROMISED);
-    const cutNow = ns.host.cutData(inode, sizeBytes, ns.inodes.isStriped(at));
+    const striped = ns.inodes.isStriped(at);
+    const cutNow = ns.host.cutData(inode, ns.inodes.layout(at), sizeBytes, striped);
     if (!cutNow) call.waitForCut = inode;
   }
   ns.inodes.setSize(at, sizeBytes);
@@ -183,7 +185,14 @@ export function markStriped(ns: Namespace, call: Call): number {
   const at = loadFile(ns, ns.inodeField(call, InodeRequest.inode));
   if (at < 0) return -at;
   markStripedRecord(ns, at);
+  call.result0 = ns.inodes.layout(at);
+  replyLayout(call, call.result0);
   return 0;
+}
+
+export function replyLayout(call: Call, layout: number): void {
+  writeU53(call.out.words, call.reply + LayoutReply.layout, layout);
+  call.replyBytes = LayoutReply.SIZE;
 }
 
 export function markStripedRecord(ns: Namespace, at: number): void {

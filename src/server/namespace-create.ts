@@ -312,4 +312,4 @@ export function ensureRoot(ns: Namespace, call: Call): number {
   return 0;
 }
 
-if (AttributesReply.SIZE !== InodeRecord.SIZE) throw new Error('a stored record fits its reply');
+if (AttributesReply.flags !== InodeRecord.SIZE) throw new Error('a stored record fits its reply');

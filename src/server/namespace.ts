@@ -70,12 +70,12 @@ export interface NamespaceHost {
   owns(bucket: number): boolean;
   isOpen(inode: number): boolean;
   /** Inside a transaction: all data of an inode that is removed goes, now or later. */
-  removeData(inode: number, hasData: boolean, striped: boolean): void;
+  removeData(inode: number, layout: number, hasData: boolean, striped: boolean): void;
   /**
    * Inside a transaction: data from a byte on goes. True: it is gone in this transaction; false:
    * other chunks or targets are asked, and replies wait for that.
    */
-  cutData(inode: number, fromByte: number, striped: boolean): boolean;
+  cutData(inode: number, layout: number, fromByte: number, striped: boolean): boolean;
   readonly space: FileSpace;
 }
 
@@ -174,7 +174,7 @@ export class Namespace {
     if ((mode & 0o170000) === 0o100000) {
       const promised = (this.inodes.get32(at, InodeRecord.flags) & FLAG_PROMISED) !== 0;
       const hasData = promised || this.inodes.size(at) > 0;
-      this.host.removeData(inode, hasData, this.inodes.isStriped(at));
+      this.host.removeData(inode, this.inodes.layout(at), hasData, this.inodes.isStriped(at));
     }
     this.inodes.remove(at);
     this.countInodes(-1);

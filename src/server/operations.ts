@@ -1,7 +1,9 @@
 /** What each opcode is: the shortest body it can have, and the function that executes it. */
 import {
+  AdoptLayoutRequest,
   ChangeSpaceRequest,
   AccessedRequest,
+  CloneRangeRequest,
   CreateRequest,
   CutRequest,
   DropDirInodeRequest,
@@ -49,7 +51,7 @@ import { dropDirInode, ensureEmptyRoot, unlink, unlinkDirEntry } from './namespa
 import { accessed } from './namespace-accessed.js';
 import { removeXattr, setXattr } from './namespace-xattrs.js';
 import { rename } from './namespace-rename.js';
-import { changeSpace } from './namespace-space.js';
+import { adoptLayout, changeSpace, cloneRange } from './namespace-space.js';
 
 interface Operation {
   bodyBytes: number;
@@ -95,6 +97,8 @@ const operations: Partial<Record<number, Operation>> = {
   [Opcode.Reserve]: { bodyBytes: ReserveRequest.SIZE, execute: reserve },
   [Opcode.TargetStats]: { bodyBytes: 0 },
   [Opcode.ChangeSpace]: { bodyBytes: ChangeSpaceRequest.SIZE, execute: changeSpace },
+  [Opcode.AdoptLayout]: { bodyBytes: AdoptLayoutRequest.SIZE, execute: adoptLayout },
+  [Opcode.CloneRange]: { bodyBytes: CloneRangeRequest.SIZE, execute: cloneRange },
   [Opcode.SeekData]: { bodyBytes: SeekDataRequest.SIZE },
   [Opcode.SetXattr]: { bodyBytes: SetXattrRequest.SIZE, execute: setXattr },
   [Opcode.GetXattr]: { bodyBytes: XattrRequest.SIZE },

@@ -12,15 +12,15 @@ import type { Scheduler } from '../common/scheduler.js';
 import { CutRequest, Opcode } from '../protocol/wire.generated.js';
 import { readU53, writeU53 } from '../protocol/u53.js';
 import { stripeBuckets } from '../protocol/limits.generated.js';
-import { stripeBucket } from '../placement/inode-number.js';
+import { chunkBucket } from '../placement/inode-number.js';
 import { RpcOperation, type RpcPeer } from '../transport/rpc-client.js';
 import type { ArenaMemory } from '../native/arena-memory.js';
 import { inodeKey, numberOfOwnKey, ownRange, reclaimKey } from './keys.js';
 import type { MetaStore } from './meta-store-api.js';
 
 const RETRY_MS = 1000;
-/** Value of an intent: inode u64, first byte to go u64. */
-const INTENT_BYTES = 16;
+/** Value of an intent: inode u64, first byte to go u64, layout of the file u64. */
+const INTENT_BYTES = 24;
 /** CutRequest.flags */
 const CUT_DELETED = 1;
 
@@ -44,6 +44,7 @@ export interface ReclaimHost {
 
 class CutJob {
   readonly inode: number;
+  readonly layout: number;
   readonly fromByte: number;
   /** Number of its intent; 0: a peer's request. */
   readonly intent: number;
@@ -56,8 +57,9 @@ class CutJob {
   started = false;
   discarded = false;
 
-  constructor(inode: number, fromByte: number, intent: number, blocks: boolean) {
+  constructor(inode: number, layout: number, fromByte: number, intent: number, blocks: boolean) {
     this.inode = inode;
+    this.layout = layout;
     this.fromByte = fromByte;
     this.intent = intent;
     this.blocks = blocks;
@@ -80,6 +82,7 @@ class CutOperation extends RpcOperation {
 
   override encode(body: number): number {
     writeU53(this.#words, body + CutRequest.inode, this.#job.inode);
+    writeU53(this.#words, body + CutRequest.layout, this.#job.layout);
     writeU53(this.#words, body + CutRequest.fromByte, this.#job.fromByte);
     this.#words[(body + CutRequest.flags) >>> 2] = this.#job.blocks ? 0 : CUT_DELETED;
     this.#words[(body + CutRequest.reserved) >>> 2] = 0;
@@ -123,14 +126,16 @@ export class Reclaimer {
     this.#host.meta.scan(start, end, (key, value) => {
       const intent = numberOfOwnKey(key);
       this.#nextIntent = Math.max(this.#nextIntent, intent + 1);
+      this.#value.fill(0);
       this.#value.set(value.subarray(0, INTENT_BYTES));
       const inode = readU53(this.#words, 0);
-      found.push(new CutJob(inode, readU53(this.#words, 8), intent, false));
+      const layout = readU53(this.#words, 16);
+      found.push(new CutJob(inode, layout, readU53(this.#words, 8), intent, false));
       return true;
     });
     for (const job of found) {
       const lives = this.#host.meta.get(inodeKey(job.inode)) !== undefined;
-      this.#add(new CutJob(job.inode, job.fromByte, job.intent, lives));
+      this.#add(new CutJob(job.inode, job.layout, job.fromByte, job.intent, lives));
     }
   }
 
@@ -140,18 +145,19 @@ export class Reclaimer {
   }
 
   /** Inside a transaction: an intent. */
-  intend(inode: number, fromByte: number, lives: boolean): void {
-    const job = new CutJob(inode, fromByte, this.#nextIntent++, lives);
+  intend(inode: number, layout: number, fromByte: number, lives: boolean): void {
+    const job = new CutJob(inode, layout, fromByte, this.#nextIntent++, lives);
     writeU53(this.#words, 0, inode);
     writeU53(this.#words, 8, fromByte);
+    writeU53(this.#words, 16, layout);
     this.#host.meta.put(reclaimKey(job.intent), this.#value);
     this.#pending.push(job);
     this.#add(job);
   }
 
   /** A peer asks; `done` when nothing of it is left here. */
-  cutForPeer(inode: number, fromByte: number, done: () => void): void {
-    const job = new CutJob(inode, fromByte, 0, false);
+  cutForPeer(inode: number, layout: number, fromByte: number, done: () => void): void {
+    const job = new CutJob(inode, layout, fromByte, 0, false);
     job.waiters.push(done);
     this.#add(job);
     this.#start(job);
@@ -207,8 +213,9 @@ export class Reclaimer {
     if (job.started || job.discarded) return;
     const local: number[] = [];
     const members = new Set<number>();
-    for (let stripe = 0; stripe < stripeBuckets; stripe++) {
-      const bucket = stripeBucket(job.inode, stripe);
+    // Chunk 0, and all that the layout can have: up to the first that comes round again.
+    for (let chunk = 0; chunk <= stripeBuckets; chunk++) {
+      const bucket = chunkBucket(job.inode, job.layout, chunk);
       const holder = this.#host.holderOf(bucket);
       if (holder === undefined) return;
       if (holder >= 0) members.add(holder);

@@ -15,7 +15,7 @@ import {
 import { readU16, writeU53 } from '../protocol/u53.js';
 import type { RpcRequest } from '../transport/rpc-server.js';
 import { InodeRecord, storedInode } from './inode-record.js';
-import { replyReserve } from './namespace-attributes.js';
+import { replyLayout, replyReserve } from './namespace-attributes.js';
 import { CREATE_OPEN } from './namespace-create.js';
 import { replyUnlink } from './namespace-remove.js';
 import { replyChangeSpace } from './namespace-space.js';
@@ -42,6 +42,7 @@ export function replay(ns: Namespace, call: Call, request: RpcRequest): number {
     case Opcode.SetXattr:
     case Opcode.RemoveXattr:
     case Opcode.EnsureRoot:
+    case Opcode.AdoptLayout:
       return ns.replyStored(call, result0);
     case Opcode.LinkDirEntry:
       return replayLinkDirEntry(ns, call, result0);
@@ -56,7 +57,11 @@ export function replay(ns: Namespace, call: Call, request: RpcRequest): number {
       writeU53(call.out.words, call.reply + SizeReply.sizeBytes, result1);
       call.replyBytes = SizeReply.SIZE;
       return 0;
+    case Opcode.MarkStriped:
+      replyLayout(call, result0);
+      return 0;
     case Opcode.ChangeSpace:
+    case Opcode.CloneRange:
       replyChangeSpace(call, result0, result1);
       return 0;
     default:

@@ -6,7 +6,7 @@
  *   Read  ─> checked ─> chunk store ─> reply: small data in the body, else its segments as bulk
  */
 import { errno, ESTALE } from '../common/errno.js';
-import { isInode, stripeBucket } from '../placement/inode-number.js';
+import { chunkBucket, isInode } from '../placement/inode-number.js';
 import {
   blockBytes,
   chunkBytes,
@@ -133,7 +133,11 @@ export class TargetData {
     write.request = request;
     write.inode = readU53(words, body + WriteRequest.inode);
     write.chunk = readU53(words, body + WriteRequest.chunk);
-    write.bucket = stripeBucket(write.inode, write.chunk);
+    write.bucket = chunkBucket(
+      write.inode,
+      readU53(words, body + WriteRequest.layout),
+      write.chunk,
+    );
     const flags = words[(body + WriteRequest.flags) >>> 2]!;
     write.append = (flags & WRITE_APPEND) !== 0;
     write.dropsSetId = (flags & WRITE_DROP_SET_ID) !== 0;
@@ -176,7 +180,11 @@ export class TargetData {
   #checkWrite(request: RpcRequest): number {
     const { words } = this.#host.arena;
     const { body, bodyBytes } = request;
-    const place = this.#checkPlace(body + WriteRequest.inode, body + WriteRequest.chunk);
+    const place = this.#checkPlace(
+      body + WriteRequest.inode,
+      body + WriteRequest.layout,
+      body + WriteRequest.chunk,
+    );
     if (place !== 0) return place;
     const flags = words[(body + WriteRequest.flags) >>> 2]!;
     const offset = words[(body + WriteRequest.offset) >>> 2]!;
@@ -196,14 +204,16 @@ export class TargetData {
     return WriteRequest.SIZE + 4 * checksums + inlineBytes > bodyBytes ? errno.EINVAL : 0;
   }
 
-  #checkPlace(inodeAt: number, chunkAt: number): number {
+  #checkPlace(inodeAt: number, layoutAt: number, chunkAt: number): number {
     const { words } = this.#host.arena;
-    if (!isU53(words, inodeAt) || !isU53(words, chunkAt)) return errno.EINVAL;
+    if (!isU53(words, inodeAt) || !isU53(words, layoutAt)) return errno.EINVAL;
+    if (!isU53(words, chunkAt)) return errno.EINVAL;
     const inode = readU53(words, inodeAt);
+    const layout = readU53(words, layoutAt);
     const chunk = readU53(words, chunkAt);
-    if (!isInode(inode)) return errno.EINVAL;
+    if (!isInode(inode) || (layout !== 0 && !isInode(layout))) return errno.EINVAL;
     if (chunk >= CHUNKS_MAX) return errno.EFBIG;
-    return this.#host.owns(stripeBucket(inode, chunk)) ? 0 : ESTALE;
+    return this.#host.owns(chunkBucket(inode, layout, chunk)) ? 0 : ESTALE;
   }
 
   /** Of TargetWrite: its data is stored, or is not. */
@@ -277,7 +287,11 @@ export class TargetData {
     const { body } = request;
     const offset = words[(body + ReadRequest.offset) >>> 2]!;
     const length = words[(body + ReadRequest.lengthBytes) >>> 2]!;
-    let status = this.#checkPlace(body + ReadRequest.inode, body + ReadRequest.chunk);
+    let status = this.#checkPlace(
+      body + ReadRequest.inode,
+      body + ReadRequest.layout,
+      body + ReadRequest.chunk,
+    );
     if (status === 0 && (length === 0 || offset + length > chunkBytes)) status = errno.EINVAL;
     if (status !== 0) {
       this.#host.answerStatus(request, status);
@@ -287,7 +301,7 @@ export class TargetData {
     read.request = request;
     read.inode = readU53(words, body + ReadRequest.inode);
     read.chunk = readU53(words, body + ReadRequest.chunk);
-    read.bucket = stripeBucket(read.inode, read.chunk);
+    read.bucket = chunkBucket(read.inode, readU53(words, body + ReadRequest.layout), read.chunk);
     read.offset = offset;
     read.lengthBytes = length;
     this.#chunks.read(read);

@@ -15,6 +15,7 @@ import { BucketTable } from '../placement/bucket-table.js';
 import { targetAddress, type ClusterMap } from '../placement/cluster-map.js';
 import { bucketOfInode } from '../placement/inode-number.js';
 import {
+  AttributesReply,
   ChangeSpaceRequest,
   CutRequest,
   InodeRequest,
@@ -37,7 +38,8 @@ import {
 import { transportKinds, type Transport } from '../transport/transport.js';
 import type { Mutation } from './batch.js';
 import { Committer, type CommitterHost, type Durability } from './committer.js';
-import { SPACE_DROP, type ChunkStore } from './data/chunk-store.js';
+import { SPACE_DROP } from './data/chunk-changes.js';
+import type { ChunkStore } from './data/chunk-store.js';
 import type { NameHash } from './dentries.js';
 import { FileSpace } from './file-space.js';
 import { HandleTable } from './handles.js';
@@ -68,7 +70,7 @@ const CHUNKS_PER_CUT = 64;
 const SESSION_SWEEP_MS = 600_000;
 /** A listing up to here travels in the reply's body. */
 const INLINE_LISTING_BYTES = 8192;
-const ATTRIBUTES_ROOM = 96;
+const ATTRIBUTES_ROOM = AttributesReply.SIZE;
 const SYMLINK_ROOM = 4096;
 const STATISTICS_ROOM = 12_288;
 /** Metadata that one more inode takes, entry and small data included: for statfs alone. */
@@ -281,6 +283,7 @@ export class Target implements RpcService, NamespaceHost, CommitterHost, Reclaim
       case Opcode.Extend:
       case Opcode.Reserve:
       case Opcode.ChangeSpace:
+      case Opcode.CloneRange:
         return readU53(words, request.body);
       default:
         return 0;
@@ -493,7 +496,8 @@ export class Target implements RpcService, NamespaceHost, CommitterHost, Reclaim
     }
     const deleted = (this.arena.words[(request.body + CutRequest.flags) >>> 2]! & 1) !== 0;
     if (deleted) this.space.markGone(inode);
-    this.#reclaimer.cutForPeer(inode, fromByte, () => {
+    const layout = this.#inodeAt(request, CutRequest.layout);
+    this.#reclaimer.cutForPeer(inode, layout, fromByte, () => {
       this.answerStatus(request, 0);
     });
   }
@@ -621,14 +625,14 @@ export class Target implements RpcService, NamespaceHost, CommitterHost, Reclaim
     return this.handles.isOpen(inode);
   }
 
-  removeData(inode: number, hasData: boolean, striped: boolean): void {
-    if (striped) this.#reclaimer.intend(inode, 0, false);
+  removeData(inode: number, layout: number, hasData: boolean, striped: boolean): void {
+    if (striped) this.#reclaimer.intend(inode, layout, 0, false);
     else if (hasData) this.#cutOwn(inode, 0, false);
   }
 
-  cutData(inode: number, fromByte: number, striped: boolean): boolean {
+  cutData(inode: number, layout: number, fromByte: number, striped: boolean): boolean {
     if (striped) {
-      this.#reclaimer.intend(inode, fromByte, true);
+      this.#reclaimer.intend(inode, layout, fromByte, true);
       return false;
     }
     this.#cutOwn(inode, fromByte, true);
@@ -638,7 +642,7 @@ export class Target implements RpcService, NamespaceHost, CommitterHost, Reclaim
   /** A file that was never striped has its first chunk alone. */
   #cutOwn(inode: number, fromByte: number, lives: boolean): void {
     const left = this.cutChunks(inode, fromByte, [bucketOfInode(inode)]);
-    if (left > 0) this.#reclaimer.intend(inode, fromByte, lives);
+    if (left > 0) this.#reclaimer.intend(inode, 0, fromByte, lives);
   }
 
   deleted(inode: number): void {
@@ -646,7 +650,7 @@ export class Target implements RpcService, NamespaceHost, CommitterHost, Reclaim
   }
 
   cutChunks(inode: number, fromByte: number, buckets: readonly number[]): number {
-    return this.#deps.chunks.cut(inode, fromByte, buckets, CHUNKS_PER_CUT);
+    return this.#deps.chunks.changes.cut(inode, fromByte, buckets, CHUNKS_PER_CUT);
   }
 
   enqueue(work: () => void, after: () => void): void {

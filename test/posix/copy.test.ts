@@ -84,6 +84,35 @@ describe('copying ranges', () => {
     `);
   });
 
+  it('clears the set-ID bits and changes the times as a write does', async () => {
+    await ground.compare(`
+      a= open a O_RDWR|O_CREAT 0644
+      fill $a 0 3000000 1
+      b= open b O_RDWR|O_CREAT 0644
+      chown a 1000 1000
+      chown b 1000 1000
+      chmod b 06775
+      snap b
+      as 1000:1000 c= open b O_RDWR
+      as 1000:1000 d= open a O_RDONLY
+      as 1000:1000 copyrange $d 0 $c 0 100
+      stat b mode,size
+      changed b
+      chmod b 06775
+      as 1000:1000 copyrange $d 0 $c 0 3000000
+      stat b mode,size
+      chmod b 06775
+      as 1000:1000 copyrange $d 2000000 $c 2000000 3000
+      stat b mode,size
+      chmod b 06775
+      as 1000:1000 copyrange $d 0 $c 2000000 3000
+      stat b mode,size
+      snap a
+      copyrange $a 0 $b 0 100
+      changed a
+    `);
+  });
+
   it('says what Linux says of wrong calls', async () => {
     await ground.compare(`
       a= open a O_RDWR|O_CREAT 0644

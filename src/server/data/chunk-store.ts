@@ -5,8 +5,7 @@
  *   write:  beginWrite ─> data on a device (or in the record, if inline) ─> written
  *           ─> transaction { commitWrite … } : extents spliced, replaced blocks freed
  *   read:   read ─> segments of arena memory, verified against the blocks' CRCs
- *   cut:    transaction { cut … }
- *   space:  transaction { changeSpace … } : holes made, space promised (unwritten extents)
+ *   others: transaction { changes.cut, changes.changeSpace, changes.cloneChunk … }
  *
  * Everything runs on one thread in turns. Reads see the last commit and must not be begun inside a
  * transaction. Blocks freed by a commit are used again when that commit is durable and no read that
@@ -15,7 +14,8 @@
  */
 import { errno } from '../../common/errno.js';
 import { TURN_SUBMIT } from '../../common/scheduler.js';
-import { blockBytes, chunkBytes } from '../../protocol/limits.generated.js';
+import { blockBytes } from '../../protocol/limits.generated.js';
+import { ChunkChanges } from './chunk-changes.js';
 import type { ChunkRead } from './chunk-read.js';
 import { WRITE_COMMITTING, WRITE_IDLE, WRITE_WRITTEN } from './chunk-write.js';
 import type { ChunkWrite } from './chunk-write.js';
@@ -24,10 +24,9 @@ import { CrowdedChunks } from './crowded-chunks.js';
 import type { CrowdedChunk } from './crowded-chunks.js';
 import { newDataCounters } from './data-context.js';
 import type { DataContext, DataCounters } from './data-context.js';
-import { EXTENTS_CAPACITY, ExtentMap } from './extent-map.js';
-import { CHUNK_LIMIT, chunkEndKey, chunkKey, chunkOfKey } from './keys.js';
+import type { ExtentMap } from './extent-map.js';
 import { ChunkReader } from './reader.js';
-import { BlockRuns, fillHoles, splice } from './splice.js';
+import type { BlockRuns } from './splice.js';
 import { ChunkWriter } from './writer.js';
 
 /** A map of so many extents is queued for compaction. */
@@ -40,12 +39,6 @@ const FAILURES_MAX = 3;
 const SLOT_POLL_MS = 1;
 /** With less than this share of the space at hand, freed blocks are made durable early. */
 const LOW_SPACE_SHARE = 8;
-/** Behind every offset in a chunk. */
-const TO_THE_END = 0xffffffff;
-
-/** What changeSpace does with a range: both together zero it and keep space for it. */
-export const SPACE_DROP = 1;
-export const SPACE_PROMISE = 2;
 
 export type ChunkStoreOptions = Omit<DataContext, 'counters'>;
 
@@ -61,11 +54,7 @@ export class ChunkStore {
   readonly #writer: ChunkWriter;
   readonly #compactor: Compactor;
   readonly #crowded = new CrowdedChunks();
-  // Maps of the commit at hand: as stored, what comes in, the result.
-  readonly #base = new ExtentMap();
-  readonly #patch = new ExtentMap();
-  readonly #result = new ExtentMap();
-  readonly #freed = new BlockRuns();
+  readonly #changes: ChunkChanges;
   #inTransaction = false;
   /** Writes of the open transaction. */
   readonly #committing: ChunkWrite[] = [];
@@ -75,8 +64,6 @@ export class ChunkStore {
   #polling = false;
   #flushing = false;
   #closed = false;
-  readonly #cutBuckets: number[] = [];
-  readonly #cutChunks: number[] = [];
 
   /**
    * Over devices that `options.disks` holds and the allocator has loaded. Takes four bulk slots of
@@ -86,6 +73,14 @@ export class ChunkStore {
     this.#context = { ...options, counters: this.counters };
     this.#reader = new ChunkReader(this.#context);
     this.#writer = new ChunkWriter(this.#context);
+    this.#changes = new ChunkChanges(
+      this.#context,
+      () => this.#writer.allocatableBlocks,
+      (bucket, inode, chunk, extents) => {
+        if (extents < COMPACT_AT && this.#crowded.size === 0) return;
+        this.#becameCrowded.push(bucket, inode, chunk, extents);
+      },
+    );
     this.#compactor = new Compactor(this.#context, this.#reader, this.#writer, {
       replaceAll: (crowded, patch, runs) => {
         this.#replaceAll(crowded, patch, runs);
@@ -128,16 +123,10 @@ export class ChunkStore {
    * Throws what MetaStore.put throws. The write becomes idle when the transaction is committed.
    */
   commitWrite(write: ChunkWrite): number {
-    this.#checkTransaction();
+    const { changes } = this;
     if (write.state !== WRITE_WRITTEN) throw new Error('chunk store: this write is not written');
-    if (!this.#load(write.bucket, write.inode, write.chunk)) return errno.EIO;
-    const pieces = Math.max(1, write.runs.count);
-    if (this.#base.count + pieces + 1 > EXTENTS_CAPACITY) return errno.ENOSPC;
-    this.#makePatch(write);
-    const end = write.offset + write.lengthBytes;
-    this.#freed.clear();
-    splice(this.#base, this.#patch, write.offset, end, this.#result, this.#freed);
-    this.#put(write.bucket, write.inode, write.chunk, write.runs);
+    const status = changes.write(write);
+    if (status !== 0) return status;
     write.state = WRITE_COMMITTING;
     this.#committing.push(write);
     return 0;
@@ -176,80 +165,10 @@ export class ChunkStore {
     }
   }
 
-  /**
-   * Inside `transaction`: drops the inode's data from `fromByte` (of the file) on, in the chunks
-   * that these buckets hold, at most `limit` chunks. Returns 0 when nothing is left to drop, else at
-   * least 1: to be called again, in this or another transaction.
-   */
-  cut(inode: number, fromByte: number, buckets: ArrayLike<number>, limit: number): number {
-    this.#checkTransaction();
-    const first = Math.floor(fromByte / chunkBytes);
-    const within = fromByte % chunkBytes;
-    const whole = within === 0 ? first : first + 1;
-    for (let i = 0; within > 0 && i < buckets.length; i++) {
-      this.#trim(buckets[i]!, inode, first, within);
-    }
-    return this.dropChunks(inode, whole, CHUNK_LIMIT, buckets, limit);
-  }
-
-  /**
-   * Inside `transaction`: drops the inode's chunks [first, end) in these buckets, at most `limit`.
-   * Returns 0 when nothing of them is left.
-   */
-  dropChunks(
-    inode: number,
-    first: number,
-    end: number,
-    buckets: ArrayLike<number>,
-    limit: number,
-  ): number {
-    this.#checkTransaction();
-    const found = this.#collect(inode, first, end, buckets, limit + 1);
-    for (let i = 0; i < Math.min(found, limit); i++) {
-      this.#drop(this.#cutBuckets[i]!, inode, this.#cutChunks[i]!);
-    }
-    return found > limit ? 1 : 0;
-  }
-
-  /**
-   * Inside `transaction`: bytes [from, to) of a chunk lose their data (SPACE_DROP), or those without
-   * data are promised space (SPACE_PROMISE). Returns 0, or an errno and nothing has changed: ENOSPC,
-   * EIO (the map is damaged).
-   */
-  changeSpace(
-    bucket: number,
-    inode: number,
-    chunk: number,
-    from: number,
-    to: number,
-    how: number,
-  ): number {
-    this.#checkTransaction();
-    if (!this.#load(bucket, inode, chunk)) return errno.EIO;
-    const promise = (how & SPACE_PROMISE) !== 0;
-    this.#patch.clear();
-    this.#freed.clear();
-    if ((how & SPACE_DROP) !== 0) {
-      if (promise) this.#patch.appendUnwritten(from, to - from);
-      splice(this.#base, this.#patch, from, to, this.#result, this.#freed);
-    } else {
-      // Each hole becomes an extent; room must be left for writes that are in flight.
-      if (2 * this.#base.count + 1 > EXTENTS_CAPACITY / 2) return errno.ENOSPC;
-      fillHoles(this.#base, from, to, this.#result);
-    }
-    const more = this.#result.promisedBlocks() - this.#base.promisedBlocks();
-    if (how === SPACE_PROMISE && more === 0) return 0;
-    if (promise && more > this.#unpromisedBlocks()) return errno.ENOSPC;
-    this.#put(bucket, inode, chunk, undefined);
-    return 0;
-  }
-
-  /** Blocks that can still be promised, those that this change frees included. */
-  #unpromisedBlocks(): number {
-    const { allocator } = this.#context;
-    let blocks = this.#writer.allocatableBlocks + allocator.quarantinedBlocks;
-    for (let i = 0; i < this.#freed.count; i++) blocks += this.#freed.lengths[i]!;
-    return blocks - allocator.promisedBlocks;
+  /** What ChunkChanges offers, inside `transaction`. */
+  get changes(): ChunkChanges {
+    if (!this.#inTransaction) throw new Error('chunk store: outside of ChunkStore.transaction');
+    return this.#changes;
   }
 
   /** Of the devices in use. */
@@ -277,107 +196,6 @@ export class ChunkStore {
     this.#compactor.close();
   }
 
-  #checkTransaction(): void {
-    if (!this.#inTransaction) throw new Error('chunk store: outside of ChunkStore.transaction');
-  }
-
-  /** Into #base. False: the value is damaged, which is logged. */
-  #load(bucket: number, inode: number, chunk: number): boolean {
-    try {
-      this.#base.load(this.#context.store.get(chunkKey(bucket, inode, chunk)));
-      return true;
-    } catch (error) {
-      this.#context.log(`inode ${inode} chunk ${chunk}: ${String(error)}`);
-      return false;
-    }
-  }
-
-  #makePatch(write: ChunkWrite): void {
-    const { runs } = write;
-    this.#patch.clear();
-    if (runs.count === 0) {
-      this.#patch.appendInline(write.offset, write.lengthBytes, write.small, 0);
-      return;
-    }
-    let done = 0;
-    let index = 0;
-    for (let i = 0; i < runs.count; i++) {
-      const blocks = runs.lengths[i]!;
-      const length = Math.min(write.lengthBytes - done, blocks * blockBytes);
-      const offset = write.offset + done;
-      this.#patch.append(offset, length, runs.devices[i]!, 0, runs.blocks[i]!, write.crcs, index);
-      done += length;
-      index += blocks;
-    }
-  }
-
-  /** Stores #result, and its space: `runs` are used from now on, #freed are not. */
-  #put(bucket: number, inode: number, chunk: number, runs: BlockRuns | undefined): void {
-    const { store, allocator } = this.#context;
-    const key = chunkKey(bucket, inode, chunk);
-    if (this.#result.count === 0) store.remove(key);
-    else store.put(key, this.#result.store());
-    if (runs !== undefined) {
-      for (let i = 0; i < runs.count; i++) {
-        allocator.commitAllocated(runs.devices[i]!, runs.blocks[i]!, runs.lengths[i]!);
-      }
-    }
-    const freed = this.#freed;
-    for (let i = 0; i < freed.count; i++) {
-      allocator.commitFreed(freed.devices[i]!, freed.blocks[i]!, freed.lengths[i]!);
-    }
-    allocator.commitPromised(this.#result.promisedBlocks() - this.#base.promisedBlocks());
-    const { count } = this.#result;
-    if (count >= COMPACT_AT || this.#crowded.size > 0) {
-      this.#becameCrowded.push(bucket, inode, chunk, count);
-    }
-  }
-
-  /** Drops the chunk's bytes from `within` on. */
-  #trim(bucket: number, inode: number, chunk: number, within: number): void {
-    if (!this.#load(bucket, inode, chunk) || this.#base.end <= within) return;
-    this.#patch.clear();
-    this.#freed.clear();
-    splice(this.#base, this.#patch, within, TO_THE_END, this.#result, this.#freed);
-    this.#result.end = within;
-    this.#put(bucket, inode, chunk, undefined);
-  }
-
-  #drop(bucket: number, inode: number, chunk: number): void {
-    // A damaged map cannot say what it used: its blocks are lost until fsck, the chunk is gone.
-    if (!this.#load(bucket, inode, chunk)) this.#base.clear();
-    this.#patch.clear();
-    this.#freed.clear();
-    splice(this.#base, this.#patch, 0, TO_THE_END, this.#result, this.#freed);
-    this.#result.clear();
-    this.#put(bucket, inode, chunk, undefined);
-  }
-
-  /** Up to `limit` of the inode's chunks [first, end): their number. */
-  #collect(
-    inode: number,
-    first: number,
-    end: number,
-    buckets: ArrayLike<number>,
-    limit: number,
-  ): number {
-    this.#cutBuckets.length = 0;
-    this.#cutChunks.length = 0;
-    for (let i = 0; i < buckets.length && this.#cutChunks.length < limit; i++) {
-      const bucket = buckets[i]!;
-      this.#context.store.scan(
-        chunkKey(bucket, inode, first),
-        chunkEndKey(bucket, inode, end),
-        (key) => {
-          this.#cutBuckets.push(bucket);
-          this.#cutChunks.push(chunkOfKey(key));
-          return this.#cutChunks.length < limit;
-        },
-      );
-    }
-    return this.#cutChunks.length;
-  }
-
   #committed(sequence: number): void {
     this.#context.allocator.committed(sequence);
     for (const write of this.#committing) {
@@ -398,6 +216,7 @@ export class ChunkStore {
 
   #rolledBack(): void {
     this.#context.allocator.aborted();
+    this.#changes.rolledBack();
     for (const write of this.#committing) write.state = WRITE_WRITTEN;
     this.#committing.length = 0;
     this.#becameCrowded.length = 0;
@@ -418,10 +237,8 @@ export class ChunkStore {
   #replaceAll(crowded: CrowdedChunk, patch: ExtentMap, runs: BlockRuns): void {
     const { bucket, inode, chunk } = crowded;
     this.transaction(() => {
-      if (!this.#load(bucket, inode, chunk)) throw new Error('the chunk is damaged');
-      this.#freed.clear();
-      splice(this.#base, patch, 0, TO_THE_END, this.#result, this.#freed);
-      this.#put(bucket, inode, chunk, runs);
+      const done = this.#changes.replaceAll(bucket, inode, chunk, patch, runs);
+      if (!done) throw new Error('the chunk is damaged');
     });
   }
 

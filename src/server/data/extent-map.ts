@@ -231,6 +231,15 @@ export class ExtentMap {
     );
   }
 
+  /** Adds what this map has written in [from, to) to `out`, behind all that is there. */
+  appendWritten(from: number, to: number, out: ExtentMap): void {
+    for (let i = this.firstEndingAfter(from); i < this.count && this.offsets[i]! < to; i++) {
+      if (this.devices[i] === UNWRITTEN_DEVICE) continue;
+      const end = Math.min(to, this.offsets[i]! + this.lengths[i]!);
+      out.appendPart(this, i, Math.max(from, this.offsets[i]!), end);
+    }
+  }
+
   /** Whether any extent of the map touches this block. */
   touches(device: number, block: number): boolean {
     for (let i = 0; i < this.count; i++) {

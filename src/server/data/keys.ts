@@ -6,6 +6,7 @@
 const TWO_32 = 4294967296;
 const CHUNK = 0x43; // 'C'
 const ALLOCATOR = 0x41; // 'A'
+const SHARED = 0x52; // 'R'
 
 export const CHUNK_KEY_BYTES = 17;
 /** No chunk number reaches it: files end below 2^53 bytes. */
@@ -17,6 +18,8 @@ const chunkBuffer = new Uint8Array(CHUNK_KEY_BYTES);
 const chunkEndBuffer = new Uint8Array(CHUNK_KEY_BYTES);
 const regionBuffer = new Uint8Array(9);
 const regionEndBuffer = new Uint8Array(9);
+const sharedBuffer = new Uint8Array(9);
+const sharedEndBuffer = new Uint8Array(9);
 
 /** `value`: below 2^53. */
 function fill56(key: Uint8Array, at: number, value: number): void {
@@ -55,26 +58,41 @@ export function chunkOfKey(key: Uint8Array): number {
   return high * TWO_32 + low;
 }
 
-function fillRegion(key: Uint8Array, device: number, region: number): Uint8Array {
+/** `number`: a u32. */
+function fillDevice(key: Uint8Array, kind: number, device: number, number: number): Uint8Array {
   key[0] = 0xff;
   key[1] = 0xff;
-  key[2] = ALLOCATOR;
+  key[2] = kind;
   key[3] = device >>> 8;
   key[4] = device;
-  key[5] = region >>> 24;
-  key[6] = region >>> 16;
-  key[7] = region >>> 8;
-  key[8] = region;
+  key[5] = number >>> 24;
+  key[6] = number >>> 16;
+  key[7] = number >>> 8;
+  key[8] = number;
   return key;
 }
 
 export function regionKey(device: number, region: number): Uint8Array {
-  return fillRegion(regionBuffer, device, region);
+  return fillDevice(regionBuffer, ALLOCATOR, device, region);
 }
 
 /** End of a scan over a device's regions. */
 export function regionEndKey(device: number): Uint8Array {
-  return fillRegion(regionEndBuffer, device, REGION_LIMIT);
+  return fillDevice(regionEndBuffer, ALLOCATOR, device, REGION_LIMIT);
+}
+
+/** Of the run of shared blocks that ends before block `end`. */
+export function sharedKey(device: number, end: number): Uint8Array {
+  return fillDevice(sharedBuffer, SHARED, device, end);
+}
+
+/** End of a scan over a device's runs: no run ends there, since no device has a block there. */
+export function sharedEndKey(device: number): Uint8Array {
+  return fillDevice(sharedEndBuffer, SHARED, device, 0xffffffff);
+}
+
+export function endOfSharedKey(key: Uint8Array): number {
+  return regionOfKey(key);
 }
 
 export function regionOfKey(key: Uint8Array): number {

@@ -6,6 +6,7 @@ import { readU53 } from '../../../src/protocol/u53.js';
 import {
   AttributesReply,
   ExtendRequest,
+  LayoutReply,
   Opcode,
   ReadReply,
   ReadRequest,
@@ -46,7 +47,7 @@ class FileWorld extends FakeWorld {
     this.answer(Opcode.Create, () => ({ body: attributes() }));
     this.answer(Opcode.GetAttr, () => ({ body: attributes() }));
     this.answer(Opcode.SetAttr, () => ({ body: attributes() }));
-    this.answer(Opcode.MarkStriped, () => ({}));
+    this.answer(Opcode.MarkStriped, () => ({ body: new Uint8Array(LayoutReply.SIZE) }));
     this.answer(Opcode.Fsync, () => ({}));
     this.answer(Opcode.Read, (asked) => this.#read(asked));
     this.answer(Opcode.Write, (asked) => this.#write(asked));
@@ -155,7 +156,7 @@ describe('client file data', () => {
       padded.set(data);
       assert.equal(request[WriteRequest.SIZE / 4], crc32cOf(padded.subarray(0, 4096)));
       assert.equal(request[WriteRequest.SIZE / 4 + 1], crc32cOf(padded.subarray(4096)));
-      assert.deepEqual(asked.body.subarray(48, 5048), data);
+      assert.deepEqual(asked.body.subarray(WriteRequest.SIZE + 8, WriteRequest.SIZE + 5008), data);
     });
   });
 

@@ -96,11 +96,11 @@ export class Harness implements NamespaceHost {
     return this.open.has(inode);
   }
 
-  removeData(inode: number, _hasData: boolean, striped: boolean): void {
+  removeData(inode: number, _layout: number, _hasData: boolean, striped: boolean): void {
     this.cuts.push({ inode, from: 0, striped });
   }
 
-  cutData(inode: number, from: number, striped: boolean): boolean {
+  cutData(inode: number, _layout: number, from: number, striped: boolean): boolean {
     this.cuts.push({ inode, from, striped });
     return !striped;
   }

@@ -11,7 +11,7 @@
  */
 import assert from 'node:assert/strict';
 import { errno } from '../../../../src/common/errno.js';
-import { SPACE_DROP } from '../../../../src/server/data/chunk-store.js';
+import { SPACE_DROP } from '../../../../src/server/data/chunk-changes.js';
 import { SimRandom } from '../../../../src/transport/sim/sim-random.js';
 import { pattern, TestRead, TestTarget, TestWrite } from './harness.js';
 
@@ -169,7 +169,7 @@ class ModelRun {
   #rollBack(): void {
     assert.throws(() => {
       this.target.store.transaction(() => {
-        this.target.store.cut(77, 0, [5], 10);
+        this.target.store.changes.cut(77, 0, [5], 10);
         throw new Error('rolled back');
       });
     }, /rolled back/);

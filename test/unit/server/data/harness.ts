@@ -168,7 +168,7 @@ export class TestTarget {
   }
 
   /** Begins a write of `bytes`; data of more than 8 KiB comes in a slot, as from a transport. */
-  begin(write: TestWrite, chunk: number, offset: number, bytes: Uint8Array): void {
+  begin(write: TestWrite, chunk: number, offset: number, bytes: Uint8Array, inode = 77): void {
     const { arena } = this;
     const large = bytes.length > 8192;
     const at = large ? arena.bulk.take() : arena.messages.take();
@@ -177,7 +177,7 @@ export class TestTarget {
     const words = arena.messages.take();
     crc32cBlocks(arena, at, bytes.length, words);
     write.bucket = BUCKET;
-    write.inode = 77;
+    write.inode = inode;
     write.chunk = chunk;
     write.offset = offset;
     write.lengthBytes = bytes.length;
@@ -195,9 +195,9 @@ export class TestTarget {
   }
 
   /** Writes and commits; returns the status. */
-  write(chunk: number, offset: number, bytes: Uint8Array): number {
+  write(chunk: number, offset: number, bytes: Uint8Array, inode = 77): number {
     const write = new TestWrite();
-    this.begin(write, chunk, offset, bytes);
+    this.begin(write, chunk, offset, bytes, inode);
     this.run(() => write.result >= 0, 'the write');
     if (write.result === 0) this.commit(write);
     return write.result;
@@ -209,9 +209,9 @@ export class TestTarget {
     });
   }
 
-  beginRead(read: TestRead, chunk: number, offset: number, lengthBytes: number): void {
+  beginRead(read: TestRead, chunk: number, offset: number, lengthBytes: number, inode = 77): void {
     read.bucket = BUCKET;
-    read.inode = 77;
+    read.inode = inode;
     read.chunk = chunk;
     read.offset = offset;
     read.lengthBytes = lengthBytes;
@@ -219,26 +219,38 @@ export class TestTarget {
     this.store.read(read);
   }
 
-  read(chunk: number, offset: number, lengthBytes: number): TestRead {
+  read(chunk: number, offset: number, lengthBytes: number, inode = 77): TestRead {
     const read = new TestRead();
-    this.beginRead(read, chunk, offset, lengthBytes);
+    this.beginRead(read, chunk, offset, lengthBytes, inode);
     this.run(() => read.result >= 0, 'the read');
     return read;
   }
 
-  cut(fromByte: number, limit = 100): number {
+  cut(fromByte: number, limit = 100, inode = 77): number {
     let left = 0;
     this.store.transaction(() => {
-      left = this.store.cut(77, fromByte, [BUCKET], limit);
+      left = this.store.changes.cut(inode, fromByte, [BUCKET], limit);
     });
     return left;
   }
 
+  /** Bytes [from, to) of these chunks of `inode` become those of `source`; returns the status. */
+  clone(source: number, inode: number, chunks: number[], from: number, to: number): number {
+    let status = 0;
+    this.store.transaction(() => {
+      for (const chunk of chunks) {
+        status ||= this.store.changes.cloneChunk(BUCKET, source, BUCKET, inode, chunk, from, to);
+      }
+      this.store.changes.endClones();
+    });
+    return status;
+  }
+
   /** Returns the status. */
-  changeSpace(chunk: number, from: number, to: number, how: number): number {
+  changeSpace(chunk: number, from: number, to: number, how: number, inode = 77): number {
     let status = -1;
     this.store.transaction(() => {
-      status = this.store.changeSpace(BUCKET, 77, chunk, from, to, how);
+      status = this.store.changes.changeSpace(BUCKET, inode, chunk, from, to, how);
     });
     return status;
   }
@@ -261,9 +273,12 @@ export class TestTarget {
     assert.equal(this.arena.bulk.available, this.#slotsAtStart, 'bulk slots leak');
   }
 
-  /** Blocks that the stored maps use must be exactly those that the stored bitmaps have. */
+  /**
+   * Blocks that the stored maps use must be exactly those that the stored bitmaps have, and used as
+   * often as the stored runs say.
+   */
   checkSpace(): void {
-    const mapped = new Map<string, string>();
+    const mapped = new Map<string, Set<string>>();
     const map = new ExtentMap();
     let promised = 0;
     for (const [key, value] of this.image.values) {
@@ -273,11 +288,12 @@ export class TestTarget {
       for (let i = 0; i < map.count; i++) {
         for (let k = 0; k < map.blockCount(i); k++) {
           const block = `${map.devices[i]!}:${map.blocks[i]! + k}`;
-          assert.ok(!mapped.has(block) || mapped.get(block) === key, `${block} is shared`);
-          mapped.set(block, key);
+          const users = mapped.get(block) ?? new Set();
+          mapped.set(block, users.add(key));
         }
       }
     }
+    this.#checkShared(mapped);
     const marked = new Set<string>();
     for (const [key, value] of this.image.values) {
       if (!key.startsWith('\xff\xffA')) continue;
@@ -300,6 +316,35 @@ export class TestTarget {
       assert.equal(freeBytes / 4096, Math.max(0, usable - marked.size - promised), 'free space');
     }
   }
+
+  #checkShared(mapped: ReadonlyMap<string, ReadonlySet<string>>): void {
+    const expected = [...mapped].filter(([, users]) => users.size > 1);
+    const counts = expected.map(([block, users]): [string, number] => [block, users.size - 1]);
+    const found = [...sharedBlocks(this.image.values)];
+    assert.deepEqual(found.sort(byName), counts.sort(byName), 'shared blocks');
+  }
+}
+
+function byName([a]: [string, number], [b]: [string, number]): number {
+  return a < b ? -1 : a > b ? 1 : 0;
+}
+
+/** Runs of shared blocks, by block: chunks beyond the first. */
+export function sharedBlocks(values: ReadonlyMap<string, Uint8Array>): Map<string, number> {
+  const counts = new Map<string, number>();
+  for (const [key, value] of values) {
+    if (!key.startsWith('\xff\xffR')) continue;
+    const bytes = Buffer.from(key, 'latin1');
+    const run = Buffer.from(value);
+    const extra = run.readUInt32LE(4);
+    assert.ok(extra > 0, 'a run that is not shared');
+    for (let block = run.readUInt32LE(0); block < bytes.readUInt32BE(5); block++) {
+      const name = `${bytes.readUInt16BE(3)}:${block}`;
+      assert.ok(!counts.has(name), `${name} is in two runs`);
+      counts.set(name, extra);
+    }
+  }
+  return counts;
 }
 
 /** Bytes that differ from those of every other number. */

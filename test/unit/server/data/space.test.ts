@@ -5,7 +5,7 @@
  */
 import assert from 'node:assert/strict';
 import { errno } from '../../../../src/common/errno.js';
-import { SPACE_DROP, SPACE_PROMISE } from '../../../../src/server/data/chunk-store.js';
+import { SPACE_DROP, SPACE_PROMISE } from '../../../../src/server/data/chunk-changes.js';
 import { DataSeek } from '../../../../src/server/data/data-seek.js';
 import { ExtentMap } from '../../../../src/server/data/extent-map.js';
 import { BUCKET, pattern, TestTarget } from './harness.js';
@@ -89,7 +89,7 @@ describe('promised space', () => {
     assert.equal(target.changeSpace(3, 0, CHUNK, SPACE_PROMISE), 0);
     assert.throws(() => {
       target.store.transaction(() => {
-        target.store.changeSpace(BUCKET, 77, 4, 0, CHUNK, SPACE_PROMISE);
+        target.store.changes.changeSpace(BUCKET, 77, 4, 0, CHUNK, SPACE_PROMISE);
         throw new Error('undone');
       });
     }, /undone/);
