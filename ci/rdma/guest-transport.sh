@@ -6,7 +6,7 @@
 set -uo pipefail
 cd "$(dirname "$0")/../.."
 status=0
-counts=${SEALFS_COUNTS:-/dev/null}
+export SEALFS_COUNTS=$SEALFS_MACHINE_OUT/counts # on the host's side
 
 for name in rdma_engine_test rdma_liar_test; do
   log=$(mktemp)
@@ -14,7 +14,7 @@ for name in rdma_engine_test rdma_liar_test; do
   # For the closing counts: passed, failed, skipped.
   awk '/^\[==========\].* ran\./ { ran = $2 } /^\[  PASSED  \]/ { passed = $4 }
        /^\[  SKIPPED \] [0-9]+ test/ { skipped = $4 }
-       END { print passed + 0, ran - passed - skipped, skipped + 0 }' "$log" >> "$counts"
+       END { print passed + 0, ran - passed - skipped, skipped + 0 }' "$log" >> "$SEALFS_COUNTS"
 done
 # The guest computes some ten times slower than its host.
 export SEALFS_TEST_TIME_SCALE=${SEALFS_TEST_TIME_SCALE:-8}

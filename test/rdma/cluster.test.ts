@@ -173,15 +173,15 @@ describe(`a cluster over ${transport}`, function () {
   it('lists a directory of many names, past one message', async () => {
     const dir = join(root, 'many');
     await fs.mkdir(dir);
-    const names = Array.from({ length: 300 }, (_, i) => `name-${i}-${'x'.repeat(i % 90)}`).sort();
+    const names = Array.from({ length: 200 }, (_, i) => `name-${i}-${'x'.repeat(i % 90)}`).sort();
     await Promise.all(names.map((name) => other.create(`/many/${name}`, Buffer.alloc(0))));
     assert.deepEqual((await fs.readdir(dir)).sort(), names);
   });
 
   it('carries what programs do: tar packs and unpacks a tree that compares equal', async () => {
     const script =
-      'set -e; tar cf big.tar -C "$0" src/transport docs; mkdir copy; tar xf big.tar -C copy; ' +
-      'diff -r "$0/docs" copy/docs; tar df big.tar -C "$0"; rm -r copy big.tar';
+      'set -e; tar cf big.tar -C "$0" docs/formats schema; mkdir copy; tar xf big.tar -C copy; ' +
+      'diff -r "$0/schema" copy/schema; tar df big.tar -C "$0"; rm -r copy big.tar';
     const run = await runProgram('bash', ['-c', script, packageRoot()], {
       cwd: root,
       timeoutMs: scaled(110_000),
@@ -191,7 +191,7 @@ describe(`a cluster over ${transport}`, function () {
 
   it('does random work on a model from four workers at a time', async () => {
     const load = new ModelLoad(root, 'model', 4, 20_260_101);
-    await load.progress(40, scaled(90_000));
+    await load.progress(20, scaled(90_000));
     await load.stop();
     assert.ok((await load.verify('/', other)) > 4);
   });
@@ -217,9 +217,8 @@ describe(`sealfs up over ${transport}`, function () {
     const run = await sealfs([...up, '--', ...command], scaled(390_000));
     assert.equal(run.status, 0, run.stderr);
     console.log(run.stdout);
-    const result = JSON.parse(await fs.readFile(join(out, 'io500/result.json'), 'utf8')) as {
-      score: { total: number };
-    };
-    assert.ok(result.score.total > 0);
+    const summary = await fs.readFile(join(out, 'io500/result_summary.txt'), 'utf8');
+    const total = Number(/TOTAL (\S+)/.exec(summary)?.[1]);
+    assert.ok(total > 0, summary);
   });
 });

@@ -6,8 +6,8 @@
 import assert from 'node:assert/strict';
 import type { ChildProcess } from 'node:child_process';
 import { spawn, spawnSync } from 'node:child_process';
-import { closeSync, existsSync, mkdirSync, mkdtempSync, openSync, readFileSync } from 'node:fs';
-import { copyFileSync, rmSync } from 'node:fs';
+import { closeSync, existsSync, mkdirSync, mkdtempSync, openSync } from 'node:fs';
+import { readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { basename, join } from 'node:path';
 import { selfCommand } from '../../src/cli/lifetime.js';
@@ -99,6 +99,7 @@ export class RdmaCluster {
   readonly dir: string;
   readonly url: string;
   readonly client: ManagerClient;
+  readonly #logs: string;
   readonly #options: Required<ClusterOptions>;
   readonly #servers: Member[] = [];
   readonly #mounts = new Map<string, ChildProcess>();
@@ -107,6 +108,9 @@ export class RdmaCluster {
 
   private constructor(options: ClusterOptions, port: number) {
     this.dir = mkdtempSync(join(tmpdir(), 'sealfs-rdma-test-'));
+    const out = process.env['SEALFS_MACHINE_OUT'];
+    this.#logs = out === undefined ? this.dir : join(out, basename(this.dir));
+    mkdirSync(this.#logs, { recursive: true });
     this.url = `http://127.0.0.1:${port}`;
     this.client = new ManagerClient(this.url);
     this.#options = { servers: 2, transport, dataSize: '256M', ...options };
@@ -145,8 +149,9 @@ export class RdmaCluster {
     this.#servers.push({ name, args, child: undefined });
   }
 
+  /** In the machine below its shared folder, so that it is there however the machine ends. */
   logFile(name: string): string {
-    return join(this.dir, `${name}.log`);
+    return join(this.#logs, `${name}.log`);
   }
 
   /** What the process `name` (manager, server-N, a mount's name) has logged. */
@@ -244,7 +249,7 @@ export class RdmaCluster {
     return [...(await answer.text()).matchAll(pattern)].map((match) => Number(match[1]));
   }
 
-  /** Ends everything; keeps the logs in the machine's shared folder if there is one. */
+  /** Ends everything. */
   async stop(): Promise<void> {
     for (const client of this.#clients) await client.close();
     for (const [path, child] of this.#mounts) {
@@ -253,18 +258,7 @@ export class RdmaCluster {
     }
     for (const { child } of this.#servers) await killed(child);
     await killed(this.#manager);
-    const out = process.env['SEALFS_MACHINE_OUT'];
-    if (out !== undefined) this.#keepLogs(join(out, basename(this.dir)));
     rmSync(this.dir, { recursive: true, force: true });
-  }
-
-  #keepLogs(folder: string): void {
-    mkdirSync(folder, { recursive: true });
-    const names = ['manager', ...this.#servers.map(({ name }) => name)];
-    for (const path of this.#mounts.keys()) names.push(basename(path));
-    for (const name of names) {
-      if (existsSync(this.logFile(name))) copyFileSync(this.logFile(name), join(folder, name));
-    }
   }
 }
 
