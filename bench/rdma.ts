@@ -1,19 +1,22 @@
 /**
  * The rdma transport beside perftest in the same run, between two devices: round trip and rate of small
  * requests, bulk that the server reads and writes, and what the device is asked to do for a request.
- * Needs two RDMA devices: `bash ci/rdma/boot.sh -- node dist/bench/main.js rdma` has them. Addresses:
+ * Needs two RDMA devices: `bash ci/rdma/boot.sh -- node bin/sealfs.js bench rdma` has them. Addresses:
  * SEALFS_RDMA_SERVER, SEALFS_RDMA_CLIENT, else those of that machine.
  */
-import { execFileSync } from 'node:child_process';
+import { execFileSync, spawnSync } from 'node:child_process';
 import { join } from 'node:path';
 import { NativeArena } from '../src/native/arena.js';
+import { UsageError } from '../src/common/errors.js';
 import { packageRoot } from '../src/native/load.js';
+import { readRdmaState, usableDevices } from '../src/native/rdma-state.js';
 import { Reactor } from '../src/native/reactor.js';
 import { maxBulkBytes } from '../src/protocol/limits.generated.js';
 import { Opcode } from '../src/protocol/wire.generated.js';
 import { RdmaTransport } from '../src/transport/rdma.js';
 import { RpcClient } from '../src/transport/rpc-client.js';
 import type { RpcPeer } from '../src/transport/rpc-client.js';
+import { localHome } from '../src/transport/select.js';
 import { BenchOperation, Run } from './endpoint.js';
 import { benchProgram, startChild, stopChild } from './processes.js';
 import { difference, takeWork } from './rdma-work.js';
@@ -190,7 +193,21 @@ async function bulkRows(bench: RdmaBench, count: number, base: Perftest): Promis
   ];
 }
 
+/** Throws UsageError where there are not two devices, or no perftest. */
+function checkMachine(): void {
+  localHome('rdma');
+  const count = usableDevices(readRdmaState()).length;
+  if (count < 2) {
+    const machine = 'bash ci/rdma/boot.sh -- node bin/sealfs.js bench rdma';
+    throw new UsageError(`bench rdma needs two RDMA devices, here is ${count}: try ${machine}`);
+  }
+  if (spawnSync('ib_send_lat', ['--version']).error !== undefined) {
+    throw new UsageError('bench rdma needs perftest: apt-get install perftest');
+  }
+}
+
 export async function benchRdma(tiny: boolean): Promise<Row[]> {
+  checkMachine();
   const rounds = tiny ? 50 : 1500;
   const before = perftest();
   const { child, line } = await startChild(benchProgram('rdma-server'), [serverAddress]);

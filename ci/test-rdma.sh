@@ -31,5 +31,5 @@ step "two machines, by the README's lines" bash ci/rdma/pair.sh --timeout 900 --
   bash test/rdma/two-hosts.sh node1 -- bash test/rdma/two-hosts.sh node2
 # A few cuts; more with --rounds and --disk-rounds.
 step 'power loss' bash ci/rdma/power-loss.sh --rounds 2 --disk-rounds 1
-step 'benchmark beside perftest, tiny' boot bench 400 -- node dist/bench/main.js rdma --tiny
+step 'benchmark beside perftest, tiny' boot bench 400 -- node bin/sealfs.js bench rdma --tiny
 closing_counts

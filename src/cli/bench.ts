@@ -18,7 +18,8 @@ const suites = [
   ['meta', 'creates and lookups at one target, beside LMDB in the same process'],
   ['data', '1 MiB and odd-sized records to the real disk, beside fio'],
   ['fuse', 'stat, create, read and write through a mount, beside a mount without a cluster'],
-  ['all', 'all of these, one after the other'],
+  ['rdma', 'the rdma transport between two devices, beside perftest'],
+  ['all', 'all of these but rdma, one after the other'],
 ] as const;
 
 interface SuiteOptions {
