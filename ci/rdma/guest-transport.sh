@@ -8,7 +8,11 @@ cd "$(dirname "$0")/../.."
 status=0
 export SEALFS_COUNTS=$SEALFS_MACHINE_OUT/counts # on the host's side
 
-for name in rdma_engine_test rdma_liar_test; do
+programs=(rdma_engine_test)
+# The lying peer judges by completions as RoCE reports them; siw ends such connections too, but
+# tells its peers less.
+[ ! -e /sys/class/infiniband/rxe0 ] || programs+=(rdma_liar_test)
+for name in "${programs[@]}"; do
   log=$(mktemp)
   "build/tests/native/tests/$name" --gtest_brief=1 2>&1 | tee "$log" || status=1
   # For the closing counts: passed, failed, skipped.
