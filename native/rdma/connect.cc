@@ -114,14 +114,23 @@ uint32_t Engine::begin_connect(Connection& c, const std::string& address, uint16
 }
 
 int Engine::listen(const std::string& address, uint16_t* port) {
+  Listener listener{nullptr, address, *port};
+  const int error = open_listener(listener);
+  if (error != 0) return error;
+  *port = listener.port;
+  listeners_.push_back(std::move(listener));
+  return 0;
+}
+
+int Engine::open_listener(Listener& listener) {
   engine::Address here;
-  if (!engine::parse_address(address, *port, &here)) return EINVAL;
+  if (!engine::parse_address(listener.address, listener.port, &here)) return EINVAL;
   rdma_cm_id* raw = nullptr;
   if (rdma_create_id(channel_.get(), &raw, nullptr, RDMA_PS_TCP) != 0) return errno;
   ConnectionId id(raw);
   if (rdma_bind_addr(raw, here.get()) != 0 || rdma_listen(raw, kListenBacklog) != 0) return errno;
-  *port = ntohs(rdma_get_src_port(raw));
-  listeners_.push_back(std::move(id));
+  listener.port = ntohs(rdma_get_src_port(raw));
+  listener.id = std::move(id);
   return 0;
 }
 
@@ -163,7 +172,12 @@ void Engine::on_cm_event(const CmEvent& event) {
 
 void Engine::on_orphan_event(const CmEvent& event) {
   if (event.type == RDMA_CM_EVENT_DEVICE_REMOVAL) {
-    std::erase_if(listeners_, [&](const ConnectionId& id) { return id.get() == event.id; });
+    for (auto& device : devices_) device->gone = device->gone || device->verbs == event.id->verbs;
+    for (Listener& listener : listeners_) {
+      if (listener.id.get() == event.id)
+        lingering_.push_back({std::move(listener.id), tick_, true});
+    }
+    return;  // behind its device, in drop_gone_devices()
   }
   // A good-bye was answered, or nobody is left to answer it.
   std::erase_if(lingering_, [&](const Lingering& l) { return l.cm.get() == event.id; });
@@ -215,6 +229,7 @@ void Engine::on_connection_event(Connection& c, const CmEvent& event) {
       why = code(Reason::kPeerUnreachable);
       break;
     case RDMA_CM_EVENT_DEVICE_REMOVAL:
+      if (c.device != nullptr) c.device->gone = true;
       why = code(Reason::kDeviceGone);
       break;
     default:
@@ -346,14 +361,15 @@ uint16_t Engine::accept(Connection& c, const CmEvent& event) {
 // also after a failure.
 uint32_t Engine::prepare(Connection& c) {
   uint32_t why = 0;
-  c.device = device_for(c.cm->verbs, !c.incoming, &why);
+  c.device = device_for(c.cm.get(), !c.incoming, &why);
   if (c.device == nullptr) return why;
   why = make_queue_pair(c);
   return why != 0 ? why : take_credits(c);
 }
 
 // Without windows what connects out has a device of its own; see device.h.
-Device* Engine::device_for(ibv_context* verbs, bool lends, uint32_t* why) {
+Device* Engine::device_for(rdma_cm_id* id, bool lends, uint32_t* why) {
+  ibv_context* verbs = id->verbs;
   for (auto& device : devices_) {
     if (device->verbs == verbs && (device->windows || device->lends == lends)) return device.get();
   }
@@ -365,8 +381,22 @@ Device* Engine::device_for(ibv_context* verbs, bool lends, uint32_t* why) {
     *why = code(Reason::kDeviceSetup);
     return nullptr;
   }
+  device->anchor = make_anchor(id);
   devices_.push_back(std::move(device));
   return devices_.back().get();
+}
+
+// An id bound to the device of another one; none when it cannot be.
+ConnectionId Engine::make_anchor(rdma_cm_id* id) {
+  rdma_cm_id* raw = nullptr;
+  if (rdma_create_id(channel_.get(), &raw, nullptr, RDMA_PS_TCP) != 0) return nullptr;
+  ConnectionId anchor(raw);
+  sockaddr_storage here{};
+  const sockaddr* from = rdma_get_local_addr(id);
+  memcpy(&here, from, from->sa_family == AF_INET6 ? sizeof(sockaddr_in6) : sizeof(sockaddr_in));
+  reinterpret_cast<sockaddr_in*>(&here)->sin_port = 0;  // at the same place in both families
+  const bool bound = rdma_bind_addr(raw, reinterpret_cast<sockaddr*>(&here)) == 0;
+  return bound && raw->verbs == id->verbs ? std::move(anchor) : nullptr;
 }
 
 uint32_t Engine::make_queue_pair(Connection& c) {

@@ -133,19 +133,22 @@ void Device::drop_receives(Buffers& buffers) {
   spare = 0;
 }
 
-void Device::request_notification() {
-  if (!armed_ && ibv_req_notify_cq(cq_.get(), 0) == 0) armed_ = true;
+bool Device::request_notification() {
+  if (!armed_) armed_ = ibv_req_notify_cq(cq_.get(), 0) == 0;
+  return armed_;
 }
 
 void Device::take_notifications() {
   ibv_cq* cq = nullptr;
   void* context = nullptr;
-  while (armed_ && ibv_get_cq_event(channel_.get(), &cq, &context) == 0) {
-    armed_ = false;  // one event for each request
-    if (++unacked_ >= kAckBatch) {
-      ibv_ack_cq_events(cq_.get(), unacked_);
-      unacked_ = 0;
-    }
+  if (ibv_get_cq_event(channel_.get(), &cq, &context) != 0) {
+    gone = gone || errno != EAGAIN;
+    return;
+  }
+  armed_ = false;  // one event for each request
+  if (++unacked_ >= kAckBatch) {
+    ibv_ack_cq_events(cq_.get(), unacked_);
+    unacked_ = 0;
   }
 }
 

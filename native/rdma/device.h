@@ -69,16 +69,20 @@ class Device {
 
   // ---- notification
   bool armed() const { return armed_; }
-  void request_notification();
+  // False: the device is gone.
+  bool request_notification();
   // After a sleep: takes events from the channel, so that its descriptor is quiet again.
   void take_notifications();
 
+  // Keeps librdmacm from closing the device under us, and hears of its removal. Destroyed last.
+  ConnectionId anchor;
   ibv_context* const verbs;
   const bool lends;
   bool windows = false;  // of type 2, with send and invalidate
   bool rxe = false;      // Soft-RoCE
   bool siw = false;      // Soft-iWARP
   bool iwarp = false;
+  bool gone = false;  // removed from the machine
   Limits limits;
   uint32_t connections = 0;
   uint32_t spare = 0;                             // posted and promised to nobody

@@ -84,7 +84,9 @@ uint32_t Engine::harvest() {
   records_.clear();
   const bool slept = std::exchange(slept_, false);
   if (slept) {
-    for (auto& device : devices_) device->take_notifications();
+    for (auto& device : devices_) {
+      if (device->armed()) device->take_notifications();
+    }
     uint64_t expired;
     if (timer_set_ && read(timer_fd_, &expired, sizeof expired) > 0) timer_set_ = false;
   }
@@ -104,6 +106,7 @@ uint32_t Engine::harvest() {
   if (!draining_.empty()) end_drains();
   pump_dirty();
   bury_doomed();
+  drop_gone_devices();
   (void)events_.emit(records_);  // what is left goes first the next time
   return records_.count();
 }
@@ -114,9 +117,10 @@ bool Engine::arm() {
   bury_doomed();
   for (auto& device : devices_) {
     if (device->armed()) device->take_notifications();
-    device->request_notification();
+    if (!device->request_notification()) device->gone = true;
     stash(*device);
   }
+  drop_gone_devices();
   const bool work = !events_.empty() || !stash_.empty() || !handed_.empty() || !stuck_.empty() ||
                     (!waiting_.empty() && arena_->free_bulk() > 0);
   slept_ = !work;
@@ -139,13 +143,16 @@ void Engine::recycle() {
       }
     }
     if (repost_.empty()) continue;
-    const uint32_t count = static_cast<uint32_t>(repost_.size());
-    const uint32_t posted = c->device->post_receives(buffers_, repost_.data(), count);
-    for (uint32_t k = posted; k < count; k++) buffers_.give(repost_[k]);
-    c->granted += posted;
-    mark_owing(*c);
+    repost(*c, repost_.data(), static_cast<uint32_t>(repost_.size()));
   }
   handed_.clear();
+}
+
+void Engine::repost(Connection& c, const uint32_t* buffers, uint32_t count) {
+  const uint32_t posted = c.device->post_receives(buffers_, buffers, count);
+  for (uint32_t i = posted; i < count; i++) buffers_.give(buffers[i]);
+  c.granted += posted;
+  mark_owing(c);
 }
 
 void Engine::mark_owing(Connection& c) {
@@ -295,6 +302,28 @@ void Engine::end_drains() {
   wake_after(static_cast<uint32_t>(left / 1'000'000) + 1);
 }
 
+// Kept, a device that was removed would wake the thread for ever.
+void Engine::drop_gone_devices() {
+  const auto gone = [](const std::unique_ptr<Device>& device) { return device->gone; };
+  if (std::none_of(devices_.begin(), devices_.end(), gone)) return;
+  connections_.each([this](Connection& c) {
+    if (c.device != nullptr && c.device->gone) condemn(c, code(Reason::kDeviceGone));
+  });
+  bury_doomed();
+  for (auto& device : devices_) {
+    if (!device->gone) continue;
+    forget_stash(*device);
+    device->drop_receives(buffers_);
+  }
+  std::erase_if(devices_, gone);
+  // Ids go last: librdmacm closes a removed device, for which some kernels wait, when it has no id
+  // any more and the devices are listed anew.
+  std::erase_if(lingering_, [](const Lingering& l) { return l.removed; });
+  int count = 0;
+  ibv_context** contexts = rdma_get_devices(&count);
+  if (contexts != nullptr) rdma_free_devices(contexts);
+}
+
 // From here on the connection does nothing; bury_doomed() follows soon.
 void Engine::condemn(Connection& c, uint32_t reason) {
   if (c.state == State::kDoomed) return;
@@ -342,13 +371,14 @@ void Engine::detach(Connection& c) {
       device.drop_receives(buffers_);
     }
   }
+  const bool removed = c.device != nullptr && c.device->gone;
   c.device = nullptr;
   c.completions = 0;
   c.granted = c.received = c.told = 0;
-  if (c.connected) {
+  if (c.connected || removed) {
     // Destroyed at once it would not repeat its good-bye, should that be lost.
     c.cm->context = nullptr;
-    lingering_.push_back({std::move(c.cm), tick_});
+    lingering_.push_back({std::move(c.cm), tick_, removed});
     c.connected = false;
   }
   c.cm.reset();
@@ -387,6 +417,9 @@ void Engine::release_all_of(Connection& c) {
 void Engine::tick() {
   tick_++;
   std::erase_if(lingering_, [this](const Lingering& l) { return tick_ - l.tick > kLingerTicks; });
+  for (Listener& listener : listeners_) {
+    if (!listener.id) (void)open_listener(listener);  // until its device is back
+  }
   connections_.each([this](Connection& c) {
     if (c.state != State::kOpen) return;
     const uint32_t quiet = tick_ - c.active_tick;

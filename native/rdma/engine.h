@@ -99,9 +99,15 @@ class Engine : public EventSource, public std::enable_shared_from_this<Engine> {
     uint32_t buffer;
     uint32_t connection;
   };
+  struct Listener {
+    ConnectionId id;  // none: its device is gone, tick() tries again
+    std::string address;
+    uint16_t port;
+  };
   struct Lingering {
     ConnectionId cm;
     uint32_t tick;
+    bool removed;  // with its device, which goes first
   };
   // A copy of an event of the connection manager, acknowledged at once.
   struct CmEvent {
@@ -126,6 +132,7 @@ class Engine : public EventSource, public std::enable_shared_from_this<Engine> {
 
   // engine.cc
   void recycle();
+  void repost(Connection& c, const uint32_t* buffers, uint32_t count);
   void settle_owing();
   void mark_owing(Connection& c);
   void poll(Device& device);
@@ -133,6 +140,7 @@ class Engine : public EventSource, public std::enable_shared_from_this<Engine> {
   void serve_waiting();
   void serve_stuck();
   void end_drains();
+  void drop_gone_devices();
   void pump_dirty();
   void wake_after(uint32_t milliseconds);
   void finish_sends();
@@ -162,8 +170,10 @@ class Engine : public EventSource, public std::enable_shared_from_this<Engine> {
   uint32_t prepare(Connection& c);
   uint32_t take_credits(Connection& c);
   uint32_t make_queue_pair(Connection& c);
-  Device* device_for(ibv_context* verbs, bool lends, uint32_t* why);
+  Device* device_for(rdma_cm_id* id, bool lends, uint32_t* why);
+  ConnectionId make_anchor(rdma_cm_id* id);
   Hello hello(const Connection& c) const;
+  int open_listener(Listener& listener);
 
   // receive.cc
   void on_receive(Device& device, const ibv_wc& completion);
@@ -246,7 +256,7 @@ class Engine : public EventSource, public std::enable_shared_from_this<Engine> {
   // use, ids before the channel that reports on them.
   EventChannel channel_;
   std::vector<std::unique_ptr<Device>> devices_;
-  std::vector<ConnectionId> listeners_;
+  std::vector<Listener> listeners_;
   std::vector<Lingering> lingering_;
   engine::ConnectionTable<Connection> connections_;
 };

@@ -74,7 +74,8 @@ void Engine::take_received(Connection& c, uint32_t buffer, const ibv_wc& complet
   }
   c.active_tick = tick_;
   if (frame.message_bytes == 0) {
-    handed_.push_back({buffer, c.id});
+    // Granted again at once, whatever else is held back: an end can always return credits.
+    repost(c, &buffer, 1);
     return;
   }
   apply_descriptors(c, frame);

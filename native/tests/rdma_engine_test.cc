@@ -334,5 +334,51 @@ TEST_P(RdmaEngineTest, RefusesWhatJavaScriptMustNotAsk) {
   EXPECT_TRUE(client_.arena->give_bulk(slot));
 }
 
+TEST_P(RdmaEngineTest, ABackloggedClientIsNotServedUntilItReads) {
+  open();
+  constexpr uint32_t kReplies = 2 * kBacklogSegments;
+  const uint32_t slot = server_.arena->take_message();
+  wire::FrameHeader header{};
+  header.magic = wire::kFrameMagic;
+  header.message_bytes = 64;
+  header.flags = 1;
+  memcpy(server_.arena->at(slot), &header, sizeof header);
+  for (uint32_t i = 0; i < kReplies; i++) {
+    server_.push(SubmissionKind::kFrame, there_, slot, 64);
+  }
+  server_.step();
+  for (int i = 0; i < 60; i++) client_.send(here_, 64);
+  client_.engine->submit();
+  for (int i = 0; i < 2000; i++) server_.step();
+  EXPECT_LT(server_.messages().size(), 20u);
+  ASSERT_TRUE(until(
+      [&] { return client_.messages().size() == kReplies && server_.messages().size() == 60; }));
+  EXPECT_TRUE(server_.arena->give_message(slot));
+}
+
+TEST_P(RdmaEngineTest, OutlivesItsDevice) {
+  if (system("test -e /sys/class/infiniband/rxe1") != 0) GTEST_SKIP() << "no rxe to remove";
+  open();
+  client_.push(SubmissionKind::kBulk, 0, client_.bulk(random_bytes(1 << 20, 1)), 1 << 20, true);
+  client_.send(here_, 64);
+  client_.step();
+  // Returns when nobody uses it any more.
+  ASSERT_EQ(system("(rdma link delete rxe1; touch /tmp/removed) &"), 0);
+  EXPECT_TRUE(until([&] { return closed(server_); }));
+  EXPECT_EQ(close_code(server_), code(Reason::kDeviceGone));
+  EXPECT_TRUE(until([&] { return closed(client_); }));
+  EXPECT_TRUE(until([&] { return access("/tmp/removed", F_OK) == 0; }));
+  // It sleeps well: nothing of the device keeps it awake.
+  EXPECT_TRUE(until([&] { return !server_.engine->arm(); }));
+  pollfd waiting{server_.engine->fd(), POLLIN, 0};
+  EXPECT_TRUE(until([&] { return !server_.engine->arm() && ::poll(&waiting, 1, 0) == 0; }));
+  ASSERT_EQ(system("rdma link add rxe1 type rxe netdev net1"), 0);
+  // When the device is back the server listens again, at the same port.
+  server_.engine->tick();
+  open();
+  client_.send(here_, 64);
+  ASSERT_TRUE(until([&] { return server_.messages().size() == 1; }));
+}
+
 }  // namespace
 }  // namespace sealfs::rdma
