@@ -5,6 +5,7 @@
 #   bash ci/rdma/pair.sh -- bash test/rdma/two-hosts.sh node1 -- bash test/rdma/two-hosts.sh node2
 set -euo pipefail
 cd "$(dirname "$0")/../.."
+readme=$PWD/README.md
 program=$PWD/bin/sealfs.js
 sealfs() { node "$program" "$@"; }
 manager=10.78.0.1
@@ -14,7 +15,7 @@ lines_of() {
   awk -v first="# on $1:" '
     /^```/ { inside = !inside; wanted = 0; start = inside; next }
     start { wanted = index($0, first) == 1; start = 0 }
-    inside && wanted { print }' README.md | grep . || {
+    inside && wanted { print }' "$readme" | grep . || {
     echo "README.md has no lines for $1" >&2
     return 1
   }
