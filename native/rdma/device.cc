@@ -142,7 +142,7 @@ void Device::take_notifications() {
   ibv_cq* cq = nullptr;
   void* context = nullptr;
   if (ibv_get_cq_event(channel_.get(), &cq, &context) != 0) {
-    gone = gone || errno != EAGAIN;
+    gone = gone || (errno != EAGAIN && errno != EINTR);
     return;
   }
   armed_ = false;  // one event for each request
