@@ -160,7 +160,8 @@ class CopyJob implements CloneParent, SizeWaiter {
     const { target, from } = this.range;
     const end = from + this.#cloned;
     // Chunk 0's target sees to it itself.
-    if (this.request.dropsSetId && from >= chunkBytes && target.privileged) target.dropsSetId = true;
+    if (this.request.dropsSetId && from >= chunkBytes && target.privileged)
+      target.dropsSetId = true;
     if (end <= chunkBytes) this.#finish(0);
     else this.#copies.writes.tracker.extend(target, end, this);
   }
