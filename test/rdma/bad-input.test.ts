@@ -12,8 +12,9 @@ import { join } from 'node:path';
 import { selfCommand } from '../../src/cli/lifetime.js';
 import { RdmaCluster, runProgram, sealfs, until } from './cluster.js';
 import type { MountedVolume, Outcome } from './cluster.js';
-import { addDevice, clientAddress, inMachine, rdmaDevices, removeDevice, run } from './hosts.js';
+import { addDevice, clientAddress, inMachine, rdmaDevices, removeDevice } from './hosts.js';
 import { scaled, serverAddress } from './hosts.js';
+import { run } from './shell.js';
 import { ModelLoad } from './model-load.js';
 
 /** One line on standard error, exit status as given, nothing on standard output. */
@@ -37,7 +38,7 @@ function assertRefused(outcome: Outcome, pattern: RegExp, status = 2): void {
 
   after(async () => {
     for (const host of [0, 1] as const) {
-      if (!rdmaDevices().includes(`rxe${host}`)) addDevice(host);
+      if (!rdmaDevices().includes(`rxe${host}`)) await addDevice(host);
     }
     await cluster?.stop();
     rmSync(folder, { recursive: true, force: true });
@@ -93,7 +94,7 @@ function assertRefused(outcome: Outcome, pattern: RegExp, status = 2): void {
     const load = new ModelLoad(mount.path, 'fallback', 3, 31);
     try {
       await load.progress(5, scaled(20_000));
-      removeDevice(0);
+      await removeDevice(0);
       await load.progress(5, scaled(40_000));
     } finally {
       await load.stop();
@@ -108,7 +109,7 @@ function assertRefused(outcome: Outcome, pattern: RegExp, status = 2): void {
   });
 
   it('no device at the client', async () => {
-    removeDevice(1);
+    await removeDevice(1);
     assert.deepEqual(rdmaDevices(), []);
     const place = join(folder, 'mnt');
     mkdirSync(place);
@@ -129,10 +130,10 @@ function assertRefused(outcome: Outcome, pattern: RegExp, status = 2): void {
   });
 
   it('a device whose interface has no address has no RoCE GID', async () => {
-    run('ip', 'link', 'add', 'bare', 'type', 'veth', 'peer', 'name', 'bare-peer');
-    run('ip', 'link', 'set', 'bare', 'addrgenmode', 'none', 'up');
-    run('ip', 'link', 'set', 'bare-peer', 'addrgenmode', 'none', 'up');
-    run('rdma', 'link', 'add', 'rxe9', 'type', 'rxe', 'netdev', 'bare');
+    await run('ip', 'link', 'add', 'bare', 'type', 'veth', 'peer', 'name', 'bare-peer');
+    await run('ip', 'link', 'set', 'bare', 'addrgenmode', 'none', 'up');
+    await run('ip', 'link', 'set', 'bare-peer', 'addrgenmode', 'none', 'up');
+    await run('rdma', 'link', 'add', 'rxe9', 'type', 'rxe', 'netdev', 'bare');
     try {
       const outcome = await sealfs(serverArgs(`${serverAddress}:0`));
       assertRefused(
@@ -140,12 +141,12 @@ function assertRefused(outcome: Outcome, pattern: RegExp, status = 2): void {
         /device rxe9 has no RoCE GID: .*; ip address add ADDRESS\/24 dev bare/,
       );
     } finally {
-      run('ip', 'link', 'delete', 'bare');
+      await run('ip', 'link', 'delete', 'bare');
     }
   });
 
   it('when devices are there again auto comes back to rdma by itself', async () => {
-    for (const host of [0, 1] as const) addDevice(host);
+    for (const host of [0, 1] as const) await addDevice(host);
     await cluster.killServer(0);
     await cluster.startServer(0);
     const load = new ModelLoad(mount.path, 'back', 2, 33);

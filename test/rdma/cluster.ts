@@ -4,21 +4,20 @@
  * emulated machine, so waiting asks the manager over HTTP and never by another process.
  */
 import assert from 'node:assert/strict';
-import type { ChildProcess } from 'node:child_process';
-import { spawn, spawnSync } from 'node:child_process';
-import { closeSync, existsSync, mkdirSync, mkdtempSync, openSync } from 'node:fs';
-import { readFileSync, rmSync } from 'node:fs';
+import { spawn } from 'node:child_process';
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { basename, join } from 'node:path';
 import { selfCommand } from '../../src/cli/lifetime.js';
-import { spawnSelf, untilReady } from '../../src/cli/children.js';
 import { lastComplaint } from '../../src/cli/local-cluster.js';
+import { isRunning } from '../../src/cli/mount-table.js';
 import { ClientProcess } from '../../src/client/client-process.js';
 import { ManagerClient } from '../../src/common/manager-client.js';
 import type { TargetStatus } from '../../src/common/manager-api.js';
 import { freePort, sleep } from '../support/cluster.js';
 import { clientAddress, inMachine, scaled, serverAddress, transport } from './hosts.js';
 import type { TransportName } from './hosts.js';
+import { run, start } from './shell.js';
 
 export interface Outcome {
   status: number | null;
@@ -82,7 +81,8 @@ export interface ClusterOptions {
 interface Member {
   name: string;
   args: string[];
-  child: ChildProcess | undefined;
+  /** 0: not running. */
+  pid: number;
 }
 
 export interface MountOptions {
@@ -102,9 +102,9 @@ export class RdmaCluster {
   readonly #logs: string;
   readonly #options: Required<ClusterOptions>;
   readonly #servers: Member[] = [];
-  readonly #mounts = new Map<string, ChildProcess>();
+  readonly #mounts = new Map<string, number>();
   readonly #clients: ClientProcess[] = [];
-  #manager: ChildProcess | undefined;
+  #manager = 0;
 
   private constructor(options: ClusterOptions, port: number) {
     this.dir = mkdtempSync(join(tmpdir(), 'sealfs-rdma-test-'));
@@ -131,9 +131,8 @@ export class RdmaCluster {
     const store = join(this.dir, 'manager');
     mkdirSync(store);
     const listen = new URL(this.url).host;
-    this.#manager = await this.#spawn('manager', [
-      ...['manager', '--listen', listen, '--store', `lmdb:${store}`],
-    ]);
+    const args = ['manager', '--listen', listen, '--store', `lmdb:${store}`];
+    this.#manager = await this.#start('manager', args, 'manager at');
     for (let index = 0; index < this.#options.servers; index++) this.#addServer(index);
     await Promise.all(this.#servers.map((_, index) => this.startServer(index)));
     await this.client.createVolume('default');
@@ -146,7 +145,7 @@ export class RdmaCluster {
     const args = ['server', '--manager', this.url, '--listen', `${serverAddress}:${7400 + index}`];
     args.push('--meta-dir', meta, '--data', `${data}:${this.#options.dataSize}`);
     args.push('--transport', this.#options.transport);
-    this.#servers.push({ name, args, child: undefined });
+    this.#servers.push({ name, args, pid: 0 });
   }
 
   /** In the machine below its shared folder, so that it is there however the machine ends. */
@@ -159,39 +158,35 @@ export class RdmaCluster {
     return existsSync(this.logFile(name)) ? readFileSync(this.logFile(name), 'utf8') : '';
   }
 
-  /** Resolves when the process says that it is ready; rejects with its one error. */
-  async #spawn(name: string, args: string[]): Promise<ChildProcess> {
+  /** Resolves to its process id when the process has logged `ready`; rejects with its complaint. */
+  async #start(name: string, args: string[], ready: string): Promise<number> {
     const file = this.logFile(name);
-    const outputFd = openSync(file, 'a');
-    const size = this.log(name).length;
-    const child = spawnSelf({ role: 'supervised', args, outputFd });
-    closeSync(outputFd);
-    await untilReady(child, name, () => (existsSync(file) ? lastComplaint(file, size) : undefined));
-    return child;
+    const before = this.log(name).length;
+    const [program, script] = selfCommand();
+    const pid = await start([program, script, ...args], file);
+    await until(`${name}: ${ready}`, () => {
+      if (this.log(name).slice(before).includes(ready)) return true;
+      if (!isRunning(pid)) throw new Error(`${name} ended: ${lastComplaint(file, before)}`);
+      return false;
+    });
+    return pid;
   }
 
   async startServer(index: number): Promise<void> {
     const member = this.#servers[index]!;
-    member.child = await this.#spawn(member.name, member.args);
-  }
-
-  #server(index: number): ChildProcess {
-    const { child } = this.#servers[index]!;
-    assert.ok(child !== undefined, `server ${index} is not running`);
-    return child;
-  }
-
-  serverPid(index: number): number {
-    return this.#server(index).pid!;
+    member.pid = await this.#start(member.name, member.args, 'registered with');
   }
 
   signalServer(index: number, signal: NodeJS.Signals): void {
-    this.#server(index).kill(signal);
+    const { pid } = this.#servers[index]!;
+    // 0 would be this process and all of its group.
+    assert.notEqual(pid, 0, `server ${index} is not running`);
+    process.kill(pid, signal);
   }
 
   async killServer(index: number): Promise<void> {
-    await killed(this.#server(index));
-    this.#servers[index]!.child = undefined;
+    await killed(this.#servers[index]!.pid);
+    this.#servers[index]!.pid = 0;
   }
 
   /** Mounts the volume, bound to the client's address, and resolves when it answers. */
@@ -202,9 +197,9 @@ export class RdmaCluster {
     args.push('--transport', given.transport ?? transport);
     args.push('-o', given.options ?? 'attr=0,entry=0');
     if (inMachine) args.push('--bind', clientAddress);
-    const child = await this.#spawn(name, args);
-    this.#mounts.set(path, child);
-    return { path, pid: child.pid! };
+    const pid = await this.#start(name, args, 'mounted (');
+    this.#mounts.set(path, pid);
+    return { path, pid };
   }
 
   /** A second client host's worth of client, in this process: no mount, and its counters in sight. */
@@ -220,22 +215,16 @@ export class RdmaCluster {
     return client;
   }
 
-  async unmount(mounted: MountedVolume): Promise<void> {
-    const outcome = await runProgram('fusermount3', ['-u', mounted.path]);
-    assert.equal(outcome.status, 0, outcome.stderr);
-    await this.#ended(mounted);
+  async unmount({ path, pid }: MountedVolume): Promise<void> {
+    await run('fusermount3', '-u', path);
+    await until('the mount process to end', () => !isRunning(pid));
+    this.#mounts.delete(path);
   }
 
-  async killMount(mounted: MountedVolume): Promise<void> {
-    await killed(this.#mounts.get(mounted.path));
-    spawnSync('fusermount3', ['-u', '-z', mounted.path]);
-    this.#mounts.delete(mounted.path);
-  }
-
-  async #ended(mounted: MountedVolume): Promise<void> {
-    const child = this.#mounts.get(mounted.path)!;
-    await until('the mount process to end', () => child.exitCode !== null);
-    this.#mounts.delete(mounted.path);
+  async killMount({ path, pid }: MountedVolume): Promise<void> {
+    await killed(pid);
+    await run('fusermount3', '-u', '-z', path);
+    this.#mounts.delete(path);
   }
 
   async targets(): Promise<TargetStatus[]> {
@@ -252,20 +241,16 @@ export class RdmaCluster {
   /** Ends everything. */
   async stop(): Promise<void> {
     for (const client of this.#clients) await client.close();
-    for (const [path, child] of this.#mounts) {
-      await killed(child);
-      spawnSync('fusermount3', ['-u', '-z', path]);
-    }
-    for (const { child } of this.#servers) await killed(child);
+    for (const [path, pid] of [...this.#mounts]) await this.killMount({ path, pid });
+    for (const { pid } of this.#servers) await killed(pid);
     await killed(this.#manager);
     rmSync(this.dir, { recursive: true, force: true });
   }
 }
 
-async function killed(child: ChildProcess | undefined): Promise<void> {
-  if (child === undefined || child.exitCode !== null || child.signalCode !== null) return;
-  const ended = new Promise((resolve) => child.once('exit', resolve));
-  child.kill('SIGKILL');
-  // One that was stopped dies too, but a mount whose connection hangs may take its time.
-  await ended;
+/** Resolves when it has ended, however it stood. */
+async function killed(pid: number): Promise<void> {
+  if (pid === 0 || !isRunning(pid)) return;
+  process.kill(pid, 'SIGKILL');
+  await until(`process ${pid} to end`, () => !isRunning(pid));
 }

@@ -5,8 +5,8 @@
  *
  *   SEALFS_RDMA_TRANSPORT=tcp SEALFS_RDMA_HOSTS=127.0.0.1,127.0.0.1 npx mocha dist/test/rdma/...
  */
-import { execFileSync } from 'node:child_process';
 import { readdirSync, existsSync } from 'node:fs';
+import { run } from './shell.js';
 
 export type TransportName = 'rdma' | 'tcp' | 'auto';
 
@@ -26,27 +26,18 @@ export function scaled(ms: number): number {
 /** Whether the hosts have cables and devices of their own that a test may pull. */
 export const inMachine = existsSync('/sys/class/net/port0') && clientAddress !== serverAddress;
 
-/** Runs a command to its end and returns its output; throws with its complaint. */
-export function run(program: string, ...args: string[]): string {
-  return execFileSync(program, args, {
-    encoding: 'utf8',
-    timeout: scaled(10_000),
-    stdio: ['ignore', 'pipe', 'pipe'],
-  });
-}
-
 export type Host = 0 | 1; // 0: the client's, 1: the servers'
 
 /** Pulls or plugs the cable between a host and the switch: the device sees its carrier go. */
-export function setCable(host: Host, plugged: boolean): void {
-  run('ip', 'link', 'set', `port${host}`, plugged ? 'up' : 'down');
+export async function setCable(host: Host, plugged: boolean): Promise<void> {
+  await run('ip', 'link', 'set', `port${host}`, plugged ? 'up' : 'down');
 }
 
 /** Drops this share (percent, both ways) of what passes the host's cable; 0: none. */
-export function setLoss(host: Host, percent: number): void {
+export async function setLoss(host: Host, percent: number): Promise<void> {
   for (const device of [`net${host}`, `port${host}`]) {
-    if (percent === 0) run('tc', 'qdisc', 'del', 'dev', device, 'root');
-    else run('tc', 'qdisc', 'replace', 'dev', device, 'root', 'netem', 'loss', `${percent}%`);
+    if (percent === 0) await run('tc', 'qdisc', 'del', 'dev', device, 'root');
+    else await run('tc', 'qdisc', 'replace', 'dev', device, 'root', 'netem', 'loss', `${percent}%`);
   }
 }
 
@@ -55,10 +46,10 @@ export function rdmaDevices(): string[] {
   return existsSync(folder) ? readdirSync(folder).sort() : [];
 }
 
-export function removeDevice(host: Host): void {
-  run('rdma', 'link', 'delete', `rxe${host}`);
+export async function removeDevice(host: Host): Promise<void> {
+  await run('rdma', 'link', 'delete', `rxe${host}`);
 }
 
-export function addDevice(host: Host): void {
-  run('rdma', 'link', 'add', `rxe${host}`, 'type', 'rxe', 'netdev', `net${host}`);
+export async function addDevice(host: Host): Promise<void> {
+  await run('rdma', 'link', 'add', `rxe${host}`, 'type', 'rxe', 'netdev', `net${host}`);
 }
