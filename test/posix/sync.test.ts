@@ -1,6 +1,6 @@
 /** O_SYNC, O_DSYNC, O_DIRECT, sync_file_range, syncfs: accepted, and no data is harmed. */
 import assert from 'node:assert/strict';
-import { until } from '../support/cluster.js';
+import { sleep, until } from '../support/cluster.js';
 import { places } from './places.js';
 import type { Places } from './places.js';
 
@@ -48,7 +48,14 @@ describe('synchronous and direct files', () => {
       const counts = text.matchAll(/counter="requestsFsync".* (\d+)$/gm);
       return [...counts].reduce((sum, [, count]) => sum + Number(count), 0);
     };
-    const before = await fsyncs();
+    // Counts come with heartbeats, a second or two late: those of earlier tests first.
+    let before = -1;
+    await until('the counts to stand still', async () => {
+      const last = before;
+      await sleep(2500);
+      before = await fsyncs();
+      return before === last;
+    });
     const shell = (flags: string): Promise<void> =>
       ground.expect(`
         f= open f O_RDWR|O_CREAT|${flags} 0644
