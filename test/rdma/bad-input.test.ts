@@ -86,7 +86,7 @@ function assertRefused(outcome: Outcome, pattern: RegExp, status = 2): void {
     const outcome = await runProgram('setpriv', args);
     assertRefused(
       outcome,
-      /locked memory is limited to 64 KiB, .* are needed; ulimit -l unlimited/,
+      /locked memory is limited to 64\.0 KiB, .* are needed; ulimit -l unlimited/,
     );
   });
 
