@@ -7,34 +7,47 @@
  *                   └──> Cut at each peer, until it is done ─┘
  *
  * A peer's Cut runs the same way without an intent and without peers: its waiter answers.
+ *
+ * What somebody waits for (a file that was shortened) goes first and at once. Removed files, here
+ * and by peers' requests, go at most at the reclaim rate, unless little space is left: then a write
+ * may be waiting for it. Of removed files at most JOBS_MAX are in memory, the others in the store
+ * alone.
  */
 import type { Scheduler } from '../common/scheduler.js';
-import { CutRequest, Opcode } from '../protocol/wire.generated.js';
-import { readU53, writeU53 } from '../protocol/u53.js';
 import { stripeBuckets } from '../protocol/limits.generated.js';
-import { chunkBucket } from '../placement/inode-number.js';
-import { RpcOperation, type RpcPeer } from '../transport/rpc-client.js';
+import { bucketOfInode, chunkBucket } from '../placement/inode-number.js';
+import type { RpcPeer } from '../transport/rpc-client.js';
 import type { ArenaMemory } from '../native/arena-memory.js';
+import { CutJob, IntentCodec, type Cut } from './cut-job.js';
+import { CutPeers } from './cut-peers.js';
+import type { ChunkStore } from './data/chunk-store.js';
 import { inodeKey, numberOfOwnKey, ownRange, reclaimKey } from './keys.js';
 import type { MetaStore } from './meta-store-api.js';
+import { Pace } from './pace.js';
 
-const RETRY_MS = 1000;
-/** Value of an intent: inode u64, first byte to go u64, layout of the file u64. */
-const INTENT_BYTES = 24;
-/** CutRequest.flags */
-const CUT_DELETED = 1;
+/** Of a target, a second: about a twentieth of its thread's time. */
+export const DEFAULT_RECLAIM_RATE = 4 * 2 ** 30;
+/** Bounds one transaction's work: chunks, and their cost (ChunkChanges.cost). */
+const PIECE_CHUNKS = 64;
+const PIECE_COST = 32 * 2 ** 20;
+/** What is given back between two looks at the time, as a part of a second's. */
+const PIECES_PER_SECOND = 10;
+/** Space may become scarce meanwhile. */
+const WAIT_MAX_MS = 100;
+/** A chunk of so few extents is dropped with its inode: an intent would cost more. */
+const CHEAP_EXTENTS = 8;
+const JOBS_MAX = 65_536;
 
 /** What the reclaimer asks of its target. */
 export interface ReclaimHost {
   readonly meta: MetaStore;
+  readonly chunks: ChunkStore;
   readonly scheduler: Scheduler;
   readonly arena: ArenaMemory;
   /** Index of the member that holds the bucket; -1: this target; undefined without a map. */
   holderOf(bucket: number): number | undefined;
   /** The peer at this index of the current map; undefined when it cannot be reached at all. */
   peerOf(member: number): RpcPeer | undefined;
-  /** Inside a transaction: deletes some chunks; how many are left. */
-  cutChunks(inode: number, fromByte: number, buckets: readonly number[]): number;
   /** The deletion of this file is committed. */
   deleted(inode: number): void;
   /** Has `work` run inside the next transaction, and `after` when that is committed. */
@@ -42,76 +55,60 @@ export interface ReclaimHost {
   log(message: string): void;
 }
 
-class CutJob {
-  readonly inode: number;
-  readonly layout: number;
-  readonly fromByte: number;
-  /** Number of its intent; 0: a peer's request. */
-  readonly intent: number;
-  /** The file goes on living: what changes its size waits. */
-  readonly blocks: boolean;
-  readonly waiters: (() => void)[] = [];
-  left = 1;
-  localDone = false;
-  peersPending = 0;
-  started = false;
-  discarded = false;
-
-  constructor(inode: number, layout: number, fromByte: number, intent: number, blocks: boolean) {
-    this.inode = inode;
-    this.layout = layout;
-    this.fromByte = fromByte;
-    this.intent = intent;
-    this.blocks = blocks;
-  }
-}
-
-class CutOperation extends RpcOperation {
-  override opcode = Opcode.Cut;
-  override bodyBytes = CutRequest.SIZE;
-  readonly #job: CutJob;
-  readonly #words: Uint32Array;
-  readonly #ended: (status: number) => void;
-
-  constructor(job: CutJob, words: Uint32Array, ended: (status: number) => void) {
-    super();
-    this.#job = job;
-    this.#words = words;
-    this.#ended = ended;
-  }
-
-  override encode(body: number): number {
-    writeU53(this.#words, body + CutRequest.inode, this.#job.inode);
-    writeU53(this.#words, body + CutRequest.layout, this.#job.layout);
-    writeU53(this.#words, body + CutRequest.fromByte, this.#job.fromByte);
-    this.#words[(body + CutRequest.flags) >>> 2] = this.#job.blocks ? 0 : CUT_DELETED;
-    this.#words[(body + CutRequest.reserved) >>> 2] = 0;
-    return CutRequest.SIZE;
-  }
-
-  override done(status: number): void {
-    this.#ended(status);
-  }
-}
-
 export class Reclaimer {
   readonly #host: ReclaimHost;
-  readonly #jobs = new Set<CutJob>();
-  /** By inode: how many jobs block its size. */
-  readonly #blocked = new Map<number, number>();
-  /** Made in the open transaction. */
-  #pending: CutJob[] = [];
+  readonly #peers: CutPeers;
+  readonly #pace: Pace;
+  /** Cost of a piece that nobody waits for. */
+  readonly #pieceLimit: number;
+  readonly #jobsMax: number;
+  /** With an intent, by its number. */
+  readonly #jobs = new Map<number, CutJob>();
+  /** Of peers' requests. */
+  readonly #peerJobs = new Set<CutJob>();
+  /** By inode: the jobs that block its size. */
+  readonly #blocked = new Map<number, CutJob[]>();
+  /** Made in the open transaction; those without a job are in the store alone. */
+  #pending: { cut: Cut; job: CutJob | undefined }[] = [];
+  /** Jobs whose local part is to be done, in order. */
+  readonly #urgent = new Set<CutJob>();
+  readonly #patient = new Set<CutJob>();
+  /** Of the piece at hand. */
+  readonly #piece: CutJob[] = [];
+  #pieceCost = 0;
+  #pieceUnderWay = false;
+  #waitsForPace = false;
+  /** Intents that are in the store alone have numbers from here on. */
+  #backlog = 0;
+  #backlogFrom = 0;
   #nextIntent = 1;
+  #waitingBytes = 0;
+  #reclaimedBytes = 0;
+  /** By the open transaction itself. */
+  #freedHere = 0;
   #closed = false;
-  readonly #value = new Uint8Array(INTENT_BYTES);
-  readonly #words = new Uint32Array(this.#value.buffer);
+  readonly #codec = new IntentCodec();
 
-  constructor(host: ReclaimHost) {
+  /** `rate`: bytes of removed files a second. `jobsMax`: for tests. */
+  constructor(host: ReclaimHost, rate = DEFAULT_RECLAIM_RATE, jobsMax = JOBS_MAX) {
     this.#host = host;
+    this.#pieceLimit = Math.min(PIECE_COST, rate / PIECES_PER_SECOND);
+    this.#pace = new Pace(host.scheduler, rate, rate / PIECES_PER_SECOND);
+    this.#jobsMax = jobsMax;
+    this.#peers = new CutPeers(host, (job) => {
+      job.peersPending--;
+      this.#finishIfDone(job);
+    });
+    host.chunks.expectSpace(() => this.#urgent.size + this.#patient.size > 0);
   }
 
-  get jobCount(): number {
-    return this.#jobs.size;
+  /** Cuts under way; bytes of files that they are to give back, holes included; given back here. */
+  report(): Record<string, number> {
+    return {
+      cutsUnderWay: this.#jobs.size + this.#backlog + this.#peerJobs.size,
+      reclaimWaitingBytes: this.#waitingBytes,
+      reclaimedBytes: this.#reclaimedBytes,
+    };
   }
 
   /** Whether changes of this file's size have to wait. */
@@ -119,168 +116,313 @@ export class Reclaimer {
     return this.#blocked.size > 0 && this.#blocked.has(inode);
   }
 
-  /** Takes up what an earlier process left; it goes on when there is a map (`resume`). */
-  open(): void {
-    const found: CutJob[] = [];
-    const { start, end } = ownRange('reclaim');
-    this.#host.meta.scan(start, end, (key, value) => {
-      const intent = numberOfOwnKey(key);
-      this.#nextIntent = Math.max(this.#nextIntent, intent + 1);
-      this.#value.fill(0);
-      this.#value.set(value.subarray(0, INTENT_BYTES));
-      const inode = readU53(this.#words, 0);
-      const layout = readU53(this.#words, 16);
-      found.push(new CutJob(inode, layout, readU53(this.#words, 8), intent, false));
-      return true;
-    });
-    for (const job of found) {
-      const lives = this.#host.meta.get(inodeKey(job.inode)) !== undefined;
-      this.#add(new CutJob(job.inode, job.layout, job.fromByte, job.intent, lives));
+  // ---------------------------------------------------------------- inside a transaction
+
+  /**
+   * All data of an inode that is removed goes: later, unless that costs next to nothing.
+   * `sizeBytes`: of the file.
+   */
+  remove(inode: number, layout: number, striped: boolean, sizeBytes: number): void {
+    const { changes } = this.#host.chunks;
+    // A file that was never striped has its first chunk alone.
+    if (!striped && changes.dropIfCheap(bucketOfInode(inode), inode, 0, CHEAP_EXTENTS)) {
+      this.#freedHere += changes.freedBytes;
+      return;
     }
+    this.#intend({ inode, layout, fromByte: 0, bytes: sizeBytes, oneChunk: !striped }, false);
   }
 
-  /** There is a (new) map: what has not begun begins. */
-  resume(): void {
-    for (const job of [...this.#jobs]) this.#start(job);
+  /** Data of a file that lives on goes from a byte on. False: not yet, `wait` for it. */
+  shorten(
+    inode: number,
+    layout: number,
+    fromByte: number,
+    striped: boolean,
+    sizeBytes: number,
+  ): boolean {
+    if (!striped) {
+      const { changes } = this.#host.chunks;
+      const left = changes.cut(inode, fromByte, [bucketOfInode(inode)], PIECE_CHUNKS);
+      this.#freedHere += changes.freedBytes;
+      if (left === 0) return true;
+    }
+    const bytes = Math.max(0, sizeBytes - fromByte);
+    this.#intend({ inode, layout, fromByte, bytes, oneChunk: !striped }, true);
+    return !striped;
   }
 
-  /** Inside a transaction: an intent. */
-  intend(inode: number, layout: number, fromByte: number, lives: boolean): void {
-    const job = new CutJob(inode, layout, fromByte, this.#nextIntent++, lives);
-    writeU53(this.#words, 0, inode);
-    writeU53(this.#words, 8, fromByte);
-    writeU53(this.#words, 16, layout);
-    this.#host.meta.put(reclaimKey(job.intent), this.#value);
-    this.#pending.push(job);
+  #intend(cut: Cut, lives: boolean): void {
+    const intent = this.#nextIntent++;
+    this.#host.meta.put(reclaimKey(intent), this.#codec.encode(cut));
+    this.#waitingBytes += cut.bytes;
+    if (!lives && this.#jobs.size >= this.#jobsMax) {
+      if (this.#backlog === 0) this.#backlogFrom = intent;
+      this.#backlog++;
+      this.#pending.push({ cut, job: undefined });
+      return;
+    }
+    const job = new CutJob(cut, intent, lives, lives);
+    this.#pending.push({ cut, job });
     this.#add(job);
   }
 
-  /** A peer asks; `done` when nothing of it is left here. */
-  cutForPeer(inode: number, layout: number, fromByte: number, done: () => void): void {
-    const job = new CutJob(inode, layout, fromByte, 0, false);
-    job.waiters.push(done);
-    this.#add(job);
-    this.#start(job);
-  }
-
-  /** `done` when no cut of this file is going on: not synchronously. */
-  wait(inode: number, done: () => void): void {
-    for (const job of this.#jobs) {
-      if (job.inode === inode && job.blocks) {
-        job.waiters.push(() => {
-          if (this.isBlocked(inode)) this.wait(inode, done);
-          else done();
-        });
-        return;
-      }
-    }
-    this.#host.enqueue(() => undefined, done);
-  }
+  // ---------------------------------------------------------------- around transactions
 
   committed(): void {
+    this.#reclaimedBytes += this.#freedHere;
+    this.#freedHere = 0;
     const pending = this.#pending;
     if (pending.length === 0) return;
     this.#pending = [];
-    for (const job of pending) this.#start(job);
+    for (const { cut, job } of pending) {
+      if (job?.blocks !== true) this.#host.deleted(cut.inode);
+      if (job !== undefined) this.#start(job);
+    }
+    this.#pump();
   }
 
   aborted(): void {
-    for (const job of this.#pending) {
+    this.#freedHere = 0;
+    for (const { cut, job } of this.#pending) {
+      this.#waitingBytes -= cut.bytes;
+      if (job === undefined) {
+        this.#backlog--;
+        continue;
+      }
       job.discarded = true;
       this.#remove(job);
     }
     this.#pending = [];
   }
 
-  close(): void {
-    this.#closed = true;
+  /** Takes up what an earlier process left; it goes on when there is a map (`resume`). */
+  open(): void {
+    const found = new Map<number, Cut>();
+    const { start, end } = ownRange('reclaim');
+    this.#host.meta.scan(start, end, (key, value) => {
+      found.set(numberOfOwnKey(key), this.#codec.decode(value));
+      return true;
+    });
+    for (const [intent, cut] of found) {
+      this.#nextIntent = Math.max(this.#nextIntent, intent + 1);
+      this.#waitingBytes += cut.bytes;
+      const lives = this.#host.meta.get(inodeKey(cut.inode)) !== undefined;
+      if (lives || this.#jobs.size < this.#jobsMax) {
+        this.#add(new CutJob(cut, intent, lives, lives));
+      } else {
+        if (this.#backlog === 0) this.#backlogFrom = intent;
+        this.#backlog++;
+      }
+    }
   }
 
+  /** There is a (new) map: what has not begun begins. */
+  resume(): void {
+    for (const job of [...this.#jobs.values()]) {
+      if (!job.blocks && !job.started) this.#host.deleted(job.inode);
+      this.#start(job);
+    }
+    for (const job of this.#peerJobs) this.#start(job);
+    this.#pump();
+  }
+
+  /** A peer asks; `done` when nothing of it is left here. `deleted`: nobody waits for it. */
+  cutForPeer(
+    inode: number,
+    layout: number,
+    fromByte: number,
+    deleted: boolean,
+    done: () => void,
+  ): void {
+    const cut = { inode, layout, fromByte, bytes: 0, oneChunk: false };
+    const job = new CutJob(cut, 0, false, !deleted);
+    job.addWaiter(done);
+    this.#peerJobs.add(job);
+    this.#start(job);
+    this.#pump();
+  }
+
+  /** `done` when no cut of this file is going on: not synchronously. */
+  wait(inode: number, done: () => void): void {
+    const job = this.#blocked.get(inode)?.[0];
+    if (job === undefined) {
+      this.#host.enqueue(() => undefined, done);
+      return;
+    }
+    job.addWaiter(() => {
+      if (this.isBlocked(inode)) this.wait(inode, done);
+      else done();
+    });
+  }
+
+  close(): void {
+    this.#closed = true;
+    this.#peers.close();
+  }
+
+  // ---------------------------------------------------------------- jobs
+
   #add(job: CutJob): void {
-    this.#jobs.add(job);
-    if (job.blocks) this.#blocked.set(job.inode, (this.#blocked.get(job.inode) ?? 0) + 1);
+    this.#jobs.set(job.intent, job);
+    if (!job.blocks) return;
+    const others = this.#blocked.get(job.inode);
+    if (others === undefined) this.#blocked.set(job.inode, [job]);
+    else others.push(job);
   }
 
   #remove(job: CutJob): void {
-    this.#jobs.delete(job);
+    if (job.intent === 0) {
+      this.#peerJobs.delete(job);
+      return;
+    }
+    this.#jobs.delete(job.intent);
     if (!job.blocks) return;
-    const rest = (this.#blocked.get(job.inode) ?? 1) - 1;
-    if (rest === 0) this.#blocked.delete(job.inode);
+    const rest = this.#blocked.get(job.inode)!.filter((other) => other !== job);
+    if (rest.length === 0) this.#blocked.delete(job.inode);
     else this.#blocked.set(job.inode, rest);
   }
 
   #start(job: CutJob): void {
     if (job.started || job.discarded) return;
-    const local: number[] = [];
-    const members = new Set<number>();
-    // Chunk 0, and all that the layout can have: up to the first that comes round again.
-    for (let chunk = 0; chunk <= stripeBuckets; chunk++) {
-      const bucket = chunkBucket(job.inode, job.layout, chunk);
-      const holder = this.#host.holderOf(bucket);
-      if (holder === undefined) return;
-      if (holder >= 0) members.add(holder);
-      else if (!local.includes(bucket)) local.push(bucket);
-    }
+    // Without a map nothing is known of holders; `resume` comes with it.
+    if (this.#host.holderOf(bucketOfInode(job.inode)) === undefined) return;
     job.started = true;
-    if (job.intent !== 0 && !job.blocks) this.#host.deleted(job.inode);
-    if (job.intent !== 0) {
-      job.peersPending = members.size;
-      for (const member of members) this.#askPeer(job, member);
-    }
-    this.#cutLocal(job, local);
+    (job.urgent ? this.#urgent : this.#patient).add(job);
+    if (job.intent === 0) return;
+    const members = new Set<number>();
+    eachBucket(job, (bucket) => {
+      const holder = this.#host.holderOf(bucket)!;
+      if (holder >= 0) members.add(holder);
+    });
+    job.peersPending = members.size;
+    for (const member of members) this.#peers.ask(job, member);
   }
 
-  #cutLocal(job: CutJob, buckets: readonly number[]): void {
+  /** Has the next piece executed, when it is time. */
+  #pump(): void {
+    if (this.#pieceUnderWay || this.#closed) return;
+    if (this.#urgent.size === 0) {
+      if (this.#patient.size === 0) return;
+      const waitMs = this.#host.chunks.isLow ? 0 : this.#pace.waitMs();
+      if (waitMs > 0) {
+        this.#pumpLater(waitMs);
+        return;
+      }
+    }
+    this.#pieceUnderWay = true;
     this.#host.enqueue(
       () => {
-        job.left = this.#host.cutChunks(job.inode, job.fromByte, buckets);
+        this.#cutPiece();
       },
       () => {
-        if (job.left > 0) {
-          this.#cutLocal(job, buckets);
-          return;
-        }
-        job.localDone = true;
-        this.#finishIfDone(job);
+        this.#pieceUnderWay = false;
+        this.#pieceDone();
+        this.#pump();
       },
     );
   }
 
-  #askPeer(job: CutJob, member: number): void {
-    if (this.#closed) return;
-    const peer = this.#host.peerOf(member);
-    const retry = (): void => {
-      if (this.#closed) return;
-      this.#host.scheduler.setTimer(RETRY_MS, () => {
-        this.#askPeer(job, member);
-      });
-    };
-    if (peer === undefined) {
-      retry();
-      return;
-    }
-    const operation = new CutOperation(job, this.#host.arena.words, (status) => {
-      if (status === 0) {
-        job.peersPending--;
-        this.#finishIfDone(job);
-        return;
-      }
-      this.#host.log(`cut of inode ${job.inode} at ${peer.targetId}: errno ${status}, tried again`);
-      retry();
+  #pumpLater(waitMs: number): void {
+    if (this.#waitsForPace) return;
+    this.#waitsForPace = true;
+    this.#host.scheduler.setTimer(Math.min(waitMs, WAIT_MAX_MS), () => {
+      this.#waitsForPace = false;
+      this.#pump();
     });
-    peer.call(operation);
+  }
+
+  /** Inside a transaction, perhaps for a second time after one that was undone. */
+  #cutPiece(): void {
+    const { changes } = this.#host.chunks;
+    this.#piece.length = 0;
+    this.#pieceCost = 0;
+    const urgent = this.#urgent.size > 0;
+    const limit = urgent ? PIECE_COST : this.#pieceLimit;
+    for (const job of urgent ? this.#urgent : this.#patient) {
+      const buckets = job.buckets ?? this.#bucketsHere(job);
+      const costLimit = limit - this.#pieceCost;
+      job.left = changes.cut(job.inode, job.fromByte, buckets, PIECE_CHUNKS, costLimit);
+      job.pieceBuckets = buckets;
+      job.emptied = changes.emptied;
+      job.freedBytes = changes.freedBytes;
+      this.#pieceCost += changes.cost;
+      this.#piece.push(job);
+      if (this.#pieceCost >= limit || this.#piece.length === PIECE_CHUNKS) return;
+    }
+  }
+
+  #bucketsHere(job: CutJob): number[] {
+    const buckets: number[] = [];
+    eachBucket(job, (bucket) => {
+      if (this.#host.holderOf(bucket) === -1 && !buckets.includes(bucket)) buckets.push(bucket);
+    });
+    return buckets;
+  }
+
+  /** The piece is committed. */
+  #pieceDone(): void {
+    // Of what somebody waits for, the others need not see the bill.
+    if (this.#piece[0]?.urgent !== true) this.#pace.spend(this.#pieceCost);
+    for (const job of this.#piece) {
+      this.#reclaimedBytes += job.freedBytes;
+      const less = Math.min(job.bytesLeft, job.freedBytes);
+      job.bytesLeft -= less;
+      this.#waitingBytes -= less;
+      const queue = job.urgent ? this.#urgent : this.#patient;
+      queue.delete(job);
+      if (job.left > 0) {
+        job.buckets = job.pieceBuckets.slice(job.emptied);
+        // Behind the others of its kind.
+        queue.add(job);
+        continue;
+      }
+      job.localDone = true;
+      this.#finishIfDone(job);
+    }
+    this.#piece.length = 0;
   }
 
   #finishIfDone(job: CutJob): void {
     if (!job.localDone || job.peersPending > 0) return;
     const finish = (): void => {
       this.#remove(job);
-      for (const waiter of job.waiters) waiter();
+      this.#waitingBytes -= job.bytesLeft;
+      const { waiters } = job;
+      job.waiters = undefined;
+      for (const waiter of waiters ?? []) waiter();
+      this.#takeBacklog();
     };
-    if (job.intent === 0) {
-      finish();
-      return;
+    if (job.intent === 0) finish();
+    else this.#host.enqueue(() => this.#host.meta.remove(reclaimKey(job.intent)), finish);
+  }
+
+  /** There is room in memory again for some that are in the store alone. */
+  #takeBacklog(): void {
+    const room = this.#jobsMax - this.#jobs.size;
+    if (this.#backlog === 0 || room < this.#jobsMax / 2 || this.#closed) return;
+    const found: [number, Cut][] = [];
+    const { end } = ownRange('reclaim');
+    this.#host.meta.scan(reclaimKey(this.#backlogFrom).slice(), end, (key, value) => {
+      const intent = numberOfOwnKey(key);
+      if (!this.#jobs.has(intent)) found.push([intent, this.#codec.decode(value)]);
+      return found.length < room;
+    });
+    for (const [intent, cut] of found) {
+      this.#backlog--;
+      this.#backlogFrom = intent + 1;
+      const job = new CutJob(cut, intent, false, false);
+      this.#add(job);
+      this.#start(job);
     }
-    this.#host.enqueue(() => this.#host.meta.remove(reclaimKey(job.intent)), finish);
+    this.#pump();
+  }
+}
+
+/** Every bucket that can hold a chunk of the file, some of them more than once. */
+function eachBucket(cut: Cut, visit: (bucket: number) => void): void {
+  // Chunk 0, and all that the layout can have: up to the first that comes round again.
+  const last = cut.oneChunk ? 0 : stripeBuckets;
+  for (let chunk = 0; chunk <= last; chunk++) {
+    visit(chunkBucket(cut.inode, cut.layout, chunk));
   }
 }

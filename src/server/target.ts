@@ -13,7 +13,6 @@ import { TURN_COMMIT, type Scheduler, type Timer, type WallClock } from '../comm
 import type { ArenaMemory } from '../native/arena-memory.js';
 import { BucketTable } from '../placement/bucket-table.js';
 import { targetAddress, type ClusterMap } from '../placement/cluster-map.js';
-import { bucketOfInode } from '../placement/inode-number.js';
 import {
   AttributesReply,
   ChangeSpaceRequest,
@@ -65,8 +64,6 @@ import { TargetStatistics } from './target-statistics.js';
 
 /** Without a registration for so long after a restart, a file without a name goes. */
 const ORPHAN_GRACE_MS = 60_000;
-/** Chunks that one transaction cuts. */
-const CHUNKS_PER_CUT = 64;
 const SESSION_SWEEP_MS = 600_000;
 /** A listing up to here travels in the reply's body. */
 const INLINE_LISTING_BYTES = 8192;
@@ -95,6 +92,8 @@ export interface TargetDeps {
   chunks: ChunkStore;
   identity: TargetIdentity;
   durability?: Durability;
+  /** Bytes of removed files that are given back a second, about. */
+  reclaimRate?: number;
   log?: (message: string) => void;
   /** Of names; replaced by tests. */
   nameHash?: NameHash;
@@ -105,6 +104,7 @@ export class Target implements RpcService, NamespaceHost, CommitterHost, Reclaim
   readonly arena: ArenaMemory;
   readonly scheduler: Scheduler;
   readonly meta: MetaStore;
+  readonly chunks: ChunkStore;
   readonly namespace: Namespace;
   readonly space: FileSpace;
   readonly handles = new HandleTable();
@@ -130,10 +130,11 @@ export class Target implements RpcService, NamespaceHost, CommitterHost, Reclaim
     this.arena = deps.arena;
     this.scheduler = deps.scheduler;
     this.meta = deps.meta;
+    this.chunks = deps.chunks;
     this.namespace = new Namespace(deps.meta, this, deps.nameHash);
     this.space = new FileSpace(deps.chunks, deps.meta, (bucket) => this.owns(bucket));
     this.#sessions = new SessionRecords(deps.meta);
-    this.#reclaimer = new Reclaimer(this);
+    this.#reclaimer = new Reclaimer(this, deps.reclaimRate);
     this.#committer = new Committer(
       {
         transaction: (body) => {
@@ -497,7 +498,7 @@ export class Target implements RpcService, NamespaceHost, CommitterHost, Reclaim
     const deleted = (this.arena.words[(request.body + CutRequest.flags) >>> 2]! & 1) !== 0;
     if (deleted) this.space.markGone(inode);
     const layout = this.#inodeAt(request, CutRequest.layout);
-    this.#reclaimer.cutForPeer(inode, layout, fromByte, () => {
+    this.#reclaimer.cutForPeer(inode, layout, fromByte, deleted, () => {
       this.answerStatus(request, 0);
     });
   }
@@ -532,7 +533,7 @@ export class Target implements RpcService, NamespaceHost, CommitterHost, Reclaim
       openInodes: this.handles.inodes,
       orphans: this.namespace.orphans.size,
       inodes: this.namespace.inodeCount,
-      cutsUnderWay: this.#reclaimer.jobCount,
+      ...this.#reclaimer.report(),
       mapEpoch: this.#rpc.mapEpoch,
     };
   }
@@ -626,31 +627,22 @@ export class Target implements RpcService, NamespaceHost, CommitterHost, Reclaim
   }
 
   removeData(inode: number, layout: number, hasData: boolean, striped: boolean): void {
-    if (striped) this.#reclaimer.intend(inode, layout, 0, false);
-    else if (hasData) this.#cutOwn(inode, 0, false);
+    if (!striped && !hasData) return;
+    this.#reclaimer.remove(inode, layout, striped, this.#sizeInTransaction(inode));
   }
 
   cutData(inode: number, layout: number, fromByte: number, striped: boolean): boolean {
-    if (striped) {
-      this.#reclaimer.intend(inode, layout, fromByte, true);
-      return false;
-    }
-    this.#cutOwn(inode, fromByte, true);
-    return true;
+    const size = this.#sizeInTransaction(inode);
+    return this.#reclaimer.shorten(inode, layout, fromByte, striped, size);
   }
 
-  /** A file that was never striped has its first chunk alone. */
-  #cutOwn(inode: number, fromByte: number, lives: boolean): void {
-    const left = this.cutChunks(inode, fromByte, [bucketOfInode(inode)]);
-    if (left > 0) this.#reclaimer.intend(inode, 0, fromByte, lives);
+  #sizeInTransaction(inode: number): number {
+    const at = this.namespace.inodes.load(inode);
+    return at < 0 ? 0 : this.namespace.inodes.size(at);
   }
 
   deleted(inode: number): void {
     this.space.markGone(inode);
-  }
-
-  cutChunks(inode: number, fromByte: number, buckets: readonly number[]): number {
-    return this.#deps.chunks.changes.cut(inode, fromByte, buckets, CHUNKS_PER_CUT);
   }
 
   enqueue(work: () => void, after: () => void): void {

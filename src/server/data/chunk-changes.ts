@@ -23,6 +23,14 @@ const TO_THE_END = 0xffffffff;
 export const SPACE_DROP = 1;
 export const SPACE_PROMISE = 2;
 
+/**
+ * What taking a chunk away costs, told in bytes of large chunks, which cost the least for their size:
+ * so much for any chunk, for each of its extents, and for looking into a bucket.
+ */
+const COST_OF_CHUNK = 256 * 1024;
+const COST_OF_EXTENT = 64 * 1024;
+const COST_OF_BUCKET = 128 * 1024;
+
 /** Hears how many extents a chunk has after a change; it may be undone with its transaction. */
 export type ExtentNote = (bucket: number, inode: number, chunk: number, extents: number) => void;
 
@@ -40,6 +48,11 @@ export class ChunkChanges {
   readonly #unused = new BlockRuns();
   /** Blocks that the clones at hand use now, too. */
   readonly #added = new BlockRuns();
+  /** Of the last cut or dropChunks: bytes of blocks that nobody uses any more, and what it cost. */
+  freedBytes = 0;
+  cost = 0;
+  /** How many of its buckets, from the first on, hold nothing of it any more. */
+  emptied = 0;
   readonly #cutBuckets: number[] = [];
   readonly #cutChunks: number[] = [];
 
@@ -85,17 +98,26 @@ export class ChunkChanges {
 
   /**
    * Drops the inode's data from `fromByte` (of the file) on, in the chunks
-   * that these buckets hold, at most `limit` chunks. Returns 0 when nothing is left to drop, else at
-   * least 1: to be called again, in this or another transaction.
+   * that these buckets hold, at most `limit` chunks, and only the first of them once `costLimit`
+   * (COST_…) is reached. Returns 0 when nothing is left to drop, else at least 1: to be called again,
+   * in this or another transaction.
    */
-  cut(inode: number, fromByte: number, buckets: ArrayLike<number>, limit: number): number {
+  cut(
+    inode: number,
+    fromByte: number,
+    buckets: ArrayLike<number>,
+    limit: number,
+    costLimit = Infinity,
+  ): number {
+    this.freedBytes = 0;
+    this.cost = 0;
     const first = Math.floor(fromByte / chunkBytes);
     const within = fromByte % chunkBytes;
     const whole = within === 0 ? first : first + 1;
     for (let i = 0; within > 0 && i < buckets.length; i++) {
       this.#trim(buckets[i]!, inode, first, within);
     }
-    return this.dropChunks(inode, whole, CHUNK_LIMIT, buckets, limit);
+    return this.#dropFound(inode, whole, CHUNK_LIMIT, buckets, limit, costLimit);
   }
 
   /**
@@ -109,11 +131,46 @@ export class ChunkChanges {
     buckets: ArrayLike<number>,
     limit: number,
   ): number {
+    this.freedBytes = 0;
+    this.cost = 0;
+    return this.#dropFound(inode, first, end, buckets, limit, Infinity);
+  }
+
+  /**
+   * Drops this chunk if it has at most `extents` extents and nothing of it may be shared, so that it
+   * costs next to nothing. False, and nothing has changed: it has more.
+   */
+  dropIfCheap(bucket: number, inode: number, chunk: number, extents: number): boolean {
+    this.freedBytes = 0;
+    if (!this.#load(bucket, inode, chunk)) return false;
+    if (this.#base.count > extents || (this.#shared.any && !this.#isInline())) return false;
+    if (this.#base.count > 0 || this.#base.end > 0) this.#drop(bucket, inode, chunk);
+    return true;
+  }
+
+  #isInline(): boolean {
+    for (let i = 0; i < this.#base.count; i++) if (this.#base.hasBlocks(i)) return false;
+    return true;
+  }
+
+  #dropFound(
+    inode: number,
+    first: number,
+    end: number,
+    buckets: ArrayLike<number>,
+    limit: number,
+    costLimit: number,
+  ): number {
     const found = this.#collect(inode, first, end, buckets, limit + 1);
-    for (let i = 0; i < Math.min(found, limit); i++) {
+    for (let i = 0; i < found; i++) {
+      if (i === limit || (i > 0 && this.cost >= costLimit)) {
+        this.emptied = Array.prototype.indexOf.call(buckets, this.#cutBuckets[i]);
+        return 1;
+      }
       this.#drop(this.#cutBuckets[i]!, inode, this.#cutChunks[i]!);
     }
-    return found > limit ? 1 : 0;
+    this.emptied = buckets.length;
+    return 0;
   }
 
   /**
@@ -250,9 +307,12 @@ export class ChunkChanges {
       }
     }
     const freed = this.#shared.any ? this.#releaseFreed() : this.#freed;
+    let freedBlocks = 0;
     for (let i = 0; i < freed.count; i++) {
       allocator.commitFreed(freed.devices[i]!, freed.blocks[i]!, freed.lengths[i]!);
+      freedBlocks += freed.lengths[i]!;
     }
+    this.freedBytes += freedBlocks * blockBytes;
     allocator.commitPromised(this.#result.promisedBlocks() - this.#base.promisedBlocks());
     this.#note(bucket, inode, chunk, this.#result.count);
   }
@@ -266,9 +326,16 @@ export class ChunkChanges {
     return this.#unused;
   }
 
+  /** Of the change of the chunk that is loaded, whose bytes go. */
+  #addCost(): void {
+    const smallest = COST_OF_CHUNK + this.#base.count * COST_OF_EXTENT;
+    this.cost += Math.max(this.#base.end, smallest);
+  }
+
   /** Drops the chunk's bytes from `within` on. */
   #trim(bucket: number, inode: number, chunk: number, within: number): void {
     if (!this.#load(bucket, inode, chunk) || this.#base.end <= within) return;
+    this.#addCost();
     this.#patch.clear();
     this.#freed.clear();
     splice(this.#base, this.#patch, within, TO_THE_END, this.#result, this.#freed);
@@ -279,6 +346,7 @@ export class ChunkChanges {
   #drop(bucket: number, inode: number, chunk: number): void {
     // A damaged map cannot say what it used: its blocks are lost until fsck, the chunk is gone.
     if (!this.#load(bucket, inode, chunk)) this.#base.clear();
+    this.#addCost();
     this.#patch.clear();
     this.#freed.clear();
     splice(this.#base, this.#patch, 0, TO_THE_END, this.#result, this.#freed);
@@ -298,6 +366,7 @@ export class ChunkChanges {
     this.#cutChunks.length = 0;
     for (let i = 0; i < buckets.length && this.#cutChunks.length < limit; i++) {
       const bucket = buckets[i]!;
+      this.cost += COST_OF_BUCKET;
       this.#context.store.scan(
         chunkKey(bucket, inode, first),
         chunkEndKey(bucket, inode, end),

@@ -40,7 +40,7 @@ const SLOT_POLL_MS = 1;
 /** With less than this share of the space at hand, freed blocks are made durable early. */
 const LOW_SPACE_SHARE = 8;
 
-export type ChunkStoreOptions = Omit<DataContext, 'counters'>;
+export type ChunkStoreOptions = Omit<DataContext, 'counters' | 'spaceIsComing'>;
 
 export interface Capacity {
   totalBytes: number;
@@ -70,7 +70,7 @@ export class ChunkStore {
    * the arena for good, and the store's flush barrier. Needs an arena of at least eight.
    */
   constructor(options: ChunkStoreOptions) {
-    this.#context = { ...options, counters: this.counters };
+    this.#context = { ...options, counters: this.counters, spaceIsComing: () => false };
     this.#reader = new ChunkReader(this.#context);
     this.#writer = new ChunkWriter(this.#context);
     this.#changes = new ChunkChanges(
@@ -183,6 +183,23 @@ export class ChunkStore {
     return { totalBytes: total * blockBytes, freeBytes: Math.max(0, free) * blockBytes };
   }
 
+  /** Replaces the rule by which writes that find no space wait (DataContext.spaceIsComing). */
+  expectSpace(spaceIsComing: () => boolean): void {
+    this.#context.spaceIsComing = spaceIsComing;
+  }
+
+  /** Little space is left that can be given out now. */
+  get isLow(): boolean {
+    const { disks, allocator } = this.#context;
+    let usable = 0;
+    let free = 0;
+    for (const device of disks.healthy) {
+      usable += allocator.usableBlocks(device.number);
+      free += allocator.allocatableBlocks(device.number);
+    }
+    return free * LOW_SPACE_SHARE <= usable;
+  }
+
   /** Nothing waits and no compaction is under way: for tests and for shutting down. */
   get idle(): boolean {
     return (
@@ -289,16 +306,9 @@ export class ChunkStore {
 
   /** Freed blocks wait for a flush; with little space left they cannot wait for the next regular. */
   #flushIfLow(): void {
-    const { store, disks, allocator } = this.#context;
+    const { store, allocator } = this.#context;
     if (allocator.quarantinedBlocks === 0 || this.#flushing) return;
-    if (store.durableSequence === store.commitSequence) return;
-    let usable = 0;
-    let free = 0;
-    for (const device of disks.healthy) {
-      usable += allocator.usableBlocks(device.number);
-      free += allocator.allocatableBlocks(device.number);
-    }
-    if (free * LOW_SPACE_SHARE > usable) return;
+    if (store.durableSequence === store.commitSequence || !this.isLow) return;
     this.#flushing = true;
     store.flush(() => {
       // An error comes back to those who wait for durability; here only the attempt matters.

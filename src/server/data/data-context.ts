@@ -29,6 +29,8 @@ export interface DataContext {
   readonly allocator: Allocator;
   readonly log: (message: string) => void;
   readonly counters: DataCounters;
+  /** Whether space that was given up will be freed before long: who finds none waits for it. */
+  spaceIsComing: () => boolean;
 }
 
 export function newDataCounters(): DataCounters {

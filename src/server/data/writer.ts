@@ -4,8 +4,8 @@
  * everything else goes to fresh blocks, at once and whatever it will replace.
  *
  * A write waits here, in order of arrival, for a bulk slot (small data only: other data came in
- * one) or for space that freed blocks will give once they are durable; it fails with ENOSPC only
- * when no block is waiting to become durable. An I/O error takes the device out of use and the data
+ * one) or for space that freed blocks will give once they are durable, or that is about to be
+ * reclaimed; it fails with ENOSPC only when no block is waiting for either. An I/O error takes the device out of use and the data
  * goes to another one. Promised space is given only to writes of unwritten bytes: whether a write is
  * one is looked up when there is not enough for all.
  */
@@ -223,7 +223,7 @@ export class ChunkWriter {
       this.fail(write, errno.EIO);
     } else if (this.#reserveFor(write, blocks)) {
       this.#transfer(write, blocks);
-    } else if (allocator.quarantinedBlocks > 0) {
+    } else if (allocator.quarantinedBlocks > 0 || this.#context.spaceIsComing()) {
       this.#context.counters.spaceWaits++;
       this.#waitingForSpace.push(write);
       this.#flush();
