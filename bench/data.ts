@@ -91,6 +91,7 @@ class WriteOperation extends PieceOperation {
     const { words } = arena;
     const count = Math.ceil(this.bulkBytes / blockBytes);
     writeU53(words, body + WriteRequest.inode, this.inode);
+    writeU53(words, body + WriteRequest.layout, 0);
     writeU53(words, body + WriteRequest.chunk, this.piece.chunk);
     words[(body + WriteRequest.offset) >>> 2] = this.piece.offset;
     words[(body + WriteRequest.lengthBytes) >>> 2] = this.bulkBytes;
@@ -114,6 +115,7 @@ class ReadOperation extends PieceOperation {
   override encode(body: number): number {
     const { words } = this.endpoint.arena;
     writeU53(words, body + ReadRequest.inode, this.inode);
+    writeU53(words, body + ReadRequest.layout, 0);
     writeU53(words, body + ReadRequest.chunk, this.piece.chunk);
     words[(body + ReadRequest.offset) >>> 2] = this.piece.offset;
     words[(body + ReadRequest.lengthBytes) >>> 2] = this.landingBytes;
