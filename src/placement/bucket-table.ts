@@ -13,6 +13,8 @@ import { MEMBERS_MAX } from './cluster-map.js';
 import type { ClusterMap, Target } from './cluster-map.js';
 
 const TWO_32 = 4294967296;
+/** Whoever is in one process with the same map shares its table. */
+const tables = new WeakMap<ClusterMap, BucketTable>();
 
 export class BucketTable {
   readonly map: ClusterMap;
@@ -26,7 +28,12 @@ export class BucketTable {
 
   /** Throws RangeError when no member has a weight above 0. */
   static build(map: ClusterMap): BucketTable {
-    return new BucketTable(map, rendezvous(map.members));
+    let table = tables.get(map);
+    if (table === undefined) {
+      table = new BucketTable(map, rendezvous(map.members));
+      tables.set(map, table);
+    }
+    return table;
   }
 
   /** Index into `map.members` of the member that holds this bucket. */
