@@ -2,26 +2,26 @@
  * Bounds background work to so many bytes a second: a bucket that fills with time and may be
  * overdrawn by the last piece taken out of it, which the next one then waits for.
  *
- *   fills at the rate, up to `burstBytes` ──> work while it is above 0, each piece takes its bytes
+ *   fills at the rate, up to a tenth of a second's ──> work while it is above 0, each piece takes its bytes
  *   below 0: `waitMs` until it is above again
  */
 import type { Scheduler } from '../common/scheduler.js';
 
+/** What may be done at once after a pause. */
+const BURST_MS = 100;
 /** Timers below this are not worth a wake-up. */
 const WAIT_MIN_MS = 5;
 
 export class Pace {
   readonly #scheduler: Scheduler;
-  readonly #burstBytes: number;
   #bytesPerSecond: number;
   #available: number;
   #filledAtMs: number;
 
-  constructor(scheduler: Scheduler, bytesPerSecond: number, burstBytes: number) {
+  constructor(scheduler: Scheduler, bytesPerSecond: number) {
     this.#scheduler = scheduler;
-    this.#burstBytes = burstBytes;
     this.#bytesPerSecond = bytesPerSecond;
-    this.#available = burstBytes;
+    this.#available = (bytesPerSecond / 1000) * BURST_MS;
     this.#filledAtMs = scheduler.nowMs();
   }
 
@@ -47,8 +47,9 @@ export class Pace {
 
   #fill(): void {
     const now = this.#scheduler.nowMs();
-    const grown = ((now - this.#filledAtMs) / 1000) * this.#bytesPerSecond;
-    this.#available = Math.min(this.#burstBytes, this.#available + grown);
+    const perMs = this.#bytesPerSecond / 1000;
+    const grown = (now - this.#filledAtMs) * perMs;
+    this.#available = Math.min(perMs * BURST_MS, this.#available + grown);
     this.#filledAtMs = now;
   }
 }

@@ -93,7 +93,7 @@ export class Reclaimer {
   constructor(host: ReclaimHost, rate = DEFAULT_RECLAIM_RATE, jobsMax = JOBS_MAX) {
     this.#host = host;
     this.#pieceLimit = Math.min(PIECE_COST, rate / PIECES_PER_SECOND);
-    this.#pace = new Pace(host.scheduler, rate, rate / PIECES_PER_SECOND);
+    this.#pace = new Pace(host.scheduler, rate);
     this.#jobsMax = jobsMax;
     this.#peers = new CutPeers(host, (job) => {
       job.peersPending--;

@@ -161,9 +161,10 @@ export class ChunkChanges {
     limit: number,
     costLimit: number,
   ): number {
-    const found = this.#collect(inode, first, end, buckets, limit + 1);
+    const most = Math.min(limit, Math.ceil(costLimit / COST_OF_CHUNK) + 1);
+    const found = this.#collect(inode, first, end, buckets, most + 1);
     for (let i = 0; i < found; i++) {
-      if (i === limit || (i > 0 && this.cost >= costLimit)) {
+      if (i === most || (i > 0 && this.cost >= costLimit)) {
         this.emptied = Array.prototype.indexOf.call(buckets, this.#cutBuckets[i]);
         return 1;
       }

@@ -40,6 +40,7 @@ export interface TargetOptions {
   persistentMemory?: boolean;
   metaBytes?: number;
   sessionExpiryMs?: number;
+  reclaimRate?: number;
 }
 
 class RawOperation extends RpcOperation {
@@ -120,6 +121,7 @@ export class Node {
       identity: { clusterId: map.clusterId, targetId: this.name, incarnation },
       log,
       ...(options.durability === undefined ? {} : { durability: options.durability }),
+      ...(options.reclaimRate === undefined ? {} : { reclaimRate: options.reclaimRate }),
       ...(options.sessionExpiryMs === undefined
         ? {}
         : { sessionExpiryMs: options.sessionExpiryMs }),
