@@ -8,6 +8,7 @@ import { describeForParent, reportFailure } from './failure.js';
 import { takeChildRole, tellParent } from './lifetime.js';
 import { addManager } from './manager-command.js';
 import { addMount, addUmount } from './mount-command.js';
+import { addScrub } from './scrub-command.js';
 import { addServer } from './server-command.js';
 import { applySettings } from './settings.js';
 import { addUp } from './up-command.js';
@@ -30,6 +31,7 @@ export function buildProgram(args: readonly string[] = []): Command {
   for (const add of [addManager, addServer, addMount, addUmount, addVolume, addCluster]) {
     add(program);
   }
+  addScrub(program);
   addDoctor(program);
   addBench(program);
   program.hook('preAction', (_program, action) => {

@@ -9,11 +9,12 @@ import { addExample, addManagerOption, addTransportOption } from './common-optio
 import type { TransportFlags } from './common-options.js';
 import { tellParent, untilAskedToStop } from './lifetime.js';
 import type { Address, DataPath } from './option-values.js';
-import { address, choice, dataPath, integer, path } from './option-values.js';
+import { address, choice, dataPath, integer, path, size } from './option-values.js';
 import { bindSetting } from './settings.js';
 
 export const maxTargetsPerServer = 64;
 export const defaultServerPort = 7400;
+const minReclaimRate = 1024 * 1024;
 
 interface ServerCommandOptions extends TransportFlags {
   manager: string;
@@ -22,6 +23,7 @@ interface ServerCommandOptions extends TransportFlags {
   targets: number;
   listen: Address;
   durability?: 'fsync' | 'commit';
+  reclaimRate?: number;
   log?: string;
 }
 
@@ -55,6 +57,10 @@ export function addServer(program: Command): void {
       '--durability <when>',
       'fsync: power-safe after fsync; commit: every answer is (default on persistent memory)',
     ).argParser(choice('--durability', ['fsync', 'commit'])),
+    reclaimRate: new Option(
+      '--reclaim-rate <size>',
+      'how much of removed files a target gives back a second while space is ample (default: 4G)',
+    ).argParser(size('--reclaim-rate', minReclaimRate)),
   };
   for (const option of Object.values(options)) command.addOption(option);
   bindSetting(command, options.metaDir, 'server.meta_dir');
@@ -62,6 +68,7 @@ export function addServer(program: Command): void {
   bindSetting(command, options.targets, 'server.targets');
   bindSetting(command, options.listen, 'server.listen');
   bindSetting(command, options.durability, 'server.durability');
+  bindSetting(command, options.reclaimRate, 'server.reclaim_rate');
   command.option(
     '--log <file>',
     'append JSON lines there instead of standard error',
@@ -102,6 +109,7 @@ async function runServer(options: ServerCommandOptions): Promise<void> {
     transport: options.transport,
     bind: options.bind,
     ...(options.durability === undefined ? {} : { durability: options.durability }),
+    ...(options.reclaimRate === undefined ? {} : { reclaimRate: options.reclaimRate }),
     log,
   });
   const server = await Promise.race([starting, stop]);

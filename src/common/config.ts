@@ -36,6 +36,11 @@ export const settings = [
   { key: 'server.targets', env: 'SEALFS_SERVER_TARGETS', meaning: 'worker threads' },
   { key: 'server.listen', env: 'SEALFS_SERVER_LISTEN', meaning: 'HOST:PORT of its first target' },
   { key: 'server.durability', env: 'SEALFS_SERVER_DURABILITY', meaning: 'fsync or commit' },
+  {
+    key: 'server.reclaim_rate',
+    env: 'SEALFS_SERVER_RECLAIM_RATE',
+    meaning: 'bytes of removed files that a target gives back a second',
+  },
   { key: 'mount.options', env: 'SEALFS_MOUNT_OPTIONS', meaning: 'as after -o' },
   { key: 'mount.log', env: 'SEALFS_MOUNT_LOG', meaning: 'log file of mounts' },
   { key: 'up.dir', env: 'SEALFS_UP_DIR', meaning: 'where the cluster keeps its state' },
@@ -63,6 +68,7 @@ const configSchema = z.strictObject({
       targets: textOrNumber,
       listen: text,
       durability: text,
+      reclaim_rate: textOrNumber,
     })
     .optional(),
   mount: z.strictObject({ options: text, log: text }).optional(),

@@ -132,6 +132,78 @@ export const registerReplySchema = z.object({
 });
 export type RegisterReply = z.infer<typeof registerReplySchema>;
 
+// ---------------------------------------------------------------- scrub
+
+/** What the manager wants of every target's scrub. Another `run` than the last: a new pass. */
+export const scrubWishSchema = z.object({
+  run: z.int().nonnegative(),
+  running: z.boolean(),
+  /** Read from the devices, by each target. */
+  bytesPerSecond: z.int().positive(),
+});
+export type ScrubWish = z.infer<typeof scrubWishSchema>;
+
+export const scrubRateMin = 64 * 1024;
+export const scrubRateDefault = 64 * 1024 * 1024;
+/** Extents that a target names; all are counted. */
+export const maxScrubDamage = 64;
+
+/** An extent that is not what was written. */
+export const scrubDamageSchema = z.object({
+  inode: z.int().nonnegative(),
+  chunk: z.int().nonnegative(),
+  /** Of the first damaged byte's block, in the chunk, and how long the extent is. */
+  offset: z.int().nonnegative(),
+  lengthBytes: z.int().nonnegative(),
+  /** Number of the device in its target; -1: the chunk's own record is damaged. */
+  device: z.int(),
+  block: z.int().nonnegative(),
+  reason: z.string().max(1024),
+});
+export type ScrubDamage = z.infer<typeof scrubDamageSchema>;
+
+export const scrubReportSchema = z.object({
+  /** Of the pass that these figures are of; 0: there was none. */
+  run: z.int().nonnegative(),
+  state: z.enum(['idle', 'running', 'stopped', 'finished']),
+  /** 0 to 1, by buckets. */
+  progress: z.number(),
+  checkedBytes: z.int().nonnegative(),
+  checkedExtents: z.int().nonnegative(),
+  damagedExtents: z.int().nonnegative(),
+  /** On devices that are out of use. */
+  skippedExtents: z.int().nonnegative(),
+  /** ISO 8601, UTC; empty: not yet. */
+  startedAt: z.string(),
+  finishedAt: z.string(),
+  damage: z.array(scrubDamageSchema).max(maxScrubDamage),
+});
+export type ScrubReport = z.infer<typeof scrubReportSchema>;
+
+/** `bytesPerSecond` absent: the default, or that of the pass under way. */
+export const scrubStartRequestSchema = z.strictObject({
+  bytesPerSecond: z.int().min(scrubRateMin).optional(),
+});
+
+export const scrubStatusSchema = z.object({
+  ...scrubWishSchema.shape,
+  /** running: wanted, and some target has not finished. */
+  state: z.enum(['idle', 'running', 'stopped', 'finished']),
+  checkedBytes: z.int().nonnegative(),
+  checkedExtents: z.int().nonnegative(),
+  damagedExtents: z.int().nonnegative(),
+  skippedExtents: z.int().nonnegative(),
+  targets: z.array(
+    z.object({
+      serverId: z.string(),
+      targetId: z.string(),
+      /** Absent: it has not reported since the manager started. */
+      scrub: scrubReportSchema.optional(),
+    }),
+  ),
+});
+export type ScrubStatus = z.infer<typeof scrubStatusSchema>;
+
 export const targetHeartbeatSchema = z.strictObject({
   targetId: idSchema,
   totalBytes: bytesSchema,
@@ -144,6 +216,7 @@ export const targetHeartbeatSchema = z.strictObject({
     .record(z.string().regex(/^[A-Za-z][A-Za-z0-9_]{0,63}$/), z.number())
     .refine((counters) => Object.keys(counters).length <= 128, { error: 'more than 128 counters' })
     .optional(),
+  scrub: scrubReportSchema.optional(),
 });
 export type TargetHeartbeat = z.input<typeof targetHeartbeatSchema>;
 
@@ -160,6 +233,11 @@ export const epochReplySchema = z.object({
   map: clusterMapSchema.optional(),
 });
 export type EpochReply = z.infer<typeof epochReplySchema>;
+
+export const heartbeatReplySchema = epochReplySchema.extend({
+  scrub: scrubWishSchema.optional(),
+});
+export type HeartbeatReply = z.infer<typeof heartbeatReplySchema>;
 
 export const healthSchema = z.enum(['up', 'suspect', 'down']);
 export type Health = z.infer<typeof healthSchema>;
@@ -178,6 +256,10 @@ export const targetStatusSchema = z.object({
   connections: z
     .object({ rdma: z.int().nonnegative(), tcp: z.int().nonnegative() })
     .default({ rdma: 0, tcp: 0 }),
+  /** What removed files still hold: cuts under way, sizes of their files, given back so far. */
+  reclaim: z
+    .object({ cuts: bytesSchema, waitingBytes: bytesSchema, reclaimedBytes: bytesSchema })
+    .default({ cuts: 0, waitingBytes: 0, reclaimedBytes: 0 }),
   devices: z.array(
     z.object({ ...deviceSchema.shape }), // an answer, so not strict
   ),

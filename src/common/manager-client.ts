@@ -12,9 +12,11 @@ import type {
   ClusterMap,
   ClusterStatus,
   EpochReply,
+  HeartbeatReply,
   HeartbeatRequest,
   RegisterReply,
   RegisterRequest,
+  ScrubStatus,
   ServerStatus,
   Volume,
 } from './manager-api.js';
@@ -24,8 +26,10 @@ import {
   describeIssues,
   epochReplySchema,
   errorReplySchema,
+  heartbeatReplySchema,
   httpStatusOfCode,
   registerReplySchema,
+  scrubStatusSchema,
   serverListSchema,
   volumeListSchema,
   volumeSchema,
@@ -77,9 +81,23 @@ export class ManagerClient {
   }
 
   /** NOT_FOUND: the manager does not know this server (or one of its targets): register again. */
-  heartbeat(serverId: string, request: HeartbeatRequest): Promise<EpochReply> {
+  heartbeat(serverId: string, request: HeartbeatRequest): Promise<HeartbeatReply> {
     const path = `/v1/servers/${encodeURIComponent(serverId)}/heartbeat`;
-    return this.call('POST', path, epochReplySchema, request);
+    return this.call('POST', path, heartbeatReplySchema, request);
+  }
+
+  scrub(): Promise<ScrubStatus> {
+    return this.call('GET', '/v1/scrub', scrubStatusSchema);
+  }
+
+  /** A new pass, or another rate for the one under way. */
+  startScrub(bytesPerSecond?: number): Promise<ScrubStatus> {
+    const request = bytesPerSecond === undefined ? {} : { bytesPerSecond };
+    return this.call('POST', '/v1/scrub/start', scrubStatusSchema, request);
+  }
+
+  stopScrub(): Promise<ScrubStatus> {
+    return this.call('POST', '/v1/scrub/stop', scrubStatusSchema, {});
   }
 
   map(): Promise<ClusterMap> {

@@ -11,8 +11,9 @@ import { randomUUID } from 'node:crypto';
 import { SealfsError } from '../common/errors.js';
 import type {
   ClusterMap,
-  EpochReply,
+  HeartbeatReply,
   RegisterReply,
+  ScrubStatus,
   ServerStatus,
   TargetStatus,
   Volume,
@@ -21,7 +22,8 @@ import { volumeIdEnd } from '../common/manager-api.js';
 import type { ParsedHeartbeat, ParsedRegistration } from './requests.js';
 import type { ClusterStore, StoreWrite } from './cluster-store.js';
 import { HealthBook } from './health.js';
-import type { ClusterRecord, TargetRecord } from './records.js';
+import { ScrubControl } from './scrub-control.js';
+import type { ClusterRecord, Records, TargetRecord } from './records.js';
 import { clusterKey, readRecords, storeFormat, targetKey, volumeKey } from './records.js';
 
 export interface ClusterOptions {
@@ -43,6 +45,7 @@ export function rootInodeOf(volumeId: number): number {
 
 export class Cluster {
   readonly health: HealthBook;
+  private readonly scrubControl: ScrubControl;
   private readonly store: ClusterStore;
   private readonly wallMs: () => number;
   private cluster: ClusterRecord;
@@ -55,16 +58,16 @@ export class Cluster {
   private constructor(
     store: ClusterStore,
     cluster: ClusterRecord,
-    targets: TargetRecord[],
-    volumes: Volume[],
+    records: Records,
     options: ClusterOptions,
   ) {
     this.store = store;
     this.cluster = cluster;
-    this.targets = new Map(targets.map((target) => [target.targetId, target]));
-    this.volumeRecords = new Map(volumes.map((volume) => [volume.name, volume]));
+    this.targets = new Map(records.targets.map((target) => [target.targetId, target]));
+    this.volumeRecords = new Map(records.volumes.map((volume) => [volume.name, volume]));
     this.health = new HealthBook(options.nowMs ?? (() => performance.now()));
     this.wallMs = options.wallMs ?? Date.now;
+    this.scrubControl = new ScrubControl(store, records.scrub, this.wallMs);
     this.currentMap = buildMap(cluster, this.targets.values());
   }
 
@@ -82,7 +85,7 @@ export class Cluster {
       };
       await store.commit([{ key: clusterKey, value: cluster }]);
     }
-    return new Cluster(store, cluster, records.targets, records.volumes, options);
+    return new Cluster(store, cluster, records, options);
   }
 
   get clusterId(): string {
@@ -127,8 +130,8 @@ export class Cluster {
       await this.takeOver(changed);
       this.health.heard(request.serverId);
       for (const { targetId, totalBytes, freeBytes, devices } of request.targets) {
-        const { inodes, counters } = this.health.report(targetId);
-        this.health.setReport(targetId, { totalBytes, freeBytes, devices, inodes, counters });
+        const before = this.health.report(targetId);
+        this.health.setReport(targetId, { ...before, totalBytes, freeBytes, devices });
       }
       return { clusterId: this.clusterId, epoch: this.epoch, map: this.currentMap };
     });
@@ -178,7 +181,7 @@ export class Cluster {
   }
 
   /** NOT_FOUND if a target is not this server's: it should register (again). */
-  heartbeat(serverId: string, request: ParsedHeartbeat): EpochReply {
+  heartbeat(serverId: string, request: ParsedHeartbeat): HeartbeatReply {
     for (const { targetId } of request.targets) {
       if (this.targets.get(targetId)?.serverId !== serverId) {
         throw new SealfsError('NOT_FOUND', `target ${targetId} is not registered by ${serverId}`);
@@ -191,9 +194,34 @@ export class Cluster {
     for (const { targetId, counters, ...report } of request.targets) {
       this.health.setReport(targetId, { ...report, counters: counters ?? {} });
     }
-    return request.epoch === this.epoch
-      ? { epoch: this.epoch }
-      : { epoch: this.epoch, map: this.currentMap };
+    const { wish } = this.scrubControl;
+    const reply = wish === undefined ? { epoch: this.epoch } : { epoch: this.epoch, scrub: wish };
+    return request.epoch === this.epoch ? reply : { ...reply, map: this.currentMap };
+  }
+
+  scrubStatus(): ScrubStatus {
+    const targets = this.servers().flatMap(({ serverId, targets: own }) =>
+      own.map(({ targetId }) => {
+        const { scrub } = this.health.report(targetId);
+        return { serverId, targetId, ...(scrub === undefined ? {} : { scrub }) };
+      }),
+    );
+    return this.scrubControl.status(targets);
+  }
+
+  /** A new pass, or another rate for the one that is under way. */
+  startScrub(bytesPerSecond: number | undefined): Promise<ScrubStatus> {
+    return this.change(async () => {
+      await this.scrubControl.start(this.scrubStatus().state === 'running', bytesPerSecond);
+      return this.scrubStatus();
+    });
+  }
+
+  stopScrub(): Promise<ScrubStatus> {
+    return this.change(async () => {
+      await this.scrubControl.stop();
+      return this.scrubStatus();
+    });
   }
 
   volumes(): Volume[] {
@@ -272,6 +300,11 @@ export class Cluster {
       freeBytes,
       inodes,
       connections: { rdma: count('connectionsRdma'), tcp: count('connectionsTcp') },
+      reclaim: {
+        cuts: count('cutsUnderWay'),
+        waitingBytes: count('reclaimWaitingBytes'),
+        reclaimedBytes: count('reclaimedBytes'),
+      },
       devices,
     };
   }

@@ -3,7 +3,7 @@
  * that its targets reported. None of it is stored; a restarted manager calls every server
  * `suspect` until it is heard, and `down` when it stays silent.
  */
-import type { DeviceReport, Health } from '../common/manager-api.js';
+import type { DeviceReport, Health, ScrubReport } from '../common/manager-api.js';
 import { downAfterMs, suspectAfterMs } from '../common/manager-api.js';
 
 export interface TargetReport {
@@ -12,6 +12,7 @@ export interface TargetReport {
   inodes: number;
   devices: DeviceReport[];
   counters: Record<string, number>;
+  scrub?: ScrubReport | undefined;
 }
 
 export const emptyReport: TargetReport = {

@@ -14,6 +14,7 @@ import {
   httpStatusOfCode,
   maxRequestBytes,
   registerRequestSchema,
+  scrubStartRequestSchema,
 } from '../common/manager-api.js';
 import type { ClusterStatus } from '../common/manager-api.js';
 import type { Cluster } from './cluster.js';
@@ -44,6 +45,7 @@ export function buildManagerApp(cluster: Cluster, options: ManagerAppOptions): F
   addErrorHandlers(app, options.log);
   addServerRoutes(app, cluster, metrics, options.log);
   addVolumeRoutes(app, cluster, options.log);
+  addScrubRoutes(app, cluster, options.log);
   addStatusRoutes(app, cluster, metrics, options.version);
   app.get('/v1/watch', (request, reply) => {
     const { epoch } = parseRequest(watchQuerySchema, request.query);
@@ -119,6 +121,21 @@ function addVolumeRoutes(app: FastifyInstance, cluster: Cluster, log: Logger): v
     const volume = await cluster.deleteVolume(request.params.name);
     log.info({ volume: volume.name, id: volume.id }, 'volume deleted');
     return volume;
+  });
+}
+
+function addScrubRoutes(app: FastifyInstance, cluster: Cluster, log: Logger): void {
+  app.get('/v1/scrub', async () => cluster.scrubStatus());
+  app.post('/v1/scrub/start', async (request) => {
+    const { bytesPerSecond } = parseRequest(scrubStartRequestSchema, request.body ?? {});
+    const status = await cluster.startScrub(bytesPerSecond);
+    log.info({ run: status.run, bytesPerSecond: status.bytesPerSecond }, 'scrub started');
+    return status;
+  });
+  app.post('/v1/scrub/stop', async () => {
+    const status = await cluster.stopScrub();
+    log.info({ run: status.run }, 'scrub stopped');
+    return status;
   });
 }
 

@@ -4,12 +4,19 @@
  */
 import { z } from 'zod';
 import { SealfsError } from '../common/errors.js';
-import { describeIssues, endpointSchema, volumeSchema } from '../common/manager-api.js';
+import type { ScrubWish } from '../common/manager-api.js';
+import {
+  describeIssues,
+  endpointSchema,
+  scrubWishSchema,
+  volumeSchema,
+} from '../common/manager-api.js';
 
 /** Raised when older managers could misread what is written. */
 export const storeFormat = 1;
 
 export const clusterKey = 'cluster';
+export const scrubKey = 'scrub';
 export const targetKey = (targetId: string): string => `target/${targetId}`;
 export const volumeKey = (name: string): string => `volume/${name}`;
 
@@ -37,11 +44,12 @@ export interface Records {
   cluster: ClusterRecord | undefined;
   targets: TargetRecord[];
   volumes: z.infer<typeof volumeSchema>[];
+  scrub: ScrubWish | undefined;
 }
 
 /** Throws CORRUPT for a record that is not understood, UNSUPPORTED for a newer format. */
 export function readRecords(stored: Map<string, unknown>): Records {
-  const records: Records = { cluster: undefined, targets: [], volumes: [] };
+  const records: Records = { cluster: undefined, targets: [], volumes: [], scrub: undefined };
   const first = stored.get(clusterKey) as { format?: unknown } | undefined;
   if (typeof first?.format === 'number' && first.format > storeFormat) {
     throw new SealfsError(
@@ -51,6 +59,7 @@ export function readRecords(stored: Map<string, unknown>): Records {
   }
   for (const [key, value] of stored) {
     if (key === clusterKey) records.cluster = check(clusterRecordSchema, key, value);
+    else if (key === scrubKey) records.scrub = check(scrubWishSchema, key, value);
     else if (key.startsWith('target/')) records.targets.push(check(targetRecordSchema, key, value));
     else if (key.startsWith('volume/')) records.volumes.push(check(volumeSchema, key, value));
     else throw new SealfsError('CORRUPT', `the manager's store: unknown record '${key}'`);

@@ -48,6 +48,8 @@ export interface ServerOptions {
   bind?: string | undefined;
   /** Default: commit on persistent memory, else fsync. */
   durability?: Durability;
+  /** Bytes of removed files that a target gives back a second, about; 4 GiB by default. */
+  reclaimRate?: number;
   log: Logger;
   /** A target died. Default: log and end the process with status 1. */
   onFatal?: (reason: string) => void;
@@ -158,6 +160,7 @@ export class SealfsServer {
         arena: plan.shape,
         source: this.#options.bind,
         durability,
+        reclaimRate: this.#options.reclaimRate,
         persistentMemory,
       };
       return new TargetThread(start, {
@@ -265,9 +268,13 @@ export class SealfsServer {
           inodes: state!.inodes,
           devices: state!.devices,
           counters: state!.counters,
+          scrub: state!.scrub,
         })),
       });
       if (reply.map !== undefined) this.#takeMap(reply.map);
+      if (reply.scrub !== undefined) {
+        for (const thread of this.#threads) thread.setScrub(reply.scrub);
+      }
       if (this.#managerAway) this.#log.info('the manager is back');
       this.#managerAway = false;
     } catch (error) {

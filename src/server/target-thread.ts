@@ -1,6 +1,7 @@
 /** The main thread's end of a target's worker: starts it, hears of its state, stops it. */
 import { Worker } from 'node:worker_threads';
 import { SealfsError } from '../common/errors.js';
+import type { ScrubWish } from '../common/manager-api.js';
 import type { PlannedKind } from '../transport/select.js';
 import type { ClusterMap } from '../placement/cluster-map.js';
 import type {
@@ -35,6 +36,7 @@ export class TargetThread {
   #phase: Phase = 'starting';
   #waiter: Waiter | undefined;
   #failure: Error | undefined;
+  #scrubWish = '';
 
   constructor(start: WorkerStart, events: TargetThreadEvents) {
     this.start = start;
@@ -69,6 +71,15 @@ export class TargetThread {
 
   setMap(map: ClusterMap): void {
     if (this.#phase === 'running') this.#send({ kind: 'map', map });
+  }
+
+  /** What the manager wants of scrubs; said again when it was not heard. */
+  setScrub(wish: ScrubWish): void {
+    if (this.#phase !== 'running') return;
+    const text = JSON.stringify(wish);
+    if (text === this.#scrubWish) return;
+    this.#scrubWish = text;
+    this.#send({ kind: 'scrub', wish });
   }
 
   /** Resolves when everything is flushed and the thread is gone. Rejects when a flush failed. */

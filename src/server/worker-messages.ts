@@ -1,7 +1,7 @@
 /** What a server's main thread and a target's worker thread say to each other. */
 import type { ClusterMap } from '../placement/cluster-map.js';
 import type { ErrorCode } from '../common/errors.js';
-import type { DeviceReport } from '../common/manager-api.js';
+import type { DeviceReport, ScrubReport, ScrubWish } from '../common/manager-api.js';
 import type { ArenaShape } from '../native/arena-memory.js';
 import type { PlannedKind } from '../transport/select.js';
 import type { Durability } from './committer.js';
@@ -26,6 +26,8 @@ export interface WorkerStart {
   /** Local address that connections to other targets leave from. */
   source: string | undefined;
   durability: Durability;
+  /** Bytes of removed files a second; undefined: the default. */
+  reclaimRate: number | undefined;
   /** Whether `metaDir` lies on a DAX file system. */
   persistentMemory: boolean;
 }
@@ -33,6 +35,7 @@ export interface WorkerStart {
 export type ToWorker =
   | { kind: 'start'; clusterId: string; map: ClusterMap | undefined }
   | { kind: 'map'; map: ClusterMap }
+  | { kind: 'scrub'; wish: ScrubWish }
   | { kind: 'stop' };
 
 export interface TargetState {
@@ -41,6 +44,7 @@ export interface TargetState {
   inodes: number;
   devices: DeviceReport[];
   counters: Record<string, number>;
+  scrub: ScrubReport;
 }
 
 export type LogLevel = 'info' | 'warn' | 'error';

@@ -30,6 +30,7 @@ import { propertyKey } from './keys.js';
 import { listenOn } from './listen.js';
 import { LmdbMetaStore } from './meta-store.js';
 import { allocateByWriting, type Allocate } from './page-space.js';
+import { Scrubber } from './scrubber.js';
 import { Target } from './target.js';
 import type {
   FromWorker,
@@ -72,6 +73,7 @@ class TargetWorker {
   #allocator: Allocator | undefined;
   #chunks: ChunkStore | undefined;
   #target: Target | undefined;
+  #scrubber: Scrubber | undefined;
   #stateTimer: NodeJS.Timeout | undefined;
 
   constructor(start: WorkerStart) {
@@ -139,9 +141,21 @@ class TargetWorker {
       chunks: this.#chunks,
       identity: { clusterId, targetId, incarnation: randomUUID() },
       durability: this.#start.durability,
+      ...(this.#start.reclaimRate === undefined ? {} : { reclaimRate: this.#start.reclaimRate }),
       log: logInfo,
     });
     this.#target.open();
+    const { counters } = this.#chunks;
+    this.#scrubber = new Scrubber({
+      arena: this.#arena,
+      scheduler: this.#reactor,
+      store: meta,
+      disks,
+      foreground: () => counters.reads + counters.writes,
+      wallMs: Date.now,
+      log,
+    });
+    this.#scrubber.open();
   }
 
   run(): void {
@@ -155,8 +169,13 @@ class TargetWorker {
     return this.#target!;
   }
 
+  get scrubber(): Scrubber {
+    return this.#scrubber!;
+  }
+
   state(): TargetState {
     const capacity = this.#chunks!.capacity();
+    const scrub = this.scrubber.report();
     return {
       ...capacity,
       inodes: this.target.namespace.inodeCount,
@@ -167,7 +186,10 @@ class TargetWorker {
         ...transportReport(this.#transport!.counters),
         messageSlotsFree: this.#arena.messages.available,
         bulkSlotsFree: this.#arena.bulk.available,
+        scrubbedBytes: scrub.checkedBytes,
+        scrubDamagedExtents: scrub.damagedExtents,
       },
+      scrub,
     };
   }
 
@@ -191,6 +213,7 @@ class TargetWorker {
     // Replies that are ready leave with this turn.
     this.#reactor.requestTurn();
     await new Promise((resolve) => setImmediate(resolve));
+    this.#scrubber?.close();
     this.#target?.close();
     await this.#drained();
     this.#chunks?.close();
@@ -304,6 +327,9 @@ function main(): void {
         return;
       case 'map':
         if (started) worker.target.setMap(message.map);
+        return;
+      case 'scrub':
+        if (started) worker.scrubber.setWish(message.wish);
         return;
       case 'stop':
         void stop(worker, true);

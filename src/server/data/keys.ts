@@ -58,6 +58,17 @@ export function chunkOfKey(key: Uint8Array): number {
   return high * TWO_32 + low;
 }
 
+export function inodeOfChunkKey(key: Uint8Array): number {
+  const high = (key[3]! << 16) | (key[4]! << 8) | key[5]!;
+  const low = ((key[6]! << 24) | (key[7]! << 16) | (key[8]! << 8) | key[9]!) >>> 0;
+  return high * TWO_32 + low;
+}
+
+/** Of any key of a bucket, not only a chunk's. */
+export function bucketOfChunkKey(key: Uint8Array): number {
+  return (key[0]! << 8) | key[1]!;
+}
+
 /** `number`: a u32. */
 function fillDevice(key: Uint8Array, kind: number, device: number, number: number): Uint8Array {
   key[0] = 0xff;
