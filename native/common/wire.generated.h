@@ -40,10 +40,8 @@ enum class Opcode : uint8_t {
   kCreate = 5,
   kSymlink = 6,
   kReadLink = 7,
-  kMakeDirInode = 8,
-  kLinkDirEntry = 9,
-  kDropDirInode = 10,
-  kUnlinkDirEntry = 11,
+  kMakeDir = 8,
+  kRemoveDir = 11,
   kUnlink = 12,
   kLink = 13,
   kRename = 14,
@@ -70,6 +68,10 @@ enum class Opcode : uint8_t {
   kSeekData = 37,
   kAdoptLayout = 38,
   kCloneRange = 39,
+  kPrepare = 40,
+  kResolve = 41,
+  kTransactionStatus = 42,
+  kGetParent = 43,
 };
 
 struct FrameHeader {
@@ -288,69 +290,25 @@ static_assert(offsetof(SymlinkRequest, name_bytes) == 16);
 static_assert(offsetof(SymlinkRequest, target_bytes) == 18);
 static_assert(offsetof(SymlinkRequest, reserved) == 20);
 
-struct MakeDirInodeRequest {
+struct MakeDirRequest {
+  uint64_t parent;
   uint32_t bucket;
   uint32_t mode;
   uint32_t uid;
   uint32_t gid;
-  uint64_t parent;
-  uint16_t access_acl_bytes;
-  uint16_t default_acl_bytes;
-  uint32_t reserved;
-};
-static_assert(sizeof(MakeDirInodeRequest) == 32);
-static_assert(offsetof(MakeDirInodeRequest, bucket) == 0);
-static_assert(offsetof(MakeDirInodeRequest, mode) == 4);
-static_assert(offsetof(MakeDirInodeRequest, uid) == 8);
-static_assert(offsetof(MakeDirInodeRequest, gid) == 12);
-static_assert(offsetof(MakeDirInodeRequest, parent) == 16);
-static_assert(offsetof(MakeDirInodeRequest, access_acl_bytes) == 24);
-static_assert(offsetof(MakeDirInodeRequest, default_acl_bytes) == 26);
-static_assert(offsetof(MakeDirInodeRequest, reserved) == 28);
-
-struct LinkDirEntryRequest {
-  uint64_t parent;
-  uint64_t inode;
+  uint32_t umask;
   uint16_t name_bytes;
-  uint16_t flags;
-  uint32_t reserved;
-  uint64_t stale_inode;
+  uint16_t reserved;
 };
-static_assert(sizeof(LinkDirEntryRequest) == 32);
-static_assert(offsetof(LinkDirEntryRequest, parent) == 0);
-static_assert(offsetof(LinkDirEntryRequest, inode) == 8);
-static_assert(offsetof(LinkDirEntryRequest, name_bytes) == 16);
-static_assert(offsetof(LinkDirEntryRequest, flags) == 18);
-static_assert(offsetof(LinkDirEntryRequest, reserved) == 20);
-static_assert(offsetof(LinkDirEntryRequest, stale_inode) == 24);
-
-struct LinkDirEntryReply {
-  uint32_t parent_mode;
-  uint32_t parent_gid;
-};
-static_assert(sizeof(LinkDirEntryReply) == 8);
-static_assert(offsetof(LinkDirEntryReply, parent_mode) == 0);
-static_assert(offsetof(LinkDirEntryReply, parent_gid) == 4);
-
-struct DropDirInodeRequest {
-  uint64_t inode;
-};
-static_assert(sizeof(DropDirInodeRequest) == 8);
-static_assert(offsetof(DropDirInodeRequest, inode) == 0);
-
-struct UnlinkDirEntryRequest {
-  uint64_t parent;
-  uint64_t inode;
-  uint16_t name_bytes;
-  uint16_t reserved0;
-  uint32_t reserved1;
-};
-static_assert(sizeof(UnlinkDirEntryRequest) == 24);
-static_assert(offsetof(UnlinkDirEntryRequest, parent) == 0);
-static_assert(offsetof(UnlinkDirEntryRequest, inode) == 8);
-static_assert(offsetof(UnlinkDirEntryRequest, name_bytes) == 16);
-static_assert(offsetof(UnlinkDirEntryRequest, reserved0) == 18);
-static_assert(offsetof(UnlinkDirEntryRequest, reserved1) == 20);
+static_assert(sizeof(MakeDirRequest) == 32);
+static_assert(offsetof(MakeDirRequest, parent) == 0);
+static_assert(offsetof(MakeDirRequest, bucket) == 8);
+static_assert(offsetof(MakeDirRequest, mode) == 12);
+static_assert(offsetof(MakeDirRequest, uid) == 16);
+static_assert(offsetof(MakeDirRequest, gid) == 20);
+static_assert(offsetof(MakeDirRequest, umask) == 24);
+static_assert(offsetof(MakeDirRequest, name_bytes) == 28);
+static_assert(offsetof(MakeDirRequest, reserved) == 30);
 
 struct UnlinkReply {
   uint64_t inode;
@@ -379,16 +337,94 @@ static_assert(offsetof(LinkRequest, reserved1) == 20);
 struct RenameRequest {
   uint64_t old_parent;
   uint64_t new_parent;
+  uint64_t root;
   uint16_t old_name_bytes;
   uint16_t new_name_bytes;
   uint32_t flags;
 };
-static_assert(sizeof(RenameRequest) == 24);
+static_assert(sizeof(RenameRequest) == 32);
 static_assert(offsetof(RenameRequest, old_parent) == 0);
 static_assert(offsetof(RenameRequest, new_parent) == 8);
-static_assert(offsetof(RenameRequest, old_name_bytes) == 16);
-static_assert(offsetof(RenameRequest, new_name_bytes) == 18);
-static_assert(offsetof(RenameRequest, flags) == 20);
+static_assert(offsetof(RenameRequest, root) == 16);
+static_assert(offsetof(RenameRequest, old_name_bytes) == 24);
+static_assert(offsetof(RenameRequest, new_name_bytes) == 26);
+static_assert(offsetof(RenameRequest, flags) == 28);
+
+struct PrepareRequest {
+  uint64_t transaction;
+  uint64_t inode;
+  uint64_t other;
+  int64_t seconds;
+  uint32_t nanoseconds;
+  uint32_t mode;
+  uint32_t uid;
+  uint32_t gid;
+  uint32_t bucket;
+  uint16_t step;
+  uint16_t coordinator_bytes;
+  uint16_t name_bytes;
+  uint16_t access_acl_bytes;
+  uint16_t default_acl_bytes;
+  uint16_t reserved;
+};
+static_assert(sizeof(PrepareRequest) == 64);
+static_assert(offsetof(PrepareRequest, transaction) == 0);
+static_assert(offsetof(PrepareRequest, inode) == 8);
+static_assert(offsetof(PrepareRequest, other) == 16);
+static_assert(offsetof(PrepareRequest, seconds) == 24);
+static_assert(offsetof(PrepareRequest, nanoseconds) == 32);
+static_assert(offsetof(PrepareRequest, mode) == 36);
+static_assert(offsetof(PrepareRequest, uid) == 40);
+static_assert(offsetof(PrepareRequest, gid) == 44);
+static_assert(offsetof(PrepareRequest, bucket) == 48);
+static_assert(offsetof(PrepareRequest, step) == 52);
+static_assert(offsetof(PrepareRequest, coordinator_bytes) == 54);
+static_assert(offsetof(PrepareRequest, name_bytes) == 56);
+static_assert(offsetof(PrepareRequest, access_acl_bytes) == 58);
+static_assert(offsetof(PrepareRequest, default_acl_bytes) == 60);
+static_assert(offsetof(PrepareRequest, reserved) == 62);
+
+struct PrepareReply {
+  uint64_t inode;
+  uint32_t mode;
+  uint32_t count;
+};
+static_assert(sizeof(PrepareReply) == 16);
+static_assert(offsetof(PrepareReply, inode) == 0);
+static_assert(offsetof(PrepareReply, mode) == 8);
+static_assert(offsetof(PrepareReply, count) == 12);
+
+struct ResolveRequest {
+  uint64_t transaction;
+  uint32_t commit;
+  uint16_t coordinator_bytes;
+  uint16_t reserved;
+};
+static_assert(sizeof(ResolveRequest) == 16);
+static_assert(offsetof(ResolveRequest, transaction) == 0);
+static_assert(offsetof(ResolveRequest, commit) == 8);
+static_assert(offsetof(ResolveRequest, coordinator_bytes) == 12);
+static_assert(offsetof(ResolveRequest, reserved) == 14);
+
+struct TransactionStatusRequest {
+  uint64_t transaction;
+};
+static_assert(sizeof(TransactionStatusRequest) == 8);
+static_assert(offsetof(TransactionStatusRequest, transaction) == 0);
+
+struct TransactionStatusReply {
+  uint32_t state;
+  uint32_t reserved;
+};
+static_assert(sizeof(TransactionStatusReply) == 8);
+static_assert(offsetof(TransactionStatusReply, state) == 0);
+static_assert(offsetof(TransactionStatusReply, reserved) == 4);
+
+struct ParentReply {
+  uint64_t parent;
+};
+static_assert(sizeof(ParentReply) == 8);
+static_assert(offsetof(ParentReply, parent) == 0);
 
 struct OpenRequest {
   uint64_t inode;

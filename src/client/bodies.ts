@@ -5,11 +5,9 @@ import {
   CreateRequest,
   ExtendRequest,
   InodeRequest,
-  LinkDirEntryRequest,
   NameRequest,
   OpenRequest,
   SetAttrRequest,
-  UnlinkDirEntryRequest,
 } from '../protocol/wire.generated.js';
 import type { AttributeChange } from './attributes.js';
 import type { NameCopy } from './request.js';
@@ -22,11 +20,6 @@ export const OPEN_DROP_SET_ID = 4;
 export const CREATE_EXCLUSIVE = 1;
 export const CREATE_REGISTER = 2;
 
-/** LinkDirEntryRequest.flags */
-const LINK_REPLACES = 1;
-const LINK_INHERITED = 2;
-
-/** InodeRequest, and DropDirInodeRequest, which is the same. */
 export function encodeInode(arena: ArenaMemory, body: number, inode: number): number {
   writeU53(arena.words, body + InodeRequest.inode, inode);
   return InodeRequest.SIZE;
@@ -44,44 +37,6 @@ export function encodeName(
   words[(body + NameRequest.reserved1) >>> 2] = 0;
   name.writeTo(arena.bytes, body + NameRequest.SIZE);
   return NameRequest.SIZE + name.lengthBytes;
-}
-
-/** `staleInode` 0: only a new entry; else one that replaces the entry of this inode. */
-export function encodeLinkDirEntry(
-  arena: ArenaMemory,
-  body: number,
-  parent: number,
-  inode: number,
-  name: NameCopy,
-  staleInode: number,
-  inherited: boolean,
-): number {
-  const words = arena.words;
-  writeU53(words, body + LinkDirEntryRequest.parent, parent);
-  writeU53(words, body + LinkDirEntryRequest.inode, inode);
-  writeU16(words, body + LinkDirEntryRequest.nameBytes, name.lengthBytes);
-  const flags = (staleInode === 0 ? 0 : LINK_REPLACES) | (inherited ? LINK_INHERITED : 0);
-  writeU16(words, body + LinkDirEntryRequest.flags, flags);
-  words[(body + LinkDirEntryRequest.reserved) >>> 2] = 0;
-  writeU53(words, body + LinkDirEntryRequest.staleInode, staleInode);
-  name.writeTo(arena.bytes, body + LinkDirEntryRequest.SIZE);
-  return LinkDirEntryRequest.SIZE + name.lengthBytes;
-}
-
-export function encodeUnlinkDirEntry(
-  arena: ArenaMemory,
-  body: number,
-  parent: number,
-  inode: number,
-  name: NameCopy,
-): number {
-  const words = arena.words;
-  writeU53(words, body + UnlinkDirEntryRequest.parent, parent);
-  writeU53(words, body + UnlinkDirEntryRequest.inode, inode);
-  words[(body + UnlinkDirEntryRequest.nameBytes) >>> 2] = name.lengthBytes;
-  words[(body + UnlinkDirEntryRequest.reserved1) >>> 2] = 0;
-  name.writeTo(arena.bytes, body + UnlinkDirEntryRequest.SIZE);
-  return UnlinkDirEntryRequest.SIZE + name.lengthBytes;
 }
 
 export function encodeOpen(arena: ArenaMemory, body: number, inode: number, flags: number): number {

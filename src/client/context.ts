@@ -57,8 +57,6 @@ export class ClientCounters {
   malformedReplies = 0;
   readBytes = 0;
   writtenBytes = 0;
-  /** Directory entries without inode that were found and removed. */
-  danglingEntries = 0;
 }
 
 /** One target as a client is connected to it. */
@@ -91,6 +89,8 @@ export class ClientContext {
   incarnationChanges = 0;
   /** Counts Release requests, for the same reason. */
   releases = 0;
+  /** The volume's root: sent with renames, which are serialised there when directories move. */
+  root = 0;
   #table: BucketTable;
   /** The preferred one first. */
   readonly #transports: readonly TransportKind[];

@@ -105,6 +105,11 @@ export class FileSystemCore {
     return outstanding;
   }
 
+  /** The volume that this core works on. */
+  setRoot(inode: number): void {
+    this.#context.root = inode;
+  }
+
   /** A newer cluster map; others are ignored. */
   setMap(map: ClusterMap): void {
     this.#context.setMap(map);

@@ -1,7 +1,7 @@
 /**
- * Operations on entries that need one target: lookup, mknod, symlink, readlink, link, unlink,
- * rename. (create is with the open handles, mkdir and rmdir in directories.ts.) What would need
- * two targets answers EXDEV.
+ * Operations on entries: lookup, mknod, symlink, readlink, link, unlink, rename. (create is with the
+ * open handles, mkdir and rmdir in directories.ts.) Each is one request to the target of the directory
+ * that gets or loses the name; what lies on other targets is that one's business.
  */
 import { ESTALE, errno } from '../common/errno.js';
 import { writeU16, writeU53, readU53 } from '../protocol/u53.js';
@@ -16,19 +16,19 @@ import {
   Opcode,
   RenameRequest,
   SymlinkRequest,
-  UnlinkDirEntryRequest,
 } from '../protocol/wire.generated.js';
 import type { FileAttributes } from './attributes.js';
-import { encodeCreate, encodeInode, encodeName, encodeUnlinkDirEntry } from './bodies.js';
+import { encodeCreate, encodeInode, encodeName } from './bodies.js';
 import type { ClientContext } from './context.js';
+import { EntryOperation } from './entry-operation.js';
 import type { OpenFile, SizeWaiter } from './open-file.js';
 import { CoreOperation, OperationPool, checkName } from './operation.js';
 import { NameCopy } from './request.js';
 import type { ClientRequest, NameReference } from './request.js';
 import type { SizeTracker } from './size-tracker.js';
 
-/** Operations whose whole answer is one AttributesReply: an entry. */
-abstract class EntryOperation extends CoreOperation {
+/** Operations whose whole answer is one AttributesReply: an entry with an inode beside it. */
+abstract class NewFileOperation extends CoreOperation {
   override done(status: number, body: number, bodyBytes: number): void {
     const checked = this.context.checkReply(status, bodyBytes, AttributesReply.SIZE);
     if (checked !== 0) {
@@ -42,14 +42,14 @@ abstract class EntryOperation extends CoreOperation {
 
 const LOOKUP = 0;
 const LOOKUP_ATTRIBUTES = 1;
-const LOOKUP_HEAL = 2;
+/** An entry whose inode is gone whenever it is asked for: damage, not a race with its removal. */
+const LOOKUPS_MAX = 16;
 
 /**
  *   Lookup ─┬─ attributes in the reply ──────────────────────────────> entry
  *           ├─ (file being written here: flush) ─┐
- *           └─ inode on another target ──────────┴─> GetAttr ──> entry
- *                                                       └─ ESTALE: the entry dangles (an rmdir
- *                 was cut in two) ──> UnlinkDirEntry ──> ENOENT
+ *     ^     └─ inode on another target ──────────┴─> GetAttr ──> entry
+ *     └──────────── ESTALE: removed between the two ────┘
  */
 class LookupOperation extends CoreOperation implements SizeWaiter {
   tracker!: SizeTracker;
@@ -58,26 +58,31 @@ class LookupOperation extends CoreOperation implements SizeWaiter {
   #parent = 0;
   #inode = 0;
   #file: OpenFile | null = null;
+  #lookups = 0;
 
   start(parent: number, name: NameReference): void {
     this.#parent = parent;
     this.#name.copyFrom(name);
+    this.#lookups = 0;
+    this.#look();
+  }
+
+  #look(): void {
+    this.#lookups++;
     this.#step = LOOKUP;
     const bytes = NameRequest.SIZE + this.#name.lengthBytes;
-    this.send(this.context.peerOfInode(parent), Opcode.Lookup, bytes);
+    this.send(this.context.peerOfInode(this.#parent), Opcode.Lookup, bytes);
   }
 
   override encode(body: number): number {
     const { arena } = this.context;
     if (this.#step === LOOKUP) return encodeName(arena, body, this.#parent, this.#name);
-    if (this.#step === LOOKUP_ATTRIBUTES) return encodeInode(arena, body, this.#inode);
-    return encodeUnlinkDirEntry(arena, body, this.#parent, this.#inode, this.#name);
+    return encodeInode(arena, body, this.#inode);
   }
 
   override done(status: number, body: number, bodyBytes: number): void {
     if (this.#step === LOOKUP) this.#looked(status, body, bodyBytes);
-    else if (this.#step === LOOKUP_ATTRIBUTES) this.#gotAttributes(status, body, bodyBytes);
-    else this.finishError(errno.ENOENT);
+    else this.#gotAttributes(status, body, bodyBytes);
   }
 
   #looked(status: number, body: number, bodyBytes: number): void {
@@ -118,12 +123,8 @@ class LookupOperation extends CoreOperation implements SizeWaiter {
     const checked = context.checkReply(status, bodyBytes, AttributesReply.SIZE);
     if (checked === 0) {
       this.#reply(context.readAttributes(body + AttributesReply.attributes));
-    } else if (checked === ESTALE) {
-      // Inode numbers are never used again, so this entry can only be a leftover.
-      context.counters.danglingEntries++;
-      this.#step = LOOKUP_HEAL;
-      const bytes = UnlinkDirEntryRequest.SIZE + this.#name.lengthBytes;
-      this.send(context.peerOfInode(this.#parent), Opcode.UnlinkDirEntry, bytes);
+    } else if (checked === ESTALE && this.#lookups < LOOKUPS_MAX) {
+      this.#look();
     } else {
       this.finishError(checked);
     }
@@ -134,7 +135,7 @@ class LookupOperation extends CoreOperation implements SizeWaiter {
   }
 }
 
-class MakeNodeOperation extends EntryOperation {
+class MakeNodeOperation extends NewFileOperation {
   readonly #name = new NameCopy();
   parent = 0;
   mode = 0;
@@ -155,7 +156,7 @@ class MakeNodeOperation extends EntryOperation {
   }
 }
 
-class SymlinkOperation extends EntryOperation {
+class SymlinkOperation extends NewFileOperation {
   readonly #name = new NameCopy();
   readonly #target = new Uint8Array(symlinkBytesMax);
   #targetBytes = 0;
@@ -200,10 +201,10 @@ class LinkOperation extends EntryOperation {
     this.#parent = parent;
     this.#name.copyFrom(name);
     const bytes = LinkRequest.SIZE + this.#name.lengthBytes;
-    this.send(this.context.peerOfInode(parent), Opcode.Link, bytes);
+    this.begin(this.context.peerOfInode(parent), Opcode.Link, bytes);
   }
 
-  override encode(body: number): number {
+  override encodeRequest(body: number): number {
     const { bytes, words } = this.context.arena;
     writeU53(words, body + LinkRequest.inode, this.#inode);
     writeU53(words, body + LinkRequest.parent, this.#parent);
@@ -271,7 +272,7 @@ class RenameOperation extends CoreOperation {
     this.#oldName.copyFrom(oldName);
     this.#newName.copyFrom(newName);
     const bytes = RenameRequest.SIZE + oldName.lengthBytes + newName.lengthBytes;
-    this.send(this.context.peerOfInode(this.oldParent), Opcode.Rename, bytes);
+    this.send(this.context.peerOfInode(this.newParent), Opcode.Rename, bytes);
   }
 
   override encode(body: number): number {
@@ -281,6 +282,7 @@ class RenameOperation extends CoreOperation {
     writeU16(words, body + RenameRequest.oldNameBytes, this.#oldName.lengthBytes);
     writeU16(words, body + RenameRequest.newNameBytes, this.#newName.lengthBytes);
     words[(body + RenameRequest.flags) >>> 2] = this.flags;
+    writeU53(words, body + RenameRequest.root, this.context.root);
     this.#oldName.writeTo(bytes, body + RenameRequest.SIZE);
     this.#newName.writeTo(bytes, body + RenameRequest.SIZE + this.#oldName.lengthBytes);
     return RenameRequest.SIZE + this.#oldName.lengthBytes + this.#newName.lengthBytes;
@@ -292,7 +294,6 @@ class RenameOperation extends CoreOperation {
 }
 
 export class Namespace {
-  readonly #context: ClientContext;
   readonly #lookup: OperationPool<LookupOperation>;
   readonly #makeNode: OperationPool<MakeNodeOperation>;
   readonly #symlink: OperationPool<SymlinkOperation>;
@@ -302,7 +303,6 @@ export class Namespace {
   readonly #rename: OperationPool<RenameOperation>;
 
   constructor(context: ClientContext, tracker: SizeTracker) {
-    this.#context = context;
     this.#lookup = new OperationPool((pool) => {
       const operation = new LookupOperation(context, pool);
       operation.tracker = tracker;
@@ -365,12 +365,9 @@ export class Namespace {
   }
 
   link(request: ClientRequest, inode: number, parent: number, name: NameReference): void {
-    const context = this.#context;
     const status = checkName(name);
     if (status !== 0) request.replyError(status);
-    else if (context.peerOfInode(inode) !== context.peerOfInode(parent)) {
-      request.replyError(errno.EXDEV);
-    } else this.#link.take(request).start(inode, parent, name);
+    else this.#link.take(request).start(inode, parent, name);
   }
 
   unlink(request: ClientRequest, parent: number, name: NameReference): void {
@@ -388,14 +385,9 @@ export class Namespace {
     newName: NameReference,
     flags: number,
   ): void {
-    const context = this.#context;
     const status = checkName(oldName) || checkName(newName);
     if (status !== 0) {
       request.replyError(status);
-      return;
-    }
-    if (context.peerOfInode(oldParent) !== context.peerOfInode(newParent)) {
-      request.replyError(errno.EXDEV);
       return;
     }
     const operation = this.#rename.take(request);

@@ -3,10 +3,14 @@
  * long as some client is registered there, so a client registers with its first handle of an inode
  * and lets go with its last; in between opens cost nothing. Registration: see open-file.ts.
  */
+import { ESTALE, errno } from '../common/errno.js';
+import { readU53 } from '../protocol/u53.js';
 import {
   AttributesReply,
   CreateRequest,
   InodeRequest,
+  LookupReply,
+  NameRequest,
   OpenRequest,
   Opcode,
   SetAttrRequest,
@@ -21,6 +25,7 @@ import {
   OPEN_TRUNCATE,
   encodeCreate,
   encodeInode,
+  encodeName,
   encodeOpen,
   encodeSetAttr,
 } from './bodies.js';
@@ -43,6 +48,10 @@ dropping.valid = SET_SIZE | SET_DROP_SET_ID;
 
 const STEP_REGISTER = 0;
 const STEP_TRUNCATE = 1;
+const STEP_LOOKUP = 2;
+const STEP_OPEN = 3;
+/** Of a create whose name comes and goes with an inode on another target. */
+const ATTEMPTS_MAX = 16;
 
 class OpenOperation extends CoreOperation implements OpenWaiter {
   owner!: OpenOperations;
@@ -113,6 +122,11 @@ class OpenOperation extends CoreOperation implements OpenWaiter {
   }
 }
 
+/**
+ *   Create ─┬─ new, or there and its inode, too ──> (SetAttr: size 0) ──> handle
+ *     ^     └─ EXDEV: the inode lies on another target ──> Lookup ──> Open there ──> handle
+ *     └──────────────────────────── gone meanwhile ──────────┴─────────┘
+ */
 class CreateOperation extends CoreOperation {
   owner!: OpenOperations;
   readonly #name = new NameCopy();
@@ -129,9 +143,16 @@ class CreateOperation extends CoreOperation {
   #inode = 0;
   #incarnationChanges = 0;
   #releases = 0;
+  #attempts = 0;
 
   start(name: NameReference): void {
     this.#name.copyFrom(name);
+    this.#attempts = 0;
+    this.#create();
+  }
+
+  #create(): void {
+    this.#attempts++;
     this.#step = STEP_REGISTER;
     this.#incarnationChanges = this.context.incarnationChanges;
     this.#releases = this.context.releases;
@@ -141,16 +162,36 @@ class CreateOperation extends CoreOperation {
 
   override encode(body: number): number {
     const { arena } = this.context;
-    return this.#step === STEP_TRUNCATE
-      ? encodeSetAttr(arena, body, this.#inode, this.dropsSetId ? dropping : truncation)
-      : encodeCreate(arena, body, this, this.#name);
+    switch (this.#step) {
+      case STEP_TRUNCATE:
+        return encodeSetAttr(arena, body, this.#inode, this.dropsSetId ? dropping : truncation);
+      case STEP_LOOKUP:
+        return encodeName(arena, body, this.parent, this.#name);
+      case STEP_OPEN: {
+        const flags = OPEN_TRUNCATE | (this.dropsSetId ? OPEN_DROP_SET_ID : 0);
+        return encodeOpen(arena, body, this.#inode, this.truncate ? flags : 0);
+      }
+      default:
+        return encodeCreate(arena, body, this, this.#name);
+    }
   }
 
   override done(status: number, body: number, bodyBytes: number): void {
+    if (this.#step === STEP_LOOKUP) {
+      this.#lookedUp(status, body, bodyBytes);
+      return;
+    }
     const { context } = this;
     const checked = context.checkReply(status, bodyBytes, AttributesReply.SIZE);
+    if (checked === errno.EXDEV && this.#step === STEP_REGISTER) {
+      this.#step = STEP_LOOKUP;
+      const bytes = NameRequest.SIZE + this.#name.lengthBytes;
+      this.send(context.peerOfInode(this.parent), Opcode.Lookup, bytes);
+      return;
+    }
     if (checked !== 0) {
-      this.#fail(checked);
+      if (checked === ESTALE && this.#step === STEP_OPEN) this.#createAgain();
+      else this.#fail(checked);
       return;
     }
     const attributes = context.readAttributes(body + AttributesReply.attributes);
@@ -158,20 +199,39 @@ class CreateOperation extends CoreOperation {
       this.#finish(body);
       return;
     }
+    const isOpened = this.#step === STEP_OPEN;
     this.#inode = attributes.inode;
     const file = context.files.take(attributes.inode);
     file.learnSize(attributes.sizeBytes, context.scheduler.nowMs());
     if (attributes.striped) file.learnStriped(attributes.layout);
+    const { words } = context.arena;
     const existed =
-      (context.arena.words[(body + AttributesReply.flags) >>> 2]! & REPLY_EXISTED) !== 0;
+      isOpened || (words[(body + AttributesReply.flags) >>> 2]! & REPLY_EXISTED) !== 0;
     if (existed && attributes.striped) file.touchStripes(context);
     this.owner.createRegistered(file, this.#overtaken(existed));
-    if (existed && this.truncate) {
+    if (existed && this.truncate && !isOpened) {
       this.#step = STEP_TRUNCATE;
       this.send(context.peerOfInode(this.#inode), Opcode.SetAttr, SetAttrRequest.SIZE);
       return;
     }
     this.#finish(body);
+  }
+
+  #lookedUp(status: number, body: number, bodyBytes: number): void {
+    const { context } = this;
+    const checked = context.checkReply(status, bodyBytes, LookupReply.SIZE);
+    if (checked === errno.ENOENT) this.#createAgain();
+    else if (checked !== 0) this.#fail(checked);
+    else {
+      this.#inode = readU53(context.arena.words, body + LookupReply.inode);
+      this.#step = STEP_OPEN;
+      this.send(context.peerOfInode(this.#inode), Opcode.Open, OpenRequest.SIZE);
+    }
+  }
+
+  #createAgain(): void {
+    if (this.#attempts < ATTEMPTS_MAX) this.#create();
+    else this.#fail(ESTALE);
   }
 
   /** The registration of this create may be gone again: the target restarted, or a Release went. */

@@ -66,6 +66,7 @@ export class VolumeFiles {
   constructor(core: FileSystemCore, arena: ArenaMemory, rootInode: number, owner: Owner) {
     this.core = core;
     this.rootInode = rootInode;
+    core.setRoot(rootInode);
     this.#arena = arena;
     this.#owner = owner;
     this.#slots = new SlotWaiters(arena.bulk);
@@ -215,7 +216,7 @@ export class VolumeFiles {
     });
   }
 
-  /** EXDEV when the two directories are on different targets. */
+  /** `flags`: RENAME_NOREPLACE 1, RENAME_EXCHANGE 2. */
   async rename(from: string, to: string, flags = 0): Promise<void> {
     const source = await this.#entry('rename', from);
     const target = await this.#entry('rename', to);
@@ -236,7 +237,6 @@ export class VolumeFiles {
     return this.#target('readlink', path, stats.inode);
   }
 
-  /** EXDEV when file and new directory are on different targets. */
   async link(existing: string, path: string): Promise<void> {
     const { inode } = await this.lstat(existing);
     const { parent, name } = await this.#entry('link', path);

@@ -91,7 +91,7 @@ export function modeOfAcl(acl: Uint8Array): { permissions: number; equivalent: b
 
 /** chmod: a copy whose owner, mask (without one: group) and others are the mode's. */
 export function aclOfMode(acl: Uint8Array, mode: number): Uint8Array {
-  const changed = acl.slice();
+  const changed = Uint8Array.from(acl);
   const view = viewOf(changed);
   const { owner, group, mask, other } = classesOf(view);
   const groupClass = mask < 0 ? group : mask;
@@ -112,7 +112,7 @@ export interface Inherited {
 
 /** What a file that is made with `mode` gets from the default ACL of its directory. */
 export function inheritAcl(defaultAcl: Uint8Array, mode: number): Inherited {
-  const copy = defaultAcl.slice();
+  const copy = Uint8Array.from(defaultAcl);
   const { permissions, equivalent } = modeOfAcl(copy);
   const granted = mode & permissions;
   const access = equivalent ? null : aclOfMode(copy, granted);

@@ -12,14 +12,10 @@ export const Opcode = {
   Create: 5,
   Symlink: 6,
   ReadLink: 7,
-  /** mkdir, first half: the directory's inode on its own target */
-  MakeDirInode: 8,
-  /** mkdir, second half: its entry in the parent */
-  LinkDirEntry: 9,
-  /** rmdir, first half (also undoes MakeDirInode): refused unless empty */
-  DropDirInode: 10,
-  /** rmdir, second half */
-  UnlinkDirEntry: 11,
+  /** to the parent's target, which has the inode made where the client wants it */
+  MakeDir: 8,
+  /** to the parent's target */
+  RemoveDir: 11,
   Unlink: 12,
   Link: 13,
   Rename: 14,
@@ -59,6 +55,14 @@ export const Opcode = {
   AdoptLayout: 38,
   /** chunks of one file come to share the blocks of another's */
   CloneRange: 39,
+  /** target to target: a step of a transaction is checked, locked, recorded */
+  Prepare: 40,
+  /** target to target: what was prepared for a transaction is done, or forgotten */
+  Resolve: 41,
+  /** target to target: what has become of a transaction of the target asked */
+  TransactionStatus: 42,
+  /** target to target: the directory that a directory stands in */
+  GetParent: 43,
 } as const;
 
 export const FrameHeader = {
@@ -283,71 +287,25 @@ export const SymlinkRequest = {
   reserved: 20,
 } as const;
 
-/** the access ACL, then the default ACL follow */
-export const MakeDirInodeRequest = {
+/** the name follows; the answer is a LookupReply */
+export const MakeDirRequest = {
   SIZE: 32,
+  /** ulong */
+  parent: 0,
   /** uint: where the client wants the new directory */
-  bucket: 0,
+  bucket: 8,
   /** uint */
-  mode: 4,
+  mode: 12,
   /** uint */
-  uid: 8,
+  uid: 16,
   /** uint */
-  gid: 12,
-  /** ulong */
-  parent: 16,
-  /** ushort: 0: none */
-  accessAclBytes: 24,
+  gid: 20,
+  /** uint: applied unless the parent has a default ACL */
+  umask: 24,
   /** ushort */
-  defaultAclBytes: 26,
-  /** uint */
-  reserved: 28,
-} as const;
-
-/** the name follows */
-export const LinkDirEntryRequest = {
-  SIZE: 32,
-  /** ulong */
-  parent: 0,
-  /** ulong */
-  inode: 8,
+  nameBytes: 28,
   /** ushort */
-  nameBytes: 16,
-  /** ushort: bit 0: replace an entry whose inode is `staleInode`, bit 1: the inode has what it inherits; else EAGAIN if the parent is set-group-ID or has a default ACL */
-  flags: 18,
-  /** uint */
-  reserved: 20,
-  /** ulong */
-  staleInode: 24,
-} as const;
-
-export const LinkDirEntryReply = {
-  SIZE: 8,
-  /** uint: for the set-group-ID rule */
-  parentMode: 0,
-  /** uint */
-  parentGid: 4,
-} as const;
-
-export const DropDirInodeRequest = {
-  SIZE: 8,
-  /** ulong */
-  inode: 0,
-} as const;
-
-/** the name follows */
-export const UnlinkDirEntryRequest = {
-  SIZE: 24,
-  /** ulong */
-  parent: 0,
-  /** ulong: the entry must still be this directory, else ENOENT */
-  inode: 8,
-  /** ushort */
-  nameBytes: 16,
-  /** ushort */
-  reserved0: 18,
-  /** uint */
-  reserved1: 20,
+  reserved: 30,
 } as const;
 
 export const UnlinkReply = {
@@ -360,7 +318,7 @@ export const UnlinkReply = {
   reserved: 12,
 } as const;
 
-/** the name follows */
+/** the name follows; the answer is a LookupReply */
 export const LinkRequest = {
   SIZE: 24,
   /** ulong */
@@ -377,17 +335,96 @@ export const LinkRequest = {
 
 /** the old name, then the new name follow */
 export const RenameRequest = {
-  SIZE: 24,
+  SIZE: 32,
   /** ulong */
   oldParent: 0,
   /** ulong */
   newParent: 8,
+  /** ulong: of the volume: where directories that change their parent are serialised */
+  root: 16,
   /** ushort */
-  oldNameBytes: 16,
+  oldNameBytes: 24,
   /** ushort */
-  newNameBytes: 18,
+  newNameBytes: 26,
   /** uint: RENAME_NOREPLACE 1, RENAME_EXCHANGE 2 */
-  flags: 20,
+  flags: 28,
+} as const;
+
+export const PrepareRequest = {
+  SIZE: 64,
+  /** ulong: number, of the coordinator's */
+  transaction: 0,
+  /** ulong: of the directory whose entry it is, or of the inode itself */
+  inode: 8,
+  /** ulong: ReplaceEntry: the new inode; MakeDir, SetParent: the parent */
+  other: 16,
+  /** long: MakeDir: the time of its birth */
+  seconds: 24,
+  /** uint */
+  nanoseconds: 32,
+  /** uint: MakeDir: type and permissions; ReplaceEntry: the new inode's type */
+  mode: 36,
+  /** uint */
+  uid: 40,
+  /** uint */
+  gid: 44,
+  /** uint: MakeDir: where */
+  bucket: 48,
+  /** ushort: RemoveEntry 1, ReplaceEntry 2, MakeDir 3, DropDir 4, AddLink 5, DropLink 6, SetParent 7, Touch 8, Token 9 */
+  step: 52,
+  /** ushort */
+  coordinatorBytes: 54,
+  /** ushort */
+  nameBytes: 56,
+  /** ushort: 0: none */
+  accessAclBytes: 58,
+  /** ushort */
+  defaultAclBytes: 60,
+  /** ushort */
+  reserved: 62,
+} as const;
+
+export const PrepareReply = {
+  SIZE: 16,
+  /** ulong: RemoveEntry, ReplaceEntry: the entry's; MakeDir: the new one */
+  inode: 0,
+  /** uint: type, of the entry or the inode */
+  mode: 8,
+  /** uint: AddLink, DropLink: links afterwards; RemoveEntry, ReplaceEntry: 1 if the inode is here, too */
+  count: 12,
+} as const;
+
+/** the coordinator's target id follows */
+export const ResolveRequest = {
+  SIZE: 16,
+  /** ulong */
+  transaction: 0,
+  /** uint: 0: abort */
+  commit: 8,
+  /** ushort */
+  coordinatorBytes: 12,
+  /** ushort */
+  reserved: 14,
+} as const;
+
+export const TransactionStatusRequest = {
+  SIZE: 8,
+  /** ulong */
+  transaction: 0,
+} as const;
+
+export const TransactionStatusReply = {
+  SIZE: 8,
+  /** uint: 0: aborted, 1: under way, 2: committed */
+  state: 0,
+  /** uint */
+  reserved: 4,
+} as const;
+
+export const ParentReply = {
+  SIZE: 8,
+  /** ulong: 0: a volume's root */
+  parent: 0,
 } as const;
 
 export const OpenRequest = {

@@ -55,6 +55,10 @@ export class Mutation extends Call {
   frees = false;
   /** Was put off; executed in a later batch. */
   deferred = false;
+  /** Below 0: why it was put off (transactions/step.ts). */
+  outcome = 0;
+  /** How often it was begun anew. */
+  attempts = 0;
   /** Of the data side: the write that this commits. */
   context: unknown = undefined;
 }

@@ -17,6 +17,7 @@ import type { MetaStore } from './meta-store-api.js';
 import type { Call, Namespace, WireMemory } from './namespace.js';
 import type { Reclaimer } from './reclaimer.js';
 import type { SessionRecords } from './sessions.js';
+import type { Coordinator } from './transactions/coordinator.js';
 
 /** Bounds a transaction: its time, and the pages that it may take. */
 const TRANSACTION_MUTATIONS_MAX = 2048;
@@ -32,6 +33,7 @@ export interface CommitterOptions {
   namespace: Namespace;
   sessions: SessionRecords;
   reclaimer: Reclaimer;
+  coordinator: Coordinator;
   log(message: string): void;
 }
 
@@ -151,6 +153,7 @@ export class Committer {
     mutation.sizeInode = 0;
     mutation.frees = false;
     mutation.context = undefined;
+    mutation.attempts = 0;
     return mutation;
   }
 
@@ -209,15 +212,24 @@ export class Committer {
   }
 
   #execute(mutation: Mutation): void {
-    const { namespace, reclaimer } = this.#options;
+    const { namespace, reclaimer, coordinator } = this.#options;
     mutation.replyBytes = 0;
     mutation.result0 = 0;
     mutation.result1 = 0;
     mutation.openInode = 0;
     mutation.waitForCut = 0;
+    mutation.outcome = 0;
     mutation.deferred = mutation.sizeInode !== 0 && reclaimer.isBlocked(mutation.sizeInode);
     if (mutation.deferred) return;
-    mutation.status = mutation.execute(namespace, mutation, mutation);
+    coordinator.begin(mutation);
+    const refused = mutation.transaction?.failure ?? 0;
+    const status = refused === 0 ? mutation.execute(namespace, mutation, mutation) : refused;
+    if (status < 0) {
+      mutation.outcome = status;
+      mutation.deferred = true;
+      return;
+    }
+    mutation.status = status;
     this.#record(mutation);
   }
 
@@ -238,6 +250,7 @@ export class Committer {
       if (mutation.frees) this.#options.meta.useReserve?.(false);
       if (status === 0) continue;
       mutation.deferred = false;
+      mutation.outcome = 0;
       mutation.status = status;
       mutation.replyBytes = 0;
       mutation.result0 = 0;
@@ -283,6 +296,7 @@ export class Committer {
   /** Answers the batch. */
   #finish(batch: Batch, flushStatus: number): void {
     for (const mutation of batch.mutations) {
+      this.#options.coordinator.end(mutation);
       if (flushStatus !== 0 && mutation.status === 0) mutation.status = flushStatus;
       this.#answerWhenCut(mutation);
     }
@@ -322,10 +336,19 @@ export class Committer {
   #defer(mutation: Mutation): void {
     this.counters.deferred++;
     keepBody(mutation);
+    if (mutation.outcome < 0) {
+      this.#options.coordinator.putOff(mutation, mutation.outcome);
+      return;
+    }
     this.#options.reclaimer.wait(mutation.sizeInode, () => {
-      this.#place(mutation);
-      this.#options.scheduler.requestTurn();
+      this.place(mutation);
     });
+  }
+
+  /** One that was put off is executed in the next transaction. */
+  place(mutation: Mutation): void {
+    this.#place(mutation);
+    this.#options.scheduler.requestTurn();
   }
 
   #release(mutation: Mutation): void {

@@ -148,6 +148,11 @@ export class DentryTable {
     });
   }
 
+  /** What names share that may take each other's place. */
+  hashOf(bytes: Uint8Array, offset: number, lengthBytes: number): number {
+    return this.#hash(bytes, offset, lengthBytes);
+  }
+
   /** Never 0, which stands for a directory's beginning. */
   #firstCookie(bytes: Uint8Array, offset: number, lengthBytes: number): number {
     const hash = this.#hash(bytes, offset, lengthBytes);

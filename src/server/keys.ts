@@ -14,8 +14,10 @@ const DENTRY = 0x44; // 'D'
 const LINK_TARGET = 0x4c; // 'L'
 const XATTRS = 0x58; // 'X'
 /** Kinds of the target's own keys. */
+const DECISION = 0x4b; // 'K'
 const NEXT_SEQUENCE = 0x4e; // 'N'
 const ORPHAN = 0x4f; // 'O'
+const INTENT = 0x50; // 'P'
 const RECLAIM = 0x51; // 'Q'
 const SESSION = 0x53; // 'S'
 const PROPERTY = 0x54; // 'T'
@@ -33,6 +35,8 @@ const sequenceBuffer = new Uint8Array(5);
 const orphanBuffer = new Uint8Array(10);
 const reclaimBuffer = new Uint8Array(10);
 const sessionBuffer = new Uint8Array(19);
+const intentBuffer = new Uint8Array(10);
+const decisionBuffer = new Uint8Array(10);
 
 /** Bucket, kind and the 40 bits of the sequence: the first eight bytes of a bucket's keys. */
 function fillInode(key: Uint8Array, inode: number, kind: number): void {
@@ -126,7 +130,21 @@ export function reclaimKey(sequence: number): Uint8Array {
   return reclaimBuffer;
 }
 
-/** The number in an orphan's or a reclaim key. */
+/** A step that is prepared for another target's transaction; `number` is this target's own. */
+export function intentKey(number: number): Uint8Array {
+  fillOwn(intentBuffer, INTENT);
+  fill56(intentBuffer, 3, number);
+  return intentBuffer;
+}
+
+/** A transaction of this target's that has been decided. */
+export function decisionKey(transaction: number): Uint8Array {
+  fillOwn(decisionBuffer, DECISION);
+  fill56(decisionBuffer, 3, transaction);
+  return decisionBuffer;
+}
+
+/** The number in the key of an orphan, a cut, an intent or a decision. */
 export function numberOfOwnKey(key: Uint8Array): number {
   return read56(key, 3);
 }
@@ -146,8 +164,10 @@ export function propertyKey(name: string): Uint8Array {
   return key;
 }
 
-export type OwnKind = 'orphan' | 'reclaim' | 'session';
+export type OwnKind = 'decision' | 'intent' | 'orphan' | 'reclaim' | 'session';
 const KINDS: Readonly<Record<OwnKind, number>> = {
+  decision: DECISION,
+  intent: INTENT,
   orphan: ORPHAN,
   reclaim: RECLAIM,
   session: SESSION,

@@ -1,22 +1,20 @@
-/** Operations that give something a name: Create, Symlink, the halves of mkdir, Link, roots. */
+/** Operations that give something a name, but for mkdir: Create, Symlink, Link, roots. */
 import { errno, ESTALE } from '../common/errno.js';
 import { bucketOfInode } from '../placement/inode-number.js';
-import { bucketCount, linkCountMax, symlinkBytesMax } from '../protocol/limits.generated.js';
+import { linkCountMax, symlinkBytesMax } from '../protocol/limits.generated.js';
 import {
+  Attributes,
   AttributesReply,
   CreateRequest,
   EnsureRootRequest,
-  LinkDirEntryReply,
-  LinkDirEntryRequest,
   LinkRequest,
-  MakeDirInodeRequest,
+  LookupReply,
   SymlinkRequest,
 } from '../protocol/wire.generated.js';
-import { isAcl } from '../protocol/posix-acl.js';
-import { readU16, readU53 } from '../protocol/u53.js';
+import { readU16, writeU53 } from '../protocol/u53.js';
+import type { Mutation } from './batch.js';
 import {
   DIRECTORY_BYTES,
-  FLAG_DEFAULT_ACL,
   InodeRecord,
   S_IFCHR,
   S_IFBLK,
@@ -28,15 +26,14 @@ import {
   S_IFSOCK,
   S_ISGID,
 } from './inode-record.js';
-import { ACCESS_ACL, DEFAULT_ACL, inheritPermissions, storeXattrs } from './inode-xattrs.js';
+import { inheritPermissions } from './inode-xattrs.js';
 import { linkTargetKey } from './keys.js';
 import { checkNameBytes, type Call, type Namespace } from './namespace.js';
+import { PENDING, STEP_ADD_LINK, StepRequest } from './transactions/step.js';
 
 export const CREATE_EXCLUSIVE = 1;
 export const CREATE_OPEN = 2;
 const CREATE_EXISTED = 1;
-const REPLACE_STALE = 1;
-const HAS_INHERITED = 2;
 const PERMISSION_BITS = 0o7777;
 
 function word(call: Call, field: number): number {
@@ -66,14 +63,33 @@ function addInode(
 }
 
 /** Nothing of the new inode is stored. Returns `status`. */
-function undoInode(ns: Namespace, at: number, status: number): number {
+export function undoInode(ns: Namespace, at: number, status: number): number {
   ns.inodes.remove(at);
   ns.countInodes(-1);
   return status;
 }
 
+/** A LookupReply; without attributes the client asks where the inode lies. */
+export function replyEntry(
+  call: Call,
+  inode: number,
+  mode: number,
+  from?: Uint32Array,
+  at = 0,
+): void {
+  const { words } = call.out;
+  const { reply } = call;
+  writeU53(words, reply + LookupReply.inode, inode);
+  words[(reply + LookupReply.mode) >>> 2] = mode;
+  words[(reply + LookupReply.hasAttributes) >>> 2] = from === undefined ? 0 : 1;
+  const to = (reply + LookupReply.attributes) >>> 2;
+  const source = at >>> 2;
+  for (let i = 0; i < Attributes.SIZE / 4; i++) words[to + i] = from?.[source + i] ?? 0;
+  call.replyBytes = LookupReply.SIZE;
+}
+
 /** The entry at `ns.found.cookie`, and what a directory shows of having changed. */
-function addEntry(
+export function addEntry(
   ns: Namespace,
   call: Call,
   directory: number,
@@ -100,6 +116,8 @@ export function create(ns: Namespace, call: Call): number {
   const flags = readU16(call.memory.words, call.body + CreateRequest.flags);
   const parent = ns.inodes.inode(directory);
   const name = call.body + CreateRequest.SIZE;
+  const locked = ns.checkEntryLock(call, parent, name, nameBytes);
+  if (locked !== 0) return locked;
   if (ns.dentries.find(parent, call.memory.bytes, name, nameBytes, ns.found)) {
     return createExisting(ns, call, type, flags);
   }
@@ -140,6 +158,10 @@ function createExisting(ns: Namespace, call: Call, type: number, flags: number):
   if ((flags & CREATE_EXCLUSIVE) !== 0) return errno.EEXIST;
   if (type !== 0 && type !== S_IFREG) return errno.EEXIST;
   if (ns.found.mode === S_IFDIR) return errno.EISDIR;
+  // Its inode lies elsewhere: the client opens it there.
+  if (!ns.ownsInode(ns.found.inode)) return errno.EXDEV;
+  const locked = ns.checkInodeLock(call, ns.found.inode);
+  if (locked !== 0) return locked;
   const at = ns.inodes.load(ns.found.inode);
   if (at < 0) return ESTALE;
   ns.replyAttributes(call, at, CREATE_EXISTED);
@@ -164,6 +186,8 @@ export function symlink(ns: Namespace, call: Call): number {
   if (directory < 0) return -directory;
   const parent = ns.inodes.inode(directory);
   const name = call.body + SymlinkRequest.SIZE;
+  const locked = ns.checkEntryLock(call, parent, name, nameBytes);
+  if (locked !== 0) return locked;
   if (ns.dentries.find(parent, bytes, name, nameBytes, ns.found)) return errno.EEXIST;
   if (ns.found.cookie < 0) return errno.ENOSPC;
   const inode = ns.allocateInode(bucketOfInode(parent));
@@ -180,114 +204,57 @@ export function symlink(ns: Namespace, call: Call): number {
   return 0;
 }
 
-/** mkdir, first half. What the directory inherits, the caller has found out before. */
-export function makeDirInode(ns: Namespace, call: Call): number {
-  const bucket = word(call, MakeDirInodeRequest.bucket);
-  const parent = ns.inodeField(call, MakeDirInodeRequest.parent);
-  if (bucket >= bucketCount || parent === 0) return errno.EINVAL;
-  if (!ns.host.owns(bucket)) return ESTALE;
-  const inode = ns.allocateInode(bucket);
-  if (inode === 0) return errno.ENOSPC;
-  const mode = S_IFDIR | (word(call, MakeDirInodeRequest.mode) & PERMISSION_BITS);
-  const uid = word(call, MakeDirInodeRequest.uid);
-  const at = addInode(ns, inode, -1, mode, uid, word(call, MakeDirInodeRequest.gid));
-  const status = addAcls(ns, call, at);
-  if (status !== 0) return undoInode(ns, at, status);
-  ns.inodes.setLinkCount(at, 2);
-  ns.inodes.setSize(at, DIRECTORY_BYTES);
-  ns.inodes.setParent(at, parent);
-  ns.replyAttributes(call, at, 0);
-  call.result0 = inode;
-  return 0;
-}
-
-/** The ACLs that the caller has inherited for the new directory: 0 or an errno. */
-function addAcls(ns: Namespace, call: Call, at: number): number {
-  const { words, bytes } = call.memory;
-  const accessBytes = readU16(words, call.body + MakeDirInodeRequest.accessAclBytes);
-  const defaultBytes = readU16(words, call.body + MakeDirInodeRequest.defaultAclBytes);
-  if (accessBytes + defaultBytes === 0) return 0;
-  const first = call.body + MakeDirInodeRequest.SIZE;
-  const second = first + accessBytes;
-  if (second + defaultBytes > call.body + call.bodyBytes) return errno.EINVAL;
-  const acls = [];
-  if (accessBytes > 0) acls.push({ name: ACCESS_ACL, value: bytes.subarray(first, second) });
-  if (defaultBytes > 0) {
-    acls.push({ name: DEFAULT_ACL, value: bytes.subarray(second, second + defaultBytes) });
-  }
-  if (acls.some((each) => !isAcl(each.value))) return errno.EINVAL;
-  return storeXattrs(ns, at, acls);
-}
-
-/** Whether a new directory gets something of this one: its group, its default ACL. */
-function bequeaths(ns: Namespace, directory: number): boolean {
-  const acl = ns.inodes.get32(directory, InodeRecord.flags) & FLAG_DEFAULT_ACL;
-  return acl !== 0 || (ns.inodes.mode(directory) & S_ISGID) !== 0;
-}
-
-/** mkdir, second half: refused where the inode would have to have inherited and has not. */
-export function linkDirEntry(ns: Namespace, call: Call): number {
-  const refused = ns.checkName(call, LinkDirEntryRequest.nameBytes, LinkDirEntryRequest.SIZE);
-  if (refused !== 0) return refused;
-  const inode = ns.inodeField(call, LinkDirEntryRequest.inode);
-  const directory = ns.loadDirectory(ns.inodeField(call, LinkDirEntryRequest.parent));
-  if (directory < 0) return -directory;
-  if (inode === 0) return errno.EINVAL;
-  const { words, bytes } = call.memory;
-  const nameBytes = readU16(words, call.body + LinkDirEntryRequest.nameBytes);
-  const flags = readU16(words, call.body + LinkDirEntryRequest.flags);
-  const parent = ns.inodes.inode(directory);
-  const name = call.body + LinkDirEntryRequest.SIZE;
-  const exists = ns.dentries.find(parent, bytes, name, nameBytes, ns.found);
-  if (exists) {
-    const stale = readU53(words, call.body + LinkDirEntryRequest.staleInode);
-    const replaces = (flags & REPLACE_STALE) !== 0 && ns.found.mode === S_IFDIR;
-    if (!replaces || ns.found.inode !== stale) return errno.EEXIST;
-  } else if (ns.found.cookie < 0) return errno.ENOSPC;
-  if ((flags & HAS_INHERITED) === 0 && bequeaths(ns, directory)) return errno.EAGAIN;
-  if (!exists) {
-    const count = ns.inodes.linkCount(directory);
-    if (count >= linkCountMax) return errno.EMLINK;
-    ns.inodes.setLinkCount(directory, count + 1);
-  }
-  addEntry(ns, call, directory, inode, S_IFDIR, LinkDirEntryRequest.SIZE, nameBytes);
-  const { out, reply } = call;
-  out.words[(reply + LinkDirEntryReply.parentMode) >>> 2] = ns.inodes.mode(directory);
-  out.words[(reply + LinkDirEntryReply.parentGid) >>> 2] = ns.inodes.get32(
-    directory,
-    InodeRecord.gid,
-  );
-  call.replyBytes = LinkDirEntryReply.SIZE;
-  call.result0 = parent;
-  return 0;
-}
-
-export function link(ns: Namespace, call: Call): number {
+export function link(ns: Namespace, call: Call, mutation: Mutation): number {
   const refused = ns.checkName(call, LinkRequest.nameBytes, LinkRequest.SIZE);
   if (refused !== 0) return refused;
   const inode = ns.inodeField(call, LinkRequest.inode);
   if (inode === 0) return errno.EINVAL;
   const directory = ns.loadDirectory(ns.inodeField(call, LinkRequest.parent));
   if (directory < 0) return -directory;
-  const { words, bytes } = call.memory;
-  const nameBytes = readU16(words, call.body + LinkRequest.nameBytes);
+  const nameBytes = readU16(call.memory.words, call.body + LinkRequest.nameBytes);
   const parent = ns.inodes.inode(directory);
   const name = call.body + LinkRequest.SIZE;
-  if (ns.dentries.find(parent, bytes, name, nameBytes, ns.found)) return errno.EEXIST;
-  if (!ns.ownsInode(inode)) return errno.EXDEV;
+  const locked = ns.checkEntryLock(call, parent, name, nameBytes);
+  if (locked !== 0) return locked;
+  if (ns.dentries.find(parent, call.memory.bytes, name, nameBytes, ns.found)) return errno.EEXIST;
+  if (ns.found.cookie < 0) return errno.ENOSPC;
+  if (!ns.ownsInode(inode)) return linkRemote(ns, call, mutation, directory, inode);
+  const held = ns.checkInodeLock(call, inode);
+  if (held !== 0) return held;
   const at = ns.inodes.load(inode);
   if (at < 0) return ESTALE;
   if (ns.inodes.isDirectory(at)) return errno.EPERM;
   const count = ns.inodes.linkCount(at);
   if (count === 0) return errno.ENOENT;
   if (count >= linkCountMax) return errno.EMLINK;
-  if (ns.found.cookie < 0) return errno.ENOSPC;
+  const decided = ns.host.coordinator.decide(mutation);
+  if (decided !== 0) return decided;
   ns.inodes.setLinkCount(at, count + 1);
   ns.inodes.setCtime(at, ns.host.now());
   ns.inodes.touch(at);
   const type = ns.inodes.mode(at) & S_IFMT;
   addEntry(ns, call, directory, inode, type, LinkRequest.SIZE, nameBytes);
-  ns.replyAttributes(call, at, 0);
+  replyEntry(call, inode, type, ns.inodes.words, at);
+  call.result0 = inode;
+  return 0;
+}
+
+/** The inode's target counts the link. */
+function linkRemote(
+  ns: Namespace,
+  call: Call,
+  mutation: Mutation,
+  directory: number,
+  inode: number,
+): number {
+  const { coordinator } = ns.host;
+  const counted = coordinator.need(mutation, new StepRequest(STEP_ADD_LINK, inode));
+  if (counted === undefined) return PENDING;
+  const decided = coordinator.decide(mutation);
+  if (decided !== 0) return decided;
+  const nameBytes = readU16(call.memory.words, call.body + LinkRequest.nameBytes);
+  addEntry(ns, call, directory, inode, counted.mode, LinkRequest.SIZE, nameBytes);
+  replyEntry(call, inode, counted.mode);
   call.result0 = inode;
   return 0;
 }

@@ -10,7 +10,7 @@
  * Reads run outside and see what is committed.
  */
 import { errno, ESTALE } from '../common/errno.js';
-import type { WallClock } from '../common/scheduler.js';
+import type { Scheduler, WallClock } from '../common/scheduler.js';
 import { bucketOfInode, isInode, makeInode, SEQUENCE_LIMIT } from '../placement/inode-number.js';
 import { firstSequence, nameBytesMax } from '../protocol/limits.generated.js';
 import { Attributes, AttributesReply } from '../protocol/wire.generated.js';
@@ -35,6 +35,9 @@ import {
   xattrsKey,
 } from './keys.js';
 import type { MetaStore } from './meta-store-api.js';
+import type { Coordinator, Transaction } from './transactions/coordinator.js';
+import { blockedBy, LockTable, type Lock } from './transactions/locks.js';
+import { Participant } from './transactions/participant.js';
 
 /** Memory that holds wire structs: the arena, or a batch's copy of bodies. */
 export interface WireMemory {
@@ -61,6 +64,10 @@ export class Call {
   openInode = 0;
   /** Not 0: the reply waits until the data of this inode is cut everywhere. */
   waitForCut = 0;
+  /** The lock that the operation has met; it answers BLOCKED. */
+  blockedBy: Lock | undefined;
+  /** What of it is prepared on other targets; belongs to the coordinator. */
+  transaction: Transaction | undefined;
 }
 
 /** What the name space asks of the target around it. */
@@ -77,6 +84,9 @@ export interface NamespaceHost {
    */
   cutData(inode: number, layout: number, fromByte: number, striped: boolean): boolean;
   readonly space: FileSpace;
+  readonly scheduler: Scheduler;
+  /** Of operations that need other targets. */
+  readonly coordinator: Coordinator;
 }
 
 const SEQUENCES_RESERVED = 1024;
@@ -91,6 +101,9 @@ export class Namespace {
   /** Scratch of operations. */
   readonly found = new FoundEntry();
   readonly found2 = new FoundEntry();
+  /** What transactions of other targets hold here, and this target's own. */
+  readonly locks = new LockTable();
+  readonly participant: Participant;
   /** Inodes without a name that were open when it went. */
   readonly orphans = new Set<number>();
   readonly #sequences = new Map<number, { next: number; end: number }>();
@@ -104,6 +117,7 @@ export class Namespace {
     this.host = host;
     this.inodes = new InodeTable(meta);
     this.dentries = new DentryTable(meta, hash);
+    this.participant = new Participant(this, () => host.scheduler.nowMs());
   }
 
   /** Reads what is kept in memory. */
@@ -115,6 +129,7 @@ export class Namespace {
       this.orphans.add(numberOfOwnKey(key));
       return true;
     });
+    this.participant.open();
   }
 
   /** Inodes in use, committed. */
@@ -134,6 +149,7 @@ export class Namespace {
     this.inodes.clear();
     this.#inodeCount += this.#inodeDelta;
     this.#inodeDelta = 0;
+    this.participant.committed();
   }
 
   aborted(): void {
@@ -141,6 +157,7 @@ export class Namespace {
     this.#inodeDelta = 0;
     // What was reserved in the transaction is not; reading again wastes at most a reserve.
     this.#sequences.clear();
+    this.participant.aborted();
   }
 
   countInodes(delta: number): void {
@@ -203,6 +220,24 @@ export class Namespace {
     if (!this.meta.remove(orphanKey(inode))) return;
     const at = this.inodes.load(inode);
     if (at >= 0 && this.inodes.linkCount(at) === 0) this.dropInode(at);
+  }
+
+  // ---------------------------------------------------------------- locks
+
+  /** An entry of this name is about to be added, changed or removed: 0 or BLOCKED. */
+  checkEntryLock(call: Call, directory: number, name: number, nameBytes: number): number {
+    if (this.locks.size === 0) return 0;
+    const hash = this.dentries.hashOf(call.memory.bytes, name, nameBytes);
+    const lock = this.locks.entry(directory, hash) ?? this.locks.removal(directory);
+    return lock === undefined ? 0 : blockedBy(call, lock);
+  }
+
+  /** Links or place of this inode are about to change: 0 or BLOCKED. */
+  checkInodeLock(call: Call, inode: number): number {
+    const lock = this.locks.inode(inode);
+    // The coordinator's own lock of a directory that moves is no obstacle to itself.
+    if (lock === undefined || lock.owner === call.transaction) return 0;
+    return blockedBy(call, lock);
   }
 
   // ---------------------------------------------------------------- arguments

@@ -6,25 +6,25 @@ import {
   CloneRangeRequest,
   CreateRequest,
   CutRequest,
-  DropDirInodeRequest,
   EnsureRootRequest,
   ExtendRequest,
   InodeRequest,
-  LinkDirEntryRequest,
   LinkRequest,
-  MakeDirInodeRequest,
+  MakeDirRequest,
   NameRequest,
   Opcode,
   OpenRequest,
+  PrepareRequest,
   ReadDirRequest,
   ReadRequest,
   RenameRequest,
   ReserveRequest,
+  ResolveRequest,
   SeekDataRequest,
   SetAttrRequest,
   SetXattrRequest,
   SymlinkRequest,
-  UnlinkDirEntryRequest,
+  TransactionStatusRequest,
   WriteRequest,
   XattrRequest,
 } from '../protocol/wire.generated.js';
@@ -39,18 +39,13 @@ import {
   setAttr,
   setSize,
 } from './namespace-attributes.js';
-import {
-  create,
-  ensureRoot,
-  link,
-  linkDirEntry,
-  makeDirInode,
-  symlink,
-} from './namespace-create.js';
-import { dropDirInode, ensureEmptyRoot, unlink, unlinkDirEntry } from './namespace-remove.js';
+import { create, ensureRoot, link, symlink } from './namespace-create.js';
+import { ensureEmptyRoot, unlink } from './namespace-remove.js';
+import { makeDir, removeDir } from './namespace-directories.js';
 import { accessed } from './namespace-accessed.js';
 import { removeXattr, setXattr } from './namespace-xattrs.js';
 import { rename } from './namespace-rename.js';
+import { prepare, resolve } from './transactions/participant.js';
 import { adoptLayout, changeSpace, cloneRange } from './namespace-space.js';
 
 interface Operation {
@@ -68,18 +63,8 @@ const operations: Partial<Record<number, Operation>> = {
   [Opcode.Create]: { bodyBytes: CreateRequest.SIZE, execute: create },
   [Opcode.Symlink]: { bodyBytes: SymlinkRequest.SIZE, execute: symlink },
   [Opcode.ReadLink]: { bodyBytes: InodeRequest.SIZE },
-  [Opcode.MakeDirInode]: { bodyBytes: MakeDirInodeRequest.SIZE, execute: makeDirInode },
-  [Opcode.LinkDirEntry]: { bodyBytes: LinkDirEntryRequest.SIZE, execute: linkDirEntry },
-  [Opcode.DropDirInode]: {
-    bodyBytes: DropDirInodeRequest.SIZE,
-    execute: dropDirInode,
-    frees: true,
-  },
-  [Opcode.UnlinkDirEntry]: {
-    bodyBytes: UnlinkDirEntryRequest.SIZE,
-    execute: unlinkDirEntry,
-    frees: true,
-  },
+  [Opcode.MakeDir]: { bodyBytes: MakeDirRequest.SIZE, execute: makeDir },
+  [Opcode.RemoveDir]: { bodyBytes: NameRequest.SIZE, execute: removeDir, frees: true },
   [Opcode.Unlink]: { bodyBytes: NameRequest.SIZE, execute: unlink, frees: true },
   [Opcode.Link]: { bodyBytes: LinkRequest.SIZE, execute: link },
   [Opcode.Rename]: { bodyBytes: RenameRequest.SIZE, execute: rename },
@@ -100,6 +85,10 @@ const operations: Partial<Record<number, Operation>> = {
   [Opcode.AdoptLayout]: { bodyBytes: AdoptLayoutRequest.SIZE, execute: adoptLayout },
   [Opcode.CloneRange]: { bodyBytes: CloneRangeRequest.SIZE, execute: cloneRange },
   [Opcode.SeekData]: { bodyBytes: SeekDataRequest.SIZE },
+  [Opcode.Prepare]: { bodyBytes: PrepareRequest.SIZE, execute: prepare },
+  [Opcode.Resolve]: { bodyBytes: ResolveRequest.SIZE, execute: resolve, frees: true },
+  [Opcode.TransactionStatus]: { bodyBytes: TransactionStatusRequest.SIZE },
+  [Opcode.GetParent]: { bodyBytes: InodeRequest.SIZE },
   [Opcode.SetXattr]: { bodyBytes: SetXattrRequest.SIZE, execute: setXattr },
   [Opcode.GetXattr]: { bodyBytes: XattrRequest.SIZE },
   [Opcode.ListXattr]: { bodyBytes: XattrRequest.SIZE },

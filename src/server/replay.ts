@@ -2,24 +2,22 @@
  * Answers to mutations that were executed already and are asked for again: built from the record
  * of the first answer and from what is stored now, changing nothing.
  */
-import { ESTALE } from '../common/errno.js';
 import {
   CreateRequest,
   ExtendRequest,
   InodeRequest,
-  LinkDirEntryReply,
   Opcode,
   OpenRequest,
   SizeReply,
 } from '../protocol/wire.generated.js';
 import { readU16, writeU53 } from '../protocol/u53.js';
 import type { RpcRequest } from '../transport/rpc-server.js';
-import { InodeRecord, storedInode } from './inode-record.js';
 import { replyLayout, replyReserve } from './namespace-attributes.js';
-import { CREATE_OPEN } from './namespace-create.js';
+import { CREATE_OPEN, replyEntry } from './namespace-create.js';
 import { replyUnlink } from './namespace-remove.js';
 import { replyChangeSpace } from './namespace-space.js';
 import type { Call, Namespace } from './namespace.js';
+import { replyPrepare } from './transactions/participant.js';
 
 if (ExtendRequest.inode !== InodeRequest.inode) throw new Error('replay: layout');
 
@@ -37,15 +35,18 @@ export function replay(ns: Namespace, call: Call, request: RpcRequest): number {
       return ns.replyStored(call, call.openInode);
     case Opcode.SetAttr:
     case Opcode.Symlink:
-    case Opcode.MakeDirInode:
-    case Opcode.Link:
     case Opcode.SetXattr:
     case Opcode.RemoveXattr:
     case Opcode.EnsureRoot:
     case Opcode.AdoptLayout:
       return ns.replyStored(call, result0);
-    case Opcode.LinkDirEntry:
-      return replayLinkDirEntry(ns, call, result0);
+    case Opcode.MakeDir:
+    case Opcode.Link:
+      replyEntry(call, result0, 0);
+      return 0;
+    case Opcode.Prepare:
+      replyPrepare(call, result0, result1);
+      return 0;
     case Opcode.Unlink:
       replyUnlink(call, result0, result1);
       return 0;
@@ -67,16 +68,4 @@ export function replay(ns: Namespace, call: Call, request: RpcRequest): number {
     default:
       return 0;
   }
-}
-
-function replayLinkDirEntry(ns: Namespace, call: Call, parent: number): number {
-  const record = storedInode(ns.meta, parent);
-  if (record === undefined) return ESTALE;
-  const view = new DataView(record.buffer, record.byteOffset, record.length);
-  const { words } = call.out;
-  const { parentMode, parentGid } = LinkDirEntryReply;
-  words[(call.reply + parentMode) >>> 2] = view.getUint32(InodeRecord.mode, true);
-  words[(call.reply + parentGid) >>> 2] = view.getUint32(InodeRecord.gid, true);
-  call.replyBytes = LinkDirEntryReply.SIZE;
-  return 0;
 }

@@ -20,11 +20,13 @@ import {
   InodeRequest,
   Opcode,
   OpenRequest,
+  ParentReply,
   ReadDirReply,
   ReadDirRequest,
   SeekDataReply,
   SetAttrRequest,
   StatFsReply,
+  TransactionStatusReply,
 } from '../protocol/wire.generated.js';
 import { isU53, readU53, writeU53 } from '../protocol/u53.js';
 import { RpcClient, type RpcPeer } from '../transport/rpc-client.js';
@@ -35,7 +37,7 @@ import {
   type Session,
 } from '../transport/rpc-server.js';
 import { transportKinds, type Transport } from '../transport/transport.js';
-import type { Mutation } from './batch.js';
+import { REPLY_ROOM, type Mutation } from './batch.js';
 import { Committer, type CommitterHost, type Durability } from './committer.js';
 import { SPACE_DROP } from './data/chunk-changes.js';
 import type { ChunkStore } from './data/chunk-store.js';
@@ -43,7 +45,7 @@ import type { NameHash } from './dentries.js';
 import { FileSpace } from './file-space.js';
 import { HandleTable } from './handles.js';
 import type { MetaStore } from './meta-store-api.js';
-import { Call, Namespace, type NamespaceHost } from './namespace.js';
+import { Call, Namespace, type NamespaceHost, type WireMemory } from './namespace.js';
 import { SET_SIZE } from './namespace-attributes.js';
 import {
   getAttr,
@@ -61,6 +63,9 @@ import { SessionRecords } from './sessions.js';
 import { TargetData } from './target-data.js';
 import { answerXattrs } from './target-xattrs.js';
 import { TargetStatistics } from './target-statistics.js';
+import { Coordinator, type CoordinatorHost } from './transactions/coordinator.js';
+import { getParent, isOfTargets, readLock, transactionStatus } from './transactions/questions.js';
+import { IntentRecovery } from './transactions/recovery.js';
 
 /** Without a registration for so long after a restart, a file without a name goes. */
 const ORPHAN_GRACE_MS = 60_000;
@@ -98,9 +103,13 @@ export interface TargetDeps {
   /** Of names; replaced by tests. */
   nameHash?: NameHash;
   sessionExpiryMs?: number;
+  /** Called with the name of each point of a transaction between targets, for tests that kill there. */
+  faultPoint?: (name: string) => void;
 }
 
-export class Target implements RpcService, NamespaceHost, CommitterHost, ReclaimHost {
+export class Target
+  implements RpcService, NamespaceHost, CommitterHost, CoordinatorHost, ReclaimHost
+{
   readonly arena: ArenaMemory;
   readonly scheduler: Scheduler;
   readonly meta: MetaStore;
@@ -108,9 +117,11 @@ export class Target implements RpcService, NamespaceHost, CommitterHost, Reclaim
   readonly namespace: Namespace;
   readonly space: FileSpace;
   readonly handles = new HandleTable();
+  readonly coordinator: Coordinator;
   readonly statistics: TargetStatistics;
   readonly #deps: TargetDeps;
   readonly #committer: Committer;
+  readonly #recovery: IntentRecovery;
   readonly #sessions: SessionRecords;
   readonly #reclaimer: Reclaimer;
   readonly #data: TargetData;
@@ -133,6 +144,8 @@ export class Target implements RpcService, NamespaceHost, CommitterHost, Reclaim
     this.chunks = deps.chunks;
     this.namespace = new Namespace(deps.meta, this, deps.nameHash);
     this.space = new FileSpace(deps.chunks, deps.meta, (bucket) => this.owns(bucket));
+    this.coordinator = new Coordinator(this);
+    this.#recovery = new IntentRecovery(this);
     this.#sessions = new SessionRecords(deps.meta);
     this.#reclaimer = new Reclaimer(this, deps.reclaimRate);
     this.#committer = new Committer(
@@ -146,6 +159,7 @@ export class Target implements RpcService, NamespaceHost, CommitterHost, Reclaim
         namespace: this.namespace,
         sessions: this.#sessions,
         reclaimer: this.#reclaimer,
+        coordinator: this.coordinator,
         log: (message) => {
           this.log(message);
         },
@@ -185,6 +199,7 @@ export class Target implements RpcService, NamespaceHost, CommitterHost, Reclaim
     this.namespace.open();
     this.#sessions.open(this.scheduler.nowMs());
     this.#reclaimer.open();
+    this.coordinator.open();
     this.#orphanTimer = this.scheduler.setTimer(ORPHAN_GRACE_MS, () => {
       this.#dropOrphans();
     });
@@ -201,6 +216,8 @@ export class Target implements RpcService, NamespaceHost, CommitterHost, Reclaim
     this.#rpc.mapEpoch = map.epoch;
     this.#peers.mapEpoch = map.epoch;
     this.#reclaimer.resume();
+    this.coordinator.resume();
+    this.#recovery.start();
   }
 
   /** Nothing is accepted or answered from here on; what is committed is flushed by its owner. */
@@ -212,6 +229,8 @@ export class Target implements RpcService, NamespaceHost, CommitterHost, Reclaim
     this.#orphanTimer?.cancel();
     this.#sweepTimer?.cancel();
     this.#reclaimer.close();
+    this.coordinator.close();
+    this.#recovery.close();
     this.#peers.close();
     this.#rpc.close();
   }
@@ -242,6 +261,24 @@ export class Target implements RpcService, NamespaceHost, CommitterHost, Reclaim
     return this.#peers.peer(targetAddress(target, transportKinds(this.#deps.transport)));
   }
 
+  get targetId(): string {
+    return this.#deps.identity.targetId;
+  }
+
+  peerOfTarget(targetId: string): RpcPeer | undefined {
+    const members = this.#table?.map.members ?? [];
+    const index = members.findIndex((member) => member.targetId === targetId);
+    return index < 0 ? undefined : this.peerOf(index);
+  }
+
+  place(mutation: Mutation): void {
+    this.#committer.place(mutation);
+  }
+
+  faultPoint(name: string): void {
+    this.#deps.faultPoint?.(name);
+  }
+
   // ---------------------------------------------------------------- requests
 
   onRequest(request: RpcRequest): void {
@@ -249,6 +286,10 @@ export class Target implements RpcService, NamespaceHost, CommitterHost, Reclaim
     this.statistics.requested(opcode);
     if (request.bodyBytes < minimumBody(opcode)) {
       this.answerStatus(request, errno.EINVAL);
+      return;
+    }
+    if (isOfTargets(opcode) && request.session.kind !== 'target') {
+      this.answerStatus(request, errno.EPERM);
       return;
     }
     const execute = mutationOf(opcode);
@@ -263,7 +304,36 @@ export class Target implements RpcService, NamespaceHost, CommitterHost, Reclaim
       mutation.frees = isFreeing(opcode) || this.#freesData(request, mutation.sizeInode);
       return;
     }
+    if (this.namespace.locks.size > 0 && this.#waitsForLock(request)) return;
     this.#onOther(request);
+  }
+
+  /** A read of what another target's transaction is about to change is answered when it has. */
+  #waitsForLock(request: RpcRequest): boolean {
+    const lock = readLock(this.namespace, request, this.arena);
+    if (lock === undefined) return false;
+    // The body is valid until return only.
+    const { body, bodyBytes } = request;
+    const bytes = this.arena.bytes.slice(body, body + ((bodyBytes + 7) & ~7));
+    lock.waiters.push(() => {
+      this.#readAgain(request, { bytes, words: new Uint32Array(bytes.buffer) });
+    });
+    return true;
+  }
+
+  #readAgain(request: RpcRequest, kept: WireMemory): void {
+    const lock = readLock(this.namespace, request, kept, 0);
+    if (lock !== undefined) {
+      lock.waiters.push(() => {
+        this.#readAgain(request, kept);
+      });
+      return;
+    }
+    if (request.opcode === Opcode.Lookup) this.#answerRead(request, lookup, LOOKUP_ROOM, kept);
+    else if (request.opcode === Opcode.GetAttr) {
+      this.#answerRead(request, getAttr, ATTRIBUTES_ROOM, kept);
+    } else this.#readDir(request, kept);
+    this.scheduler.requestTurn();
   }
 
   /** A truncation, or a request that makes a hole. */
@@ -301,6 +371,12 @@ export class Target implements RpcService, NamespaceHost, CommitterHost, Reclaim
         return;
       case Opcode.ReadLink:
         this.#answerRead(request, readLink, SYMLINK_ROOM);
+        return;
+      case Opcode.GetParent:
+        this.#answerRead(request, getParent, ParentReply.SIZE);
+        return;
+      case Opcode.TransactionStatus:
+        this.#answerRead(request, transactionStatus, TransactionStatusReply.SIZE);
         return;
       case Opcode.SeekData:
         this.#answerRead(request, seekData, SeekDataReply.SIZE);
@@ -350,13 +426,16 @@ export class Target implements RpcService, NamespaceHost, CommitterHost, Reclaim
     request: RpcRequest,
     execute: (ns: Namespace, call: Call) => number,
     room: number,
+    kept?: WireMemory,
   ): void {
     const call = this.#call;
-    call.body = request.body;
+    call.memory = kept ?? this.arena;
+    call.body = kept === undefined ? request.body : 0;
     call.bodyBytes = request.bodyBytes;
     call.reply = this.#rpc.beginReply(request, room);
     call.replyBytes = 0;
     const status = execute(this.namespace, call);
+    call.memory = this.arena;
     this.statistics.answered(request.opcode, status);
     this.#rpc.endReply(request, status, status === 0 ? call.replyBytes : 0);
   }
@@ -396,8 +475,7 @@ export class Target implements RpcService, NamespaceHost, CommitterHost, Reclaim
   }
 
   #inodeAt(request: RpcRequest, field: number): number {
-    const at = request.body + field;
-    return isU53(this.arena.words, at) ? readU53(this.arena.words, at) : 0;
+    return numberAt(this.arena.words, request.body + field);
   }
 
   #closedByAll(inode: number): void {
@@ -416,13 +494,14 @@ export class Target implements RpcService, NamespaceHost, CommitterHost, Reclaim
     }
   }
 
-  #readDir(request: RpcRequest): void {
+  #readDir(request: RpcRequest, kept?: WireMemory): void {
     const { words, bulk } = this.arena;
-    const { body } = request;
-    const inode = this.#inodeAt(request, ReadDirRequest.inode);
-    const cookie = this.#inodeAt(request, ReadDirRequest.cookie);
-    const asked = words[(body + ReadDirRequest.maxBytes) >>> 2]!;
-    const flags = words[(body + ReadDirRequest.flags) >>> 2]!;
+    const body = kept === undefined ? request.body : 0;
+    const from = kept?.words ?? words;
+    const inode = numberAt(from, body + ReadDirRequest.inode);
+    const cookie = numberAt(from, body + ReadDirRequest.cookie);
+    const asked = from[(body + ReadDirRequest.maxBytes) >>> 2]!;
+    const flags = from[(body + ReadDirRequest.flags) >>> 2]!;
     const withAttributes = (flags & READDIR_ATTRIBUTES) !== 0;
     const large = asked > INLINE_LISTING_BYTES ? bulk.take() : 0;
     const room = large === 0 ? INLINE_LISTING_BYTES : bulk.payloadBytes;
@@ -533,6 +612,8 @@ export class Target implements RpcService, NamespaceHost, CommitterHost, Reclaim
       openInodes: this.handles.inodes,
       orphans: this.namespace.orphans.size,
       inodes: this.namespace.inodeCount,
+      intents: this.namespace.participant.intents.size,
+      ...this.coordinator.report(),
       ...this.#reclaimer.report(),
       mapEpoch: this.#rpc.mapEpoch,
     };
@@ -557,7 +638,7 @@ export class Target implements RpcService, NamespaceHost, CommitterHost, Reclaim
     call.bodyBytes = request.bodyBytes;
     call.openInode = 0;
     call.replyBytes = 0;
-    call.reply = this.#rpc.beginReply(request, ATTRIBUTES_ROOM);
+    call.reply = this.#rpc.beginReply(request, REPLY_ROOM);
     const status = replay(this.namespace, call, request);
     if (status === 0 && call.openInode !== 0) {
       this.handles.open(request.session, call.openInode);
@@ -648,4 +729,9 @@ export class Target implements RpcService, NamespaceHost, CommitterHost, Reclaim
   enqueue(work: () => void, after: () => void): void {
     this.#committer.enqueueWork(work, after);
   }
+}
+
+/** The number in this field; 0 when it is too large for one. */
+function numberAt(words: Uint32Array, at: number): number {
+  return isU53(words, at) ? readU53(words, at) : 0;
 }

@@ -1,16 +1,13 @@
-/** Names that live on two targets: what is asked of whom, and how halves of operations heal. */
+/** Names that live on two targets: what is asked of whom. */
 import assert from 'node:assert/strict';
 import { ESTALE, errno } from '../../../src/common/errno.js';
 import { readU53 } from '../../../src/protocol/u53.js';
 import {
-  Attributes,
-  InodeRequest,
-  LinkDirEntryReply,
-  LinkDirEntryRequest,
   LookupReply,
-  MakeDirInodeRequest,
+  MakeDirRequest,
   Opcode,
-  UnlinkDirEntryRequest,
+  OpenRequest,
+  RenameRequest,
 } from '../../../src/protocol/wire.generated.js';
 import { FakeWorld, attributesBody, bodyOf, fillAttributes, put64 } from './fake-target.js';
 
@@ -55,108 +52,82 @@ describe('client namespace', () => {
     assert.deepEqual(fake.takeAsked(), ['Lookup', 'GetAttr']);
   });
 
-  it('removes an entry whose inode is gone, and says ENOENT', async () => {
+  it('looks again when an inode goes between entry and attributes', async () => {
     const fake = new FakeWorld(2);
     const inode = fake.inodeOn(1, 99);
-    fake.answer(Opcode.Lookup, () => ({ body: elsewhere(inode) }));
+    let lookups = 0;
+    fake.answer(Opcode.Lookup, () =>
+      ++lookups === 1 ? { body: elsewhere(inode) } : { status: errno.ENOENT },
+    );
     fake.answer(Opcode.GetAttr, () => ({ status: ESTALE }));
-    fake.answer(Opcode.UnlinkDirEntry, ({ target, body }) => {
-      assert.equal(target, 0);
-      assert.equal(field(body, UnlinkDirEntryRequest.inode), inode);
-      return {};
-    });
     await fake.run(() => assert.rejects(fake.files.stat('/d'), rejectsWith('ENOENT')));
-    assert.deepEqual(fake.takeAsked(), ['Lookup', 'GetAttr', 'UnlinkDirEntry']);
-    assert.equal(fake.core.counters.danglingEntries, 1);
+    assert.deepEqual(fake.takeAsked(), ['Lookup', 'GetAttr', 'Lookup']);
   });
 
-  it('mkdir replaces an entry that dangles', async () => {
-    const fake = new FakeWorld(2);
-    const stale = fake.inodeOn(1, 98);
-    const made = fake.inodeOn(1, 99);
-    fake.answer(Opcode.MakeDirInode, () => ({ body: attributesBody({ inode: made }) }));
-    fake.answer(Opcode.LinkDirEntry, ({ body }) => {
-      const replaced = field(body, LinkDirEntryRequest.staleInode);
-      assert.equal(field(body, LinkDirEntryRequest.inode), made);
-      if (replaced === 0) return { status: errno.EEXIST };
-      assert.equal(replaced, stale);
-      return { body: new Uint8Array(LinkDirEntryReply.SIZE) };
-    });
-    fake.answer(Opcode.Lookup, () => ({ body: elsewhere(stale) }));
-    fake.answer(Opcode.GetAttr, () => ({ status: ESTALE }));
-    await fake.run(() => fake.files.mkdir('/d'));
-    const asked = ['MakeDirInode', 'LinkDirEntry', 'Lookup', 'GetAttr', 'LinkDirEntry'];
-    assert.deepEqual(fake.takeAsked(), asked);
-  });
-
-  it('mkdir takes its inode back when the name is taken', async () => {
-    const fake = new FakeWorld(2);
-    const made = fake.inodeOn(1, 99);
-    fake.answer(Opcode.MakeDirInode, () => ({ body: attributesBody({ inode: made }) }));
-    fake.answer(Opcode.LinkDirEntry, () => ({ status: errno.EEXIST }));
-    fake.answer(Opcode.Lookup, () => ({ body: here(fake.inodeOn(0, 50)) }));
-    fake.answer(Opcode.DropDirInode, ({ body }) => {
-      assert.equal(field(body, InodeRequest.inode), made);
-      return {};
-    });
-    await fake.run(() => assert.rejects(fake.files.mkdir('/d'), rejectsWith('EEXIST')));
-    const asked = ['MakeDirInode', 'LinkDirEntry', 'Lookup', 'DropDirInode'];
-    assert.deepEqual(fake.takeAsked(), asked);
-  });
-
-  it('mkdir in a set-group-ID directory takes over its group before the name is seen', async () => {
-    const fake = new FakeWorld(1);
-    const made = fake.inodeOn(0, 99);
-    const makes: Uint32Array[] = [];
-    const links: number[] = [];
-    fake.answer(Opcode.MakeDirInode, ({ body }) => {
-      makes.push(new Uint32Array(body.slice().buffer));
-      return { body: attributesBody({ inode: made }) };
-    });
-    fake.answer(Opcode.LinkDirEntry, ({ body }) => {
-      links.push(body[LinkDirEntryRequest.flags]!);
-      if (links.at(-1) === 0) return { status: errno.EAGAIN };
-      return { body: new Uint8Array(LinkDirEntryReply.SIZE) };
-    });
-    fake.answer(Opcode.DropDirInode, () => ({}));
-    fake.answer(Opcode.GetAttr, () => {
-      const parent = attributesBody({ inode: fake.rootInode, mode: 0o042775 });
-      new Uint32Array(parent.buffer)[Attributes.gid / 4] = 4242;
-      return { body: parent };
-    });
-    const asked = ['GetAttr', 'MakeDirInode', 'LinkDirEntry'];
-    await fake.run(() => fake.files.mkdir('/d'));
-    assert.deepEqual(fake.takeAsked(), ['MakeDirInode', 'LinkDirEntry', 'DropDirInode', ...asked]);
-    assert.equal(makes[0]![MakeDirInodeRequest.gid / 4], 8);
-    assert.equal(makes[1]![MakeDirInodeRequest.gid / 4], 4242);
-    assert.equal(makes[1]![MakeDirInodeRequest.mode / 4], 0o042755);
-    // Known now: nothing is tried in vain.
-    await fake.run(() => fake.files.mkdir('/e'));
-    assert.deepEqual(fake.takeAsked(), asked);
-    assert.deepEqual(links, [0, 2, 2]);
-  });
-
-  it('rmdir goes on when the inode, or the entry, has gone already', async () => {
+  it('gives up an entry whose inode stays gone', async () => {
     const fake = new FakeWorld(2);
     fake.answer(Opcode.Lookup, () => ({ body: elsewhere(fake.inodeOn(1, 99)) }));
-    fake.answer(Opcode.DropDirInode, () => ({ status: ESTALE }));
-    fake.answer(Opcode.UnlinkDirEntry, () => ({ status: errno.ENOENT }));
-    await fake.run(() => fake.files.rmdir('/d'));
-    assert.deepEqual(fake.takeAsked(), ['Lookup', 'DropDirInode', 'UnlinkDirEntry']);
+    fake.answer(Opcode.GetAttr, () => ({ status: ESTALE }));
+    await fake.run(() => assert.rejects(fake.files.stat('/d'), rejectsWith('ENOENT')));
+    assert.equal(fake.takeAsked().length, 32);
   });
 
-  it('rename and link between targets are EXDEV, without asking', async () => {
+  it('mkdir is one request to the parent, whose answer may leave the attributes to be asked for', async () => {
+    const fake = new FakeWorld(2);
+    const made = fake.inodeOn(1, 99);
+    fake.answer(Opcode.MakeDir, ({ target, body }) => {
+      assert.equal(target, 0);
+      assert.equal(field(body, MakeDirRequest.parent), fake.rootInode);
+      return { body: here(made) };
+    });
+    await fake.run(() => fake.files.mkdir('/d'));
+    assert.deepEqual(fake.takeAsked(), ['MakeDir']);
+    fake.answer(Opcode.MakeDir, () => ({ body: elsewhere(made) }));
+    fake.answer(Opcode.GetAttr, ({ target }) => {
+      assert.equal(target, 1);
+      return { body: attributesBody({ inode: made, mode: DIRECTORY }) };
+    });
+    await fake.run(() => fake.files.mkdir('/e'));
+    assert.deepEqual(fake.takeAsked(), ['MakeDir', 'GetAttr']);
+  });
+
+  it('rename goes to the new parent, with the root of the volume', async () => {
     const fake = new FakeWorld(2);
     const other = fake.inodeOn(1, 99);
     fake.answer(Opcode.Lookup, () => ({ body: elsewhere(other) }));
     fake.answer(Opcode.GetAttr, () => ({
       body: attributesBody({ inode: other, mode: DIRECTORY }),
     }));
-    await fake.run(async () => {
-      await assert.rejects(fake.files.rename('/a', '/d/a'), rejectsWith('EXDEV'));
-      await assert.rejects(fake.files.link('/a', '/b'), rejectsWith('EXDEV'));
+    fake.answer(Opcode.Rename, ({ target, body }) => {
+      assert.equal(target, 1);
+      assert.equal(field(body, RenameRequest.root), fake.rootInode);
+      assert.equal(field(body, RenameRequest.oldParent), fake.rootInode);
+      return {};
     });
-    assert.ok(!fake.takeAsked().some((name) => name === 'Rename' || name === 'Link'));
+    await fake.run(() => fake.files.rename('/a', '/d/a'));
+    assert.equal(fake.takeAsked().at(-1), 'Rename');
+  });
+
+  it('a create that finds the inode on another target opens it there', async () => {
+    const fake = new FakeWorld(2);
+    const inode = fake.inodeOn(1, 99);
+    fake.answer(Opcode.Create, () => ({ status: errno.EXDEV }));
+    let lookups = 0;
+    // Not there when it is looked for, there when it is to be made.
+    fake.answer(Opcode.Lookup, () =>
+      ++lookups === 1 ? { status: errno.ENOENT } : { body: elsewhere(inode) },
+    );
+    fake.answer(Opcode.Open, ({ target, body }) => {
+      assert.equal(target, 1);
+      assert.equal(field(body, OpenRequest.inode), inode);
+      return { body: attributesBody({ inode }) };
+    });
+    fake.answer(Opcode.Release, () => ({}));
+    await fake.run(async () => {
+      const file = await fake.files.open('/f', 'w');
+      file.close();
+    });
+    assert.deepEqual(fake.takeAsked().slice(0, 4), ['Lookup', 'Create', 'Lookup', 'Open']);
   });
 
   it('names that are too long are refused here; short replies are EIO', async () => {

@@ -15,6 +15,8 @@ import { Call, Namespace, type NamespaceHost } from '../../../src/server/namespa
 import { getAttr, lookup, readLink } from '../../../src/server/namespace-read.js';
 import { mutationOf, openTruncating } from '../../../src/server/operations.js';
 import type { Mutation } from '../../../src/server/batch.js';
+import type { Coordinator } from '../../../src/server/transactions/coordinator.js';
+import type { StepRequest } from '../../../src/server/transactions/step.js';
 
 export const DIRECTORY = 0o040755;
 export const FILE = 0o100644;
@@ -62,9 +64,30 @@ export function body(struct: Record<string, number>, fields: Fields, ...texts: s
   return buffer;
 }
 
+/** Operations that need another target stop at that: it is the simulator's to go on. */
+class LoneCoordinator {
+  readonly needed: StepRequest[] = [];
+
+  need(_mutation: Mutation, request: StepRequest): undefined {
+    this.needed.push(request);
+    return undefined;
+  }
+
+  lock(): number {
+    return 0;
+  }
+
+  decide(): number {
+    return 0;
+  }
+}
+
 export class Harness implements NamespaceHost {
   readonly ns: Namespace;
   readonly meta: MetaStore;
+  readonly scheduler = idleScheduler;
+  readonly lone = new LoneCoordinator();
+  readonly coordinator = this.lone as unknown as Coordinator;
   readonly clock: WallClock = { seconds: 1000, nanoseconds: 5 };
   readonly open = new Set<number>();
   readonly cuts: { inode: number; from: number; striped: boolean }[] = [];
@@ -158,14 +181,26 @@ export class Harness implements NamespaceHost {
     return this.#stat(0).inode;
   }
 
-  /** Both halves of mkdir. */
-  directory(parent: number, name: string, bucket = 9, flags = 0): number {
-    const fields = { bucket, mode: 0o755, parent };
-    const { inode } = this.must(Opcode.MakeDirInode, body(Wire.MakeDirInodeRequest, fields));
+  /** mkdir of a directory whose inode lies here, too; its inode. */
+  directory(parent: number, name: string, bucket = 9, fields: Fields = {}): number {
+    assert.equal(this.makeDir(parent, name, bucket, fields), 0);
+    return this.replied(LookupReply.inode);
+  }
+
+  makeDir(parent: number, name: string, bucket = 9, fields: Fields = {}): number {
     const nameBytes = Buffer.byteLength(name);
-    const entry = body(Wire.LinkDirEntryRequest, { parent, inode, nameBytes, flags }, name);
-    assert.equal(this.run(Opcode.LinkDirEntry, entry), 0);
-    return inode;
+    const values = { parent, bucket, mode: 0o755, nameBytes, ...fields };
+    return this.run(Opcode.MakeDir, body(Wire.MakeDirRequest, values, name));
+  }
+
+  removeDir(parent: number, name: string): number {
+    const nameBytes = Buffer.byteLength(name);
+    return this.run(Opcode.RemoveDir, body(Wire.NameRequest, { parent, nameBytes }, name));
+  }
+
+  /** A u64 of the reply. */
+  replied(at: number): number {
+    return readU53(this.#out.words, at);
   }
 
   unlink(parent: number, name: string): number {
@@ -182,6 +217,7 @@ export class Harness implements NamespaceHost {
     const fields = {
       oldParent: from,
       newParent: to,
+      root: 5 * SEQUENCE_LIMIT + 7,
       oldNameBytes: Buffer.byteLength(old),
       newNameBytes: Buffer.byteLength(name),
       flags,

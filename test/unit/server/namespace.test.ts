@@ -9,7 +9,7 @@ import { join } from 'node:path';
 import { errno, ESTALE } from '../../../src/common/errno.js';
 import { SEQUENCE_LIMIT } from '../../../src/placement/inode-number.js';
 import { linkCountMax } from '../../../src/protocol/limits.generated.js';
-import { DirEntry, LinkDirEntryReply, Opcode } from '../../../src/protocol/wire.generated.js';
+import { DirEntry, Opcode } from '../../../src/protocol/wire.generated.js';
 import * as Wire from '../../../src/protocol/wire.generated.js';
 import { readU16, readU53 } from '../../../src/protocol/u53.js';
 import type { MetaStore } from '../../../src/server/meta-store-api.js';
@@ -17,6 +17,15 @@ import { LmdbMetaStore } from '../../../src/server/meta-store.js';
 import { dentryKey, inodeKey, nextSequenceKey } from '../../../src/server/keys.js';
 import { MemoryMetaStore } from '../../../src/server/memory-meta-store.js';
 import { listDirectory, Listing } from '../../../src/server/namespace-read.js';
+import {
+  PENDING,
+  STEP_ADD_LINK,
+  STEP_DROP_DIR,
+  STEP_MAKE_DIR,
+  STEP_REMOVE_ENTRY,
+  STEP_SET_PARENT,
+  STEP_TOUCH,
+} from '../../../src/server/transactions/step.js';
 import { body, FILE, Harness, idleScheduler } from './namespace-harness.js';
 
 const { ENOENT, EEXIST, EISDIR, ENOTDIR, ENOTEMPTY, ENAMETOOLONG, EINVAL, EMLINK } = errno;
@@ -205,42 +214,35 @@ function testOver(kind: string, openStore: () => MetaStore): void {
         assert.equal(h.stat(root).links, 3);
         assert.equal(h.stat(directory).links, 2);
         h.file(directory, 'f');
-        const drop = body(Wire.DropDirInodeRequest, { inode: directory });
-        assert.equal(h.run(Opcode.DropDirInode, drop), ENOTEMPTY);
+        assert.equal(h.removeDir(root, 'd'), ENOTEMPTY);
         assert.equal(h.unlink(root, 'd'), EISDIR);
+        assert.equal(h.removeDir(directory, 'f'), errno.ENOTDIR);
         assert.equal(h.unlink(directory, 'f'), 0);
-        assert.equal(h.run(Opcode.DropDirInode, drop), 0);
-        assert.equal(h.run(Opcode.DropDirInode, drop), ESTALE);
-        const entry = { parent: root, inode: directory, nameBytes: 1 };
-        const unlink = body(Wire.UnlinkDirEntryRequest, entry, 'd');
-        assert.equal(h.run(Opcode.UnlinkDirEntry, unlink), 0);
-        assert.equal(h.run(Opcode.UnlinkDirEntry, unlink), ENOENT);
+        assert.equal(h.removeDir(root, 'd'), 0);
+        assert.equal(h.removeDir(root, 'd'), ENOENT);
         assert.equal(h.stat(root).links, 2);
         assert.equal(h.ns.inodeCount, 1);
       });
 
-      it('with the set-group-ID bit take only who has inherited, and replace only a stale entry', () => {
+      it('take their group and the bit from a set-group-ID directory, else the umask', () => {
+        const plain = h.directory(root, 'plain', 9, { gid: 3, mode: 0o777, umask: 0o22 });
+        assert.equal(h.stat(plain).mode & 0o7777, 0o755);
+        assert.equal(h.stat(plain).gid, 3);
         h.setAttr(root, { valid: 1 | 4, mode: 0o2755, gid: 9 });
-        const poor = { parent: root, inode: root + 1, nameBytes: 1 };
-        const refused = h.run(Opcode.LinkDirEntry, body(Wire.LinkDirEntryRequest, poor, 'd'));
-        assert.equal(refused, errno.EAGAIN);
-        const first = h.directory(root, 'd', 9, 2);
-        assert.equal(h.word(LinkDirEntryReply.parentMode) & 0o7777, 0o2755);
-        assert.equal(h.word(LinkDirEntryReply.parentGid), 9);
-        const made = { bucket: 9, mode: 0o755, parent: root };
-        const second = h.must(Opcode.MakeDirInode, body(Wire.MakeDirInodeRequest, made)).inode;
-        const entry = { parent: root, inode: second, nameBytes: 1, flags: 2 };
-        const plain = body(Wire.LinkDirEntryRequest, entry, 'd');
-        assert.equal(h.run(Opcode.LinkDirEntry, plain), EEXIST);
-        const stale = { ...entry, flags: 3, staleInode: first };
-        const other = { ...entry, flags: 3, staleInode: first + 5 };
-        assert.equal(
-          h.run(Opcode.LinkDirEntry, body(Wire.LinkDirEntryRequest, other, 'd')),
-          EEXIST,
-        );
-        assert.equal(h.run(Opcode.LinkDirEntry, body(Wire.LinkDirEntryRequest, stale, 'd')), 0);
-        assert.equal(h.lookup(root, 'd').inode, second);
-        assert.equal(h.stat(root).links, 3);
+        const heir = h.directory(root, 'heir', 9, { gid: 3, mode: 0o700 });
+        assert.equal(h.stat(heir).mode & 0o7777, 0o2700);
+        assert.equal(h.stat(heir).gid, 9);
+        assert.equal(h.makeDir(root, 'heir'), EEXIST);
+      });
+
+      it('whose inode lies elsewhere are a step there', () => {
+        const links = h.stat(root).links;
+        assert.equal(h.makeDir(root, 'd', 60_001), PENDING);
+        const [request] = h.lone.needed;
+        assert.equal(request!.step, STEP_MAKE_DIR);
+        assert.equal(request!.bucket, 60_001);
+        assert.equal(request!.other, root);
+        assert.equal(h.stat(root).links, links);
       });
 
       it('are listed in pieces without loss or repeat, while others come and go', () => {
@@ -278,7 +280,8 @@ function testOver(kind: string, openStore: () => MetaStore): void {
         assert.equal(h.stat(inode).links, 2);
         assert.equal(h.link(inode, root, 'a'), EEXIST);
         assert.equal(h.link(directory, root, 'x'), errno.EPERM);
-        assert.equal(h.link(60_001 * SEQUENCE_LIMIT + 3, root, 'x'), errno.EXDEV);
+        assert.equal(h.link(60_001 * SEQUENCE_LIMIT + 3, root, 'x'), PENDING);
+        assert.equal(h.lone.needed[0]!.step, STEP_ADD_LINK);
         assert.equal(h.unlink(root, 'a'), 0);
         assert.equal(h.stat(inode).links, 1);
         assert.equal(h.unlink(directory, 'b'), 0);
@@ -299,13 +302,7 @@ function testOver(kind: string, openStore: () => MetaStore): void {
         });
         h.ns.committed();
         assert.equal(h.link(inode, root, 'b'), EMLINK);
-        const fields = { bucket: 9, mode: 0o755, parent: root };
-        const made = h.must(Opcode.MakeDirInode, body(Wire.MakeDirInodeRequest, fields));
-        const entry = { parent: root, inode: made.inode, nameBytes: 1 };
-        assert.equal(
-          h.run(Opcode.LinkDirEntry, body(Wire.LinkDirEntryRequest, entry, 'd')),
-          EMLINK,
-        );
+        assert.equal(h.makeDir(root, 'd'), EMLINK);
       });
 
       it('keeps a file that is open until it is closed', () => {
@@ -364,9 +361,22 @@ function testOver(kind: string, openStore: () => MetaStore): void {
         assert.equal(h.stat(root).links, 4);
         const far = h.directory(root, 'far', 100);
         h.firstForeignBucket = 100;
-        assert.equal(h.rename(root, 'far', root, 'near'), 0);
-        assert.equal(h.rename(root, 'near', d, 'near'), errno.EXDEV);
-        assert.equal(h.rename(root, 'f', far, 'f'), errno.EXDEV);
+        const { needed } = h.lone;
+        assert.equal(h.rename(root, 'far', root, 'near'), PENDING);
+        assert.equal(h.rename(root, 'far', d, 'near'), PENDING);
+        assert.equal(h.rename(far, 'a', root, 'a'), PENDING);
+        assert.equal(h.rename(d, 'none', root, 'far'), ENOENT);
+        assert.equal(h.directory(d, 'e2') > 0, true);
+        assert.equal(h.rename(d, 'e2', root, 'far'), PENDING);
+        assert.deepEqual(
+          needed.map(({ step, inode }) => [step, inode]),
+          [
+            [STEP_TOUCH, far],
+            [STEP_SET_PARENT, far],
+            [STEP_REMOVE_ENTRY, far],
+            [STEP_DROP_DIR, far],
+          ],
+        );
         assert.equal(h.rename(root, 'f', root, 'g', 4), EINVAL);
       });
 
@@ -459,7 +469,6 @@ function testOver(kind: string, openStore: () => MetaStore): void {
       h.file(root, 'a');
       assert.equal(h.run(Opcode.EnsureEmptyRoot, drop), ENOTEMPTY);
       h.unlink(root, 'a');
-      assert.equal(h.run(Opcode.DropDirInode, drop), errno.EBUSY);
       assert.equal(h.run(Opcode.EnsureEmptyRoot, drop), 0);
       assert.equal(h.run(Opcode.EnsureEmptyRoot, drop), 0);
       assert.equal(h.ns.inodeCount, 0);

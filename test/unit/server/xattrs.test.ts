@@ -183,8 +183,7 @@ function suite(kind: string, open: () => { meta: MetaStore; close: () => Promise
       assert.equal(h.meta.get(xattrsKey(inode)), undefined);
       const directory = h.directory(root, 'd');
       assert.equal(x.set(directory, 'user.a', '1'), 0);
-      const drop = body(Wire.DropDirInodeRequest, { inode: directory });
-      assert.equal(h.run(Opcode.DropDirInode, drop), 0);
+      assert.equal(h.removeDir(root, 'd'), 0);
       assert.equal(h.meta.get(xattrsKey(directory)), undefined);
     });
 
@@ -234,17 +233,10 @@ function suite(kind: string, open: () => { meta: MetaStore; close: () => Promise
       assert.equal(h.stat(file).mode, 0o100660);
       assert.deepEqual(x.get(file, ACCESS), acl([1, 6], [2, 7, 1000], [4, 4], [16, 6], [32, 0]));
       assert.equal(x.get(file, DEFAULT), ENODATA);
-      const made = { bucket: 9, mode: 0o750, parent: root, defaultAclBytes: extended.length };
-      const head = body(Wire.MakeDirInodeRequest, made);
-      const { inode } = h.must(Opcode.MakeDirInode, Buffer.concat([head, extended]));
+      const inode = h.directory(root, 'd', 9, { mode: 0o750, umask: 0o777 });
       assert.deepEqual(x.get(inode, DEFAULT), extended);
-      const wrong = Buffer.concat([head, extended.map((byte) => byte ^ 1)]);
-      assert.equal(h.run(Opcode.MakeDirInode, wrong), EINVAL);
-      assert.equal(h.run(Opcode.MakeDirInode, head), EINVAL);
+      assert.equal(h.stat(inode).flags, 2 | 4 | 8);
       const count = h.ns.inodeCount;
-      const entry = { parent: root, inode, nameBytes: 1 };
-      const poor = h.run(Opcode.LinkDirEntry, body(Wire.LinkDirEntryRequest, entry, 'd'));
-      assert.equal(poor, errno.EAGAIN);
       assert.equal(x.remove(root, DEFAULT), 0);
       assert.equal(h.create(root, 'g', { mode: 0o100777, umask: 0o027 }), 0);
       assert.equal(h.stat(h.lookup(root, 'g').inode).mode, 0o100750);

@@ -1,0 +1,383 @@
+/**
+ * A target as participant of other targets' transactions: Prepare checks a step, locks what it is
+ * about and records it (an *intent*); Resolve does it or forgets it.
+ *
+ *   Prepare ──> checked, locked, intent stored ──┬─ Resolve commit ──> done ──┬──> intent and lock gone
+ *                                                └─ Resolve abort ────────────┘
+ *
+ * Nothing of a step is to be seen before it is resolved, but for the inode of a new directory, whose
+ * number nobody knows yet. Whoever meets a lock waits: the namespace's operations for themselves, reads
+ * in the target.
+ */
+import { errno, ESTALE } from '../../common/errno.js';
+import { isAcl } from '../../protocol/posix-acl.js';
+import { bucketCount, linkCountMax, nameBytesMax } from '../../protocol/limits.generated.js';
+import { PrepareReply, PrepareRequest, ResolveRequest } from '../../protocol/wire.generated.js';
+import { isU53, readU16, readU53, writeU53 } from '../../protocol/u53.js';
+import type { Execute } from '../batch.js';
+import { fillDirectory } from '../directory-record.js';
+import { ACCESS_ACL, DEFAULT_ACL, storeXattrs } from '../inode-xattrs.js';
+import { S_IFDIR, S_IFMT } from '../inode-record.js';
+import { intentKey, numberOfOwnKey, ownRange } from '../keys.js';
+import { checkNameBytes, type Call, type Namespace } from '../namespace.js';
+import { LOCK_ENTRY, LOCK_LINKS, LOCK_MOVE, LOCK_REMOVAL, LOCK_TOKEN } from './locks.js';
+import {
+  decodeStep,
+  STEP_ADD_LINK,
+  STEP_DROP_DIR,
+  STEP_DROP_LINK,
+  STEP_MAKE_DIR,
+  STEP_REMOVE_ENTRY,
+  STEP_REPLACE_ENTRY,
+  STEP_SET_PARENT,
+  STEP_TOKEN,
+  STEP_TOUCH,
+  type DecodedStep,
+  type StepRequest,
+} from './step.js';
+
+/** An intent's value: the inode that MakeDir made (u64), then the body of its Prepare. */
+const RESULT_BYTES = 8;
+const TYPE_SHIFT = 4294967296;
+
+export class Intent {
+  readonly blocksReads = true;
+  readonly number: number;
+  readonly coordinator: string;
+  readonly transaction: number;
+  readonly request: StepRequest;
+  /** Of MakeDir: what it has made. */
+  readonly made: number;
+  /** Scheduler's milliseconds. */
+  readonly sinceMs: number;
+  /** Resolved in the open transaction. */
+  resolving = false;
+
+  constructor(number: number, step: DecodedStep, made: number, sinceMs: number) {
+    this.number = number;
+    this.coordinator = step.coordinator;
+    this.transaction = step.transaction;
+    this.request = step.request;
+    this.made = made;
+    this.sinceMs = sinceMs;
+  }
+}
+
+/** The kind of lock that a step takes; 0: none. */
+function lockKind(step: number): number {
+  switch (step) {
+    case STEP_REMOVE_ENTRY:
+    case STEP_REPLACE_ENTRY:
+      return LOCK_ENTRY;
+    case STEP_DROP_DIR:
+      return LOCK_REMOVAL;
+    case STEP_ADD_LINK:
+    case STEP_DROP_LINK:
+      return LOCK_LINKS;
+    case STEP_SET_PARENT:
+    case STEP_TOUCH:
+      return LOCK_MOVE;
+    case STEP_TOKEN:
+      return LOCK_TOKEN;
+    default:
+      return 0;
+  }
+}
+
+/** What prepared steps answered: inode, type and count. */
+class Prepared {
+  inode = 0;
+  mode = 0;
+  count = 0;
+}
+
+export class Participant {
+  readonly #ns: Namespace;
+  readonly #nowMs: () => number;
+  readonly #intents = new Set<Intent>();
+  /** Of the open transaction. */
+  #added: Intent[] = [];
+  #resolved: Intent[] = [];
+  #next = 1;
+  readonly #prepared = new Prepared();
+
+  constructor(ns: Namespace, nowMs: () => number) {
+    this.#ns = ns;
+    this.#nowMs = nowMs;
+  }
+
+  get intents(): ReadonlySet<Intent> {
+    return this.#intents;
+  }
+
+  /** Intents that an earlier process left, with their locks. */
+  open(): void {
+    const { start, end } = ownRange('intent');
+    this.#ns.meta.scan(start, end, (key, value) => {
+      const number = numberOfOwnKey(key);
+      this.#next = Math.max(this.#next, number + 1);
+      const bytes = new Uint8Array((value.length + 7) & ~7);
+      bytes.set(value);
+      const memory = { bytes, words: new Uint32Array(bytes.buffer) };
+      const step = decodeStep(memory, RESULT_BYTES, value.length - RESULT_BYTES);
+      if (step === undefined) return true;
+      // Old enough to be asked about at once.
+      const intent = new Intent(number, step, readU53(memory.words, 0), -Infinity);
+      this.#lock(intent);
+      this.#intents.add(intent);
+      return true;
+    });
+  }
+
+  #lock(intent: Intent): boolean {
+    const kind = lockKind(intent.request.step);
+    if (kind === 0) return true;
+    const blocked = this.#ns.locks.acquire(intent, kind, intent.request.inode, this.#hash(intent));
+    return blocked === undefined;
+  }
+
+  #unlock(intent: Intent): void {
+    const kind = lockKind(intent.request.step);
+    if (kind !== 0) this.#ns.locks.release(intent, kind, intent.request.inode, this.#hash(intent));
+  }
+
+  #hash(intent: Intent): number {
+    const { name } = intent.request;
+    return name.length === 0 ? 0 : this.#ns.dentries.hashOf(name, 0, name.length);
+  }
+
+  /** Inside a transaction: 0 or an errno; EAGAIN: something is locked. */
+  prepare(call: Call, step: DecodedStep): number {
+    const answer = this.#prepared;
+    answer.inode = step.request.inode;
+    answer.mode = 0;
+    answer.count = 0;
+    const status = this.#check(step.request, answer);
+    if (status !== 0) return status;
+    const made = step.request.step === STEP_MAKE_DIR ? answer.inode : 0;
+    const intent = new Intent(this.#next++, step, made, this.#nowMs());
+    if (!this.#lock(intent)) return errno.EAGAIN;
+    this.#added.push(intent);
+    this.#intents.add(intent);
+    const value = new Uint8Array(RESULT_BYTES + call.bodyBytes);
+    value.set(call.memory.bytes.subarray(call.body, call.body + call.bodyBytes), RESULT_BYTES);
+    writeU53(new Uint32Array(value.buffer, 0, 2), 0, made);
+    this.#ns.meta.put(intentKey(intent.number), value);
+    call.result0 = answer.inode;
+    call.result1 = answer.mode * TYPE_SHIFT + answer.count;
+    replyPrepare(call, call.result0, call.result1);
+    return 0;
+  }
+
+  #check(request: StepRequest, answer: Prepared): number {
+    switch (request.step) {
+      case STEP_REMOVE_ENTRY:
+      case STEP_REPLACE_ENTRY:
+        return this.#checkEntry(request, answer);
+      case STEP_MAKE_DIR:
+        return this.#makeDir(request, answer);
+      case STEP_DROP_DIR:
+        return checkEmptyDirectory(this.#ns, request.inode);
+      case STEP_ADD_LINK:
+      case STEP_DROP_LINK:
+        return this.#checkLinks(request, answer);
+      case STEP_SET_PARENT: {
+        const at = this.#ns.loadDirectory(request.inode);
+        if (at < 0) return -at;
+        return this.#ns.inodes.parent(at) === 0 || request.other === 0 ? errno.EINVAL : 0;
+      }
+      case STEP_TOUCH:
+        return this.#ns.inodes.load(request.inode) < 0 ? ESTALE : 0;
+      case STEP_TOKEN: {
+        const at = this.#ns.loadDirectory(request.inode);
+        if (at < 0) return -at;
+        return this.#ns.inodes.parent(at) === 0 ? 0 : errno.EINVAL;
+      }
+      default:
+        return errno.EINVAL;
+    }
+  }
+
+  #checkEntry(request: StepRequest, answer: Prepared): number {
+    const ns = this.#ns;
+    const { inode, name } = request;
+    if (name.length === 0 || name.length > nameBytesMax) return errno.EINVAL;
+    if (request.step === STEP_REPLACE_ENTRY && request.other === 0) return errno.EINVAL;
+    const at = ns.loadDirectory(inode);
+    if (at < 0) return -at;
+    if (!ns.dentries.find(inode, name, 0, name.length, ns.found)) return errno.ENOENT;
+    answer.inode = ns.found.inode;
+    answer.mode = ns.found.mode;
+    answer.count = ns.ownsInode(ns.found.inode) ? 1 : 0;
+    return 0;
+  }
+
+  #makeDir(request: StepRequest, answer: Prepared): number {
+    const ns = this.#ns;
+    const { bucket, accessAcl, defaultAcl } = request;
+    if (bucket >= bucketCount || request.other === 0) return errno.EINVAL;
+    if (!ns.host.owns(bucket)) return ESTALE;
+    const acls = [];
+    if (accessAcl.length > 0) acls.push({ name: ACCESS_ACL, value: accessAcl });
+    if (defaultAcl.length > 0) acls.push({ name: DEFAULT_ACL, value: defaultAcl });
+    if (acls.some((each) => !isAcl(each.value))) return errno.EINVAL;
+    const inode = ns.allocateInode(bucket);
+    if (inode === 0) return errno.ENOSPC;
+    const at = ns.inodes.add(inode);
+    ns.countInodes(1);
+    fillDirectory(ns.inodes.words, at, inode, request);
+    if (acls.length > 0) {
+      const status = storeXattrs(ns, at, acls);
+      if (status !== 0) {
+        ns.inodes.remove(at);
+        ns.countInodes(-1);
+        return status;
+      }
+    }
+    answer.inode = inode;
+    answer.mode = S_IFDIR;
+    return 0;
+  }
+
+  #checkLinks(request: StepRequest, answer: Prepared): number {
+    const { inodes } = this.#ns;
+    const at = inodes.load(request.inode);
+    if (at < 0) return ESTALE;
+    if (inodes.isDirectory(at)) return errno.EPERM;
+    const count = inodes.linkCount(at);
+    answer.mode = inodes.mode(at) & S_IFMT;
+    if (request.step === STEP_DROP_LINK) {
+      answer.count = Math.max(0, count - 1);
+      return 0;
+    }
+    if (count === 0) return errno.ENOENT;
+    if (count >= linkCountMax) return errno.EMLINK;
+    answer.count = count + 1;
+    return 0;
+  }
+
+  /** Inside a transaction: everything that is prepared for this one is done, or forgotten. */
+  resolve(coordinator: string, transaction: number, commit: boolean): void {
+    for (const intent of this.#intents) {
+      if (intent.transaction !== transaction || intent.coordinator !== coordinator) continue;
+      if (intent.resolving) continue;
+      intent.resolving = true;
+      this.#resolved.push(intent);
+      if (commit) this.#apply(intent.request);
+      else this.#undo(intent);
+      this.#ns.meta.remove(intentKey(intent.number));
+    }
+  }
+
+  #undo(intent: Intent): void {
+    if (intent.request.step !== STEP_MAKE_DIR) return;
+    const at = this.#ns.inodes.load(intent.made);
+    if (at >= 0) this.#ns.dropInode(at);
+  }
+
+  #apply(request: StepRequest): void {
+    const { inodes } = this.#ns;
+    const { step, inode } = request;
+    if (step === STEP_REMOVE_ENTRY || step === STEP_REPLACE_ENTRY) {
+      this.#applyEntry(request);
+      return;
+    }
+    if (step === STEP_MAKE_DIR || step === STEP_TOKEN) return;
+    const at = inodes.load(inode);
+    if (at < 0) return;
+    if (step === STEP_DROP_DIR) this.#ns.dropInode(at);
+    else if (step === STEP_DROP_LINK) this.#ns.dropLink(at);
+    else {
+      if (step === STEP_ADD_LINK) inodes.setLinkCount(at, inodes.linkCount(at) + 1);
+      if (step === STEP_SET_PARENT) inodes.setParent(at, request.other);
+      inodes.setCtime(at, this.#ns.host.now());
+      inodes.touch(at);
+    }
+  }
+
+  #applyEntry(request: StepRequest): void {
+    const ns = this.#ns;
+    const { inode: directory, name, other, mode } = request;
+    const at = ns.loadDirectory(directory);
+    if (at < 0 || !ns.dentries.find(directory, name, 0, name.length, ns.found)) return;
+    const { inode, cookie } = ns.found;
+    let links = ns.inodes.linkCount(at) - (ns.found.mode === S_IFDIR ? 1 : 0);
+    if (request.step === STEP_REMOVE_ENTRY) ns.dentries.remove(directory, cookie);
+    else {
+      ns.dentries.put(directory, cookie, other, mode, name, 0, name.length);
+      if ((mode & S_IFMT) === S_IFDIR) links++;
+    }
+    ns.inodes.setLinkCount(at, links);
+    ns.inodes.setChanged(at, ns.host.now());
+    ns.inodes.touch(at);
+    if (ns.ownsInode(inode)) touchInode(ns, inode);
+  }
+
+  committed(): void {
+    if (this.#added.length > 0) this.#added = [];
+    if (this.#resolved.length === 0) return;
+    const resolved = this.#resolved;
+    this.#resolved = [];
+    for (const intent of resolved) {
+      this.#intents.delete(intent);
+      this.#unlock(intent);
+    }
+  }
+
+  aborted(): void {
+    for (const intent of this.#resolved) intent.resolving = false;
+    this.#resolved = [];
+    for (const intent of this.#added) {
+      this.#intents.delete(intent);
+      this.#unlock(intent);
+    }
+    this.#added = [];
+  }
+}
+
+/** 0, or why this directory can't be removed. */
+export function checkEmptyDirectory(ns: Namespace, inode: number): number {
+  const at = ns.loadDirectory(inode);
+  if (at < 0) return -at;
+  if (ns.inodes.parent(at) === 0) return errno.EBUSY;
+  return ns.dentries.isEmpty(inode) ? 0 : errno.ENOTEMPTY;
+}
+
+/** Of an inode that lies here: its ctime is now. */
+export function touchInode(ns: Namespace, inode: number): void {
+  const at = ns.inodes.load(inode);
+  if (at < 0) return;
+  ns.inodes.setCtime(at, ns.host.now());
+  ns.inodes.touch(at);
+}
+
+export const prepare: Execute = (ns, call) => {
+  const step = decodeStep(call.memory, call.body, call.bodyBytes);
+  if (step === undefined) return errno.EINVAL;
+  const { name } = step.request;
+  if (name.length > 0) {
+    const at = PrepareRequest.SIZE + step.coordinator.length;
+    const refused = checkNameBytes(call, at, name.length);
+    if (refused !== 0) return refused;
+  }
+  return ns.participant.prepare(call, step);
+};
+
+export function replyPrepare(call: Call, inode: number, modeAndCount: number): void {
+  writeU53(call.out.words, call.reply + PrepareReply.inode, inode);
+  call.out.words[(call.reply + PrepareReply.mode) >>> 2] = Math.floor(modeAndCount / TYPE_SHIFT);
+  call.out.words[(call.reply + PrepareReply.count) >>> 2] = modeAndCount >>> 0;
+  call.replyBytes = PrepareReply.SIZE;
+}
+
+export const resolve: Execute = (ns, call) => {
+  const { words, bytes } = call.memory;
+  const { body } = call;
+  const length = readU16(words, body + ResolveRequest.coordinatorBytes);
+  if (!isU53(words, body) || ResolveRequest.SIZE + length > call.bodyBytes) return errno.EINVAL;
+  const from = body + ResolveRequest.SIZE;
+  const coordinator = Buffer.from(bytes.subarray(from, from + length)).toString('latin1');
+  const commit = words[(body + ResolveRequest.commit) >>> 2] !== 0;
+  ns.participant.resolve(coordinator, readU53(words, body), commit);
+  return 0;
+};

@@ -1,0 +1,81 @@
+/** Questions about transactions and what they hold: what targets ask each other, and what reads wait for. */
+import { errno, ESTALE } from '../../common/errno.js';
+import {
+  InodeRequest,
+  NameRequest,
+  Opcode,
+  ParentReply,
+  ReadDirRequest,
+  TransactionStatusReply,
+} from '../../protocol/wire.generated.js';
+import { isU53, readU16, readU53, writeU53 } from '../../protocol/u53.js';
+import type { RpcRequest } from '../../transport/rpc-server.js';
+import { byteU64, InodeRecord, S_IFDIR, S_IFMT, storedInode } from '../inode-record.js';
+import type { Call, Namespace, WireMemory } from '../namespace.js';
+import type { Lock } from './locks.js';
+
+/** Requests that only targets may make. */
+export function isOfTargets(opcode: number): boolean {
+  return opcode >= Opcode.Prepare && opcode <= Opcode.GetParent;
+}
+
+export function getParent(ns: Namespace, call: Call): number {
+  const inode = ns.inodeField(call, InodeRequest.inode);
+  const record = inode === 0 ? undefined : storedInode(ns.meta, inode);
+  if (record === undefined) return ESTALE;
+  const mode = record[InodeRecord.mode]! | (record[InodeRecord.mode + 1]! << 8);
+  if ((mode & S_IFMT) !== S_IFDIR) return errno.ENOTDIR;
+  writeU53(call.out.words, call.reply, byteU64(record, InodeRecord.parent));
+  call.replyBytes = ParentReply.SIZE;
+  return 0;
+}
+
+export function transactionStatus(ns: Namespace, call: Call): number {
+  const { words } = call.memory;
+  if (!isU53(words, call.body)) return errno.EINVAL;
+  const state = ns.host.coordinator.stateOf(readU53(words, call.body));
+  call.out.words[(call.reply + TransactionStatusReply.state) >>> 2] = state;
+  call.out.words[(call.reply + TransactionStatusReply.reserved) >>> 2] = 0;
+  call.replyBytes = TransactionStatusReply.SIZE;
+  return 0;
+}
+
+/** The lock that this read has to wait for. */
+export function readLock(
+  ns: Namespace,
+  request: RpcRequest,
+  memory: WireMemory,
+  body = request.body,
+): Lock | undefined {
+  const { words } = memory;
+  if (!isU53(words, body)) return undefined;
+  const inode = readU53(words, body);
+  let lock: Lock | undefined;
+  if (request.opcode === Opcode.GetAttr) lock = ns.locks.inode(inode);
+  else if (request.opcode === Opcode.ReadDir) lock = ns.locks.anyEntry(inode);
+  else if (request.opcode === Opcode.Lookup) {
+    lock = lookupLock(ns, inode, memory, body, request.bodyBytes);
+  }
+  return lock?.owner.blocksReads === true ? lock : undefined;
+}
+
+function lookupLock(
+  ns: Namespace,
+  parent: number,
+  memory: WireMemory,
+  body: number,
+  bodyBytes: number,
+): Lock | undefined {
+  const nameBytes = readU16(memory.words, body + NameRequest.nameBytes);
+  if (nameBytes === 0 || NameRequest.SIZE + nameBytes > bodyBytes) return undefined;
+  const name = body + NameRequest.SIZE;
+  const entry = ns.locks.entry(parent, ns.dentries.hashOf(memory.bytes, name, nameBytes));
+  if (entry !== undefined) return entry;
+  // The answer has the inode's attributes where it lies here.
+  const exists = ns.dentries.find(parent, memory.bytes, name, nameBytes, ns.found);
+  return exists ? ns.locks.inode(ns.found.inode) : undefined;
+}
+
+if (ReadDirRequest.inode !== 0 || InodeRequest.inode !== 0 || NameRequest.parent !== 0) {
+  throw new Error('questions: layout');
+}
