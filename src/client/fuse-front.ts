@@ -3,8 +3,8 @@
  * Reads and listings land in arena slots that the kernel is answered from, and wait here for a
  * slot when none is free; writes come in a slot already.
  *
- * An interrupted caller is answered EINTR only when waiting makes no sense: a program that gets
- * SIGALRM must not see its writes fail on a healthy cluster.
+ * An interrupted caller is answered EINTR only when it is being killed and waiting makes no sense: a
+ * program that gets SIGALRM must never see its writes fail.
  */
 import { errno } from '../common/errno.js';
 import type { Scheduler } from '../common/scheduler.js';
@@ -12,10 +12,16 @@ import { TURN_SUBMIT } from '../common/scheduler.js';
 import type { ArenaMemory } from '../native/arena-memory.js';
 import { OpenFlag, Operation } from '../native/fuse.js';
 import type { FuseHandler, FuseInfo, FuseRequest } from '../native/fuse.js';
-import { bulkSlotBytes, inlineDataBytes, messageSlotBytes } from '../protocol/limits.generated.js';
+import {
+  bulkSlotBytes,
+  fileBytesMax,
+  inlineDataBytes,
+  messageSlotBytes,
+} from '../protocol/limits.generated.js';
 import { writeU53 } from '../protocol/u53.js';
 import { StatFsReply } from '../protocol/wire.generated.js';
 import { AttributeChange, SET_DROP_SET_ID } from './attributes.js';
+import { callerIsDying } from './callers.js';
 import type { FileSystemCore } from './core.js';
 import { FuseOperation } from './fuse-operation.js';
 import { NameReference } from './request.js';
@@ -27,10 +33,12 @@ export interface FuseFrontOptions {
   attributesTimeoutMs: number;
   /** Direct I/O where shared mappings of such files work; otherwise through the page cache. */
   directIo: 'auto' | 'on' | 'off';
-  /** An interrupted request is given up after this time while a target is away … */
+  /** A request whose caller is being killed is given up after this time while a target is away … */
   interruptAwayMs: number;
   /** … and after this time in any case. */
   interruptAnyMs: number;
+  /** Is the thread of this number, which was interrupted, being killed? */
+  callerIsDying: (pid: number) => boolean;
 }
 
 export const defaultFuseFrontOptions: FuseFrontOptions = {
@@ -39,6 +47,7 @@ export const defaultFuseFrontOptions: FuseFrontOptions = {
   directIo: 'auto',
   interruptAwayMs: 500,
   interruptAnyMs: 10_000,
+  callerIsDying,
 };
 
 /** open(2), as the kernel sends them on every architecture that sealfs runs on. */
@@ -143,6 +152,8 @@ export class FuseFront implements FuseHandler {
         return core.open(operation, fuse.inode, (fuse.flags & O_TRUNC) !== 0);
       case Operation.Create:
         return this.#create(operation, fuse);
+      case Operation.TmpFile:
+        return core.createUnnamed(operation, fuse.inode, fuse.mode);
       case Operation.Read:
       case Operation.ReadDir:
       case Operation.ReadDirPlus:
@@ -241,7 +252,10 @@ export class FuseFront implements FuseHandler {
   #write(operation: FuseOperation, fuse: FuseRequest): void {
     const append = (fuse.flags & O_APPEND) !== 0;
     const { handle, offset, sizeBytes, dataOffset } = fuse;
-    this.core.write(operation, handle, offset, sizeBytes, dataOffset, append);
+    // What goes beyond the largest file is cut there, as the kernel does at its own limit.
+    const room = fileBytesMax - offset;
+    const bytes = append || room <= 0 ? sizeBytes : Math.min(sizeBytes, room);
+    this.core.write(operation, handle, offset, bytes, dataOffset, append);
   }
 
   #setXattr(operation: FuseOperation, fuse: FuseRequest): void {
@@ -358,10 +372,12 @@ export class FuseFront implements FuseHandler {
 
   #checkInterrupted(): void {
     const now = this.#scheduler.nowMs();
-    const { interruptAwayMs, interruptAnyMs } = this.options;
+    const { interruptAwayMs, interruptAnyMs, callerIsDying: dying } = this.options;
     const limit = this.core.targetsAway > 0 ? interruptAwayMs : interruptAnyMs;
     for (const operation of [...this.#interrupted]) {
-      if (now - operation.startedMs >= limit) this.#giveUp(operation);
+      // The kernel interrupts a request once: whoever is killed later is found by looking again.
+      if (now - operation.startedMs >= limit && dying(operation.fuse?.pid ?? 0))
+        this.#giveUp(operation);
     }
     if (this.#interrupted.size === 0 || this.#checking) return;
     this.#checking = true;

@@ -22,7 +22,10 @@ class Kernel {
   readonly inode = this.fake.inodeOn(0, 77);
   readonly front = new FuseFront(this.fake.core, this.fake.arena, this.fake.scheduler, {
     ...defaultFuseFrontOptions,
+    callerIsDying: (pid) => this.dying.has(pid),
   });
+  /** Threads that are being killed. */
+  readonly dying = new Set([1]);
   #index = 0;
   readonly #name: number;
 
@@ -59,6 +62,7 @@ class Kernel {
     const stub = {
       index: this.#index++,
       operation,
+      pid: 1,
       inode: this.inode,
       uid: 0,
       gid: 0,
@@ -155,6 +159,25 @@ describe('FUSE front end', () => {
       assert.deepEqual(seen, {});
       await fake.pause(3000);
       assert.deepEqual(seen, { status: errno.EINTR });
+    });
+  });
+
+  it('whoever is only signalled waits on, until it is killed', async () => {
+    const kernel = new Kernel();
+    const { fake } = kernel;
+    await fake.run(async () => {
+      fake.killTarget(0);
+      const signalled = kernel.ask(Operation.GetAttr, { pid: 2 });
+      const killed = kernel.ask(Operation.GetAttr, { pid: 3 });
+      for (const { fuse } of [signalled, killed]) kernel.interrupt(fuse);
+      await fake.pause(12_000);
+      assert.deepEqual([signalled.seen, killed.seen], [{}, {}]);
+      kernel.dying.add(3);
+      await fake.pause(300);
+      assert.deepEqual(killed.seen, { status: errno.EINTR });
+      fake.startTarget(0);
+      await fake.pause(5000);
+      assert.deepEqual(signalled.seen, { status: 0 });
     });
   });
 
