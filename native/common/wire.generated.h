@@ -72,6 +72,7 @@ enum class Opcode : uint8_t {
   kResolve = 41,
   kTransactionStatus = 42,
   kGetParent = 43,
+  kTmpFile = 45,
 };
 
 struct FrameHeader {

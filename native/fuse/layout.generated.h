@@ -38,6 +38,7 @@ enum class Operation : uint8_t {
   kReadDirPlus = 44,
   kSeek = 46,
   kCopyFileRange = 47,
+  kTmpFile = 51,
 };
 
 enum class EventKind : uint8_t {

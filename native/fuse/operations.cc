@@ -163,10 +163,14 @@ void open(fuse_req_t request, fuse_ino_t node, fuse_file_info* info) {
   record->valid = drop_bit(flags, FUSE_OPEN_KILL_SUIDGID);
 }
 
+// Also O_TMPFILE: its name is one that no file can have (session.cc, receive).
 void create(fuse_req_t request, fuse_ino_t parent, const char* name, mode_t mode,
             fuse_file_info* info) {
-  const uint32_t flags = session_of(request).body<fuse_create_in>()->open_flags;
-  RequestRecord* record = begin_named(request, Operation::kCreate, parent, name).record;
+  Session& session = session_of(request);
+  const uint32_t flags = session.body<fuse_create_in>()->open_flags;
+  const bool nameless = strcmp(name, "/") == 0;
+  RequestRecord* record = nameless ? session.begin(request, Operation::kTmpFile, parent).record
+                                   : begin_named(request, Operation::kCreate, parent, name).record;
   record->valid = drop_bit(flags, FUSE_OPEN_KILL_SUIDGID);
   record->mode = mode;
   record->umask = fuse_req_ctx(request)->umask;

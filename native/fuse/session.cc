@@ -206,7 +206,7 @@ size_t Session::receive() {
     if (errno != EAGAIN) end(errno);
     return 0;
   }
-  const auto* header = reinterpret_cast<const fuse_in_header*>(buffer);
+  auto* header = reinterpret_cast<fuse_in_header*>(buffer);
   if (header->opcode == FUSE_INIT && static_cast<size_t>(n) >= sizeof *header + 16) {
     fuse_init_in asked = {};
     memcpy(&asked, header + 1, std::min(sizeof asked, static_cast<size_t>(n) - sizeof *header));
@@ -215,6 +215,9 @@ size_t Session::receive() {
     if (asked.flags & kInitExt) negotiated_.offered |= uint64_t{asked.flags2} << 32;
     init_pending_ = true;
   }
+  // libfuse has no O_TMPFILE before 3.17, but a CREATE with the name "/" is one in all but the
+  // opcode: so request and answer pass through it as that (operations.cc, create).
+  if (header->opcode == FUSE_TMPFILE) header->opcode = FUSE_CREATE;
   body_ = reinterpret_cast<const uint8_t*>(header + 1);
   const fuse_buf received = {static_cast<size_t>(n), fuse_buf_flags(0), buffer, -1, 0};
   fuse_session_process_buf(session_, &received);

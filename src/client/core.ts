@@ -259,6 +259,11 @@ export class FileSystemCore {
     this.#opens.create(request, parent, name, mode, exclusive, truncate);
   }
 
+  /** O_TMPFILE: a regular file without a name, which `link` may give it. */
+  createUnnamed(request: ClientRequest, parent: number, mode: number): void {
+    this.#opens.createUnnamed(request, parent, mode);
+  }
+
   open(request: ClientRequest, inode: number, truncate: boolean): void {
     this.#opens.open(request, inode, truncate);
   }

@@ -34,11 +34,13 @@ import type { Handle, HandleTable } from './handles.js';
 import { REGISTRATION_NONE, REGISTRATION_OPEN, REGISTRATION_OPENING } from './open-file.js';
 import type { OpenFile, OpenWaiter } from './open-file.js';
 import { CoreOperation, OperationPool, checkName } from './operation.js';
-import { NameCopy } from './request.js';
-import type { ClientRequest, NameReference } from './request.js';
+import { NameCopy, NameReference } from './request.js';
+import type { ClientRequest } from './request.js';
 import type { SizeTracker } from './size-tracker.js';
 
 const REPLY_EXISTED = 1;
+
+const noName = new NameReference();
 
 /** setattr to size 0, without and with the loss of set-ID bits. */
 const truncation = new AttributeChange();
@@ -139,14 +141,17 @@ class CreateOperation extends CoreOperation {
   umask = 0;
   truncate = false;
   dropsSetId = false;
+  #isNamed = true;
   #step = STEP_REGISTER;
   #inode = 0;
   #incarnationChanges = 0;
   #releases = 0;
   #attempts = 0;
 
-  start(name: NameReference): void {
-    this.#name.copyFrom(name);
+  /** `name` null: O_TMPFILE. */
+  start(name: NameReference | null): void {
+    this.#isNamed = name !== null;
+    this.#name.copyFrom(name ?? noName);
     this.#attempts = 0;
     this.#create();
   }
@@ -157,7 +162,8 @@ class CreateOperation extends CoreOperation {
     this.#incarnationChanges = this.context.incarnationChanges;
     this.#releases = this.context.releases;
     const bytes = CreateRequest.SIZE + this.#name.lengthBytes;
-    this.send(this.context.peerOfInode(this.parent), Opcode.Create, bytes);
+    const opcode = this.#isNamed ? Opcode.Create : Opcode.TmpFile;
+    this.send(this.context.peerOfInode(this.parent), opcode, bytes);
   }
 
   override encode(body: number): number {
@@ -320,10 +326,23 @@ export class OpenOperations {
     truncate: boolean,
   ): void {
     const status = checkName(name);
-    if (status !== 0) {
-      request.replyError(status);
-      return;
-    }
+    if (status !== 0) request.replyError(status);
+    else this.#startCreate(request, parent, name, mode, exclusive, truncate);
+  }
+
+  /** A regular file without a name, and a handle of it; it goes with the last one (O_TMPFILE). */
+  createUnnamed(request: ClientRequest, parent: number, mode: number): void {
+    this.#startCreate(request, parent, null, mode, true, false);
+  }
+
+  #startCreate(
+    request: ClientRequest,
+    parent: number,
+    name: NameReference | null,
+    mode: number,
+    exclusive: boolean,
+    truncate: boolean,
+  ): void {
     const operation = this.#create.take(request);
     operation.parent = parent;
     operation.mode = mode;

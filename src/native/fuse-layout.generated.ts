@@ -32,6 +32,8 @@ export const Operation = {
   ReadDirPlus: 44,
   Seek: 46,
   CopyFileRange: 47,
+  /** Create without a name: `inode` is the directory */
+  TmpFile: 51,
 } as const;
 
 export const EventKind = {
@@ -90,7 +92,7 @@ export const RequestRecord = {
   gid: 20,
   /** uint */
   pid: 24,
-  /** uint: Seek: SEEK_DATA 3, SEEK_HOLE 4; Open, Create, OpenDir, Read, Write: open(2) flags; Rename: renameat2(2) flags; Fsync: bit 0 data only; SetAttr: bit 0 with a handle; SetXattr: wire.SetXattrRequest.flags */
+  /** uint: Seek: SEEK_DATA 3, SEEK_HOLE 4; Open, Create, TmpFile, OpenDir, Read, Write: open(2) flags; Rename: renameat2(2) flags; Fsync: bit 0 data only; SetAttr: bit 0 with a handle; SetXattr: wire.SetXattrRequest.flags */
   flags: 28,
   /** ulong: Read, Write, Release, Fsync, ReadDir, GetAttr, SetAttr: as given to open */
   handle: 32,
@@ -98,7 +100,7 @@ export const RequestRecord = {
   offset: 40,
   /** uint: Read, ReadDir, GetXattr, ListXattr: at most; Write, SetXattr: of the data */
   sizeBytes: 48,
-  /** uint: Fallocate: fallocate(2) mode; Create, MkNod, MkDir, SetAttr; umask not applied */
+  /** uint: Fallocate: fallocate(2) mode; Create, TmpFile, MkNod, MkDir, SetAttr; umask not applied */
   mode: 52,
   /** uint: MkNod */
   rdev: 56,
@@ -114,7 +116,7 @@ export const RequestRecord = {
   name2Bytes: 76,
   /** uint: arena offset of the slot that holds data or names, given back at the reply; 0: none, or taken */
   slot: 80,
-  /** uint: Create, MkNod, MkDir: of the caller */
+  /** uint: Create, TmpFile, MkNod, MkDir: of the caller */
   umask: 84,
   /** uint: SetAttr, as wire.SetAttrRequest.valid: bit 0 mode, 1 uid, 2 gid, 3 size, 4 atime, 5 mtime, 6 atime now, 7 mtime now; also of Open, Create, Write: 8 drop set-ID bits */
   valid: 88,

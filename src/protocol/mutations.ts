@@ -18,6 +18,7 @@ const kinds = new Uint8Array(256);
 for (const opcode of [
   Opcode.SetAttr,
   Opcode.Create,
+  Opcode.TmpFile,
   Opcode.Symlink,
   Opcode.MakeDir,
   Opcode.RemoveDir,

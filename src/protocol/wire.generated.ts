@@ -63,6 +63,8 @@ export const Opcode = {
   TransactionStatus: 42,
   /** target to target: the directory that a directory stands in */
   GetParent: 43,
+  /** O_TMPFILE: an inode without a name, registered as open */
+  TmpFile: 45,
 } as const;
 
 export const FrameHeader = {
@@ -131,7 +133,7 @@ export const ReplyRecord = {
   opcode: 6,
   /** ubyte */
   reserved: 7,
-  /** ulong: Create, Symlink, MakeDirInode: inode; Write, Reserve: offset written at */
+  /** ulong: Create, TmpFile, Symlink, MakeDirInode: inode; Write, Reserve: offset written at */
   result0: 8,
   /** ulong: Write, Reserve, Extend: the file's size afterwards */
   result1: 16,
@@ -167,7 +169,7 @@ export const Attributes = {
   gid: 72,
   /** uint */
   rdev: 76,
-  /** uint: bit 0: striped (has or had chunks beyond the first), 1: has extended attributes, 2: among them an access ACL, 3: a default ACL, 4: promised space, 5: security.capability */
+  /** uint: bit 0: striped (has or had chunks beyond the first), 1: has extended attributes, 2: among them an access ACL, 3: a default ACL, 4: promised space, 5: security.capability, 6: has never had a name (TmpFile) */
   flags: 80,
   /** uint */
   reserved: 84,
@@ -182,7 +184,7 @@ export const InodeRequest = {
   inode: 0,
 } as const;
 
-/** GetAttr, SetAttr, Create, Symlink, MakeDirInode, Link, Open, SetXattr, RemoveXattr */
+/** GetAttr, SetAttr, Create, TmpFile, Symlink, MakeDirInode, Link, Open, SetXattr, RemoveXattr */
 export const AttributesReply = {
   SIZE: 104,
   /** Attributes */
@@ -249,7 +251,7 @@ export const SetAttrRequest = {
   gid: 52,
 } as const;
 
-/** the name follows */
+/** Create: the name follows; TmpFile: there is none */
 export const CreateRequest = {
   SIZE: 32,
   /** ulong */

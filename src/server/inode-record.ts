@@ -29,6 +29,9 @@ export const FLAG_CAPABILITY = 32;
 /** Space was promised, perhaps beyond the file's size: there is data to cut although it ends before. */
 export const FLAG_PROMISED = 16;
 
+/** Made without a name (O_TMPFILE) and not given one yet: link may do so. */
+export const FLAG_UNNAMED = 64;
+
 export const S_IFMT = 0o170000;
 export const S_IFSOCK = 0o140000;
 export const S_IFLNK = 0o120000;

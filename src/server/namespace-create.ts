@@ -29,6 +29,7 @@ import {
 import { inheritPermissions } from './inode-xattrs.js';
 import { linkTargetKey } from './keys.js';
 import { checkNameBytes, type Call, type Namespace } from './namespace.js';
+import { addLink, isNameable } from './unnamed.js';
 import { PENDING, STEP_ADD_LINK, StepRequest } from './transactions/step.js';
 
 export const CREATE_EXCLUSIVE = 1;
@@ -41,7 +42,7 @@ function word(call: Call, field: number): number {
 }
 
 /** A new inode of this directory, group by its set-group-ID bit. Returns its offset, 0 links. */
-function addInode(
+export function addInode(
   ns: Namespace,
   inode: number,
   directory: number,
@@ -225,11 +226,11 @@ export function link(ns: Namespace, call: Call, mutation: Mutation): number {
   if (at < 0) return ESTALE;
   if (ns.inodes.isDirectory(at)) return errno.EPERM;
   const count = ns.inodes.linkCount(at);
-  if (count === 0) return errno.ENOENT;
+  if (count === 0 && !isNameable(ns, at)) return errno.ENOENT;
   if (count >= linkCountMax) return errno.EMLINK;
   const decided = ns.host.coordinator.decide(mutation);
   if (decided !== 0) return decided;
-  ns.inodes.setLinkCount(at, count + 1);
+  addLink(ns, at);
   ns.inodes.setCtime(at, ns.host.now());
   ns.inodes.touch(at);
   const type = ns.inodes.mode(at) & S_IFMT;

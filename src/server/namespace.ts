@@ -213,9 +213,13 @@ export class Namespace {
     this.meta.put(orphanKey(inode), new Uint8Array(0));
   }
 
-  /** The last handle of an orphan is closed. Inside a transaction. */
-  dropOrphan(inode: number): void {
+  /**
+   * The last handle of an orphan is closed. Inside a transaction. One that is about to get a name is
+   * left alone unless `evenLocked`: whoever forgets the link calls again.
+   */
+  dropOrphan(inode: number, evenLocked = false): void {
     if (this.host.isOpen(inode)) return;
+    if (!evenLocked && this.locks.inode(inode) !== undefined) return;
     this.orphans.delete(inode);
     if (!this.meta.remove(orphanKey(inode))) return;
     const at = this.inodes.load(inode);

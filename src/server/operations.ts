@@ -43,6 +43,7 @@ import { create, ensureRoot, link, symlink } from './namespace-create.js';
 import { ensureEmptyRoot, unlink } from './namespace-remove.js';
 import { makeDir, removeDir } from './namespace-directories.js';
 import { accessed } from './namespace-accessed.js';
+import { tmpFile } from './namespace-tmpfile.js';
 import { removeXattr, setXattr } from './namespace-xattrs.js';
 import { rename } from './namespace-rename.js';
 import { prepare, resolve } from './transactions/participant.js';
@@ -61,6 +62,7 @@ const operations: Partial<Record<number, Operation>> = {
   [Opcode.GetAttr]: { bodyBytes: InodeRequest.SIZE },
   [Opcode.SetAttr]: { bodyBytes: SetAttrRequest.SIZE, execute: setAttr },
   [Opcode.Create]: { bodyBytes: CreateRequest.SIZE, execute: create },
+  [Opcode.TmpFile]: { bodyBytes: CreateRequest.SIZE, execute: tmpFile },
   [Opcode.Symlink]: { bodyBytes: SymlinkRequest.SIZE, execute: symlink },
   [Opcode.ReadLink]: { bodyBytes: InodeRequest.SIZE },
   [Opcode.MakeDir]: { bodyBytes: MakeDirRequest.SIZE, execute: makeDir },

@@ -30,6 +30,9 @@ export function replay(ns: Namespace, call: Call, request: RpcRequest): number {
       if ((flags & CREATE_OPEN) !== 0) call.openInode = result0;
       return ns.replyStored(call, result0);
     }
+    case Opcode.TmpFile:
+      call.openInode = result0;
+      return ns.replyStored(call, result0);
     case Opcode.Open:
       call.openInode = ns.inodeField(call, OpenRequest.inode);
       return ns.replyStored(call, call.openInode);

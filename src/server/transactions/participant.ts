@@ -20,6 +20,7 @@ import { ACCESS_ACL, DEFAULT_ACL, storeXattrs } from '../inode-xattrs.js';
 import { S_IFDIR, S_IFMT } from '../inode-record.js';
 import { intentKey, numberOfOwnKey, ownRange } from '../keys.js';
 import { checkNameBytes, type Call, type Namespace } from '../namespace.js';
+import { addLink, isNameable } from '../unnamed.js';
 import { LOCK_ENTRY, LOCK_LINKS, LOCK_MOVE, LOCK_REMOVAL, LOCK_TOKEN } from './locks.js';
 import {
   decodeStep,
@@ -250,7 +251,7 @@ export class Participant {
       answer.count = Math.max(0, count - 1);
       return 0;
     }
-    if (count === 0) return errno.ENOENT;
+    if (count === 0 && !isNameable(this.#ns, at)) return errno.ENOENT;
     if (count >= linkCountMax) return errno.EMLINK;
     answer.count = count + 1;
     return 0;
@@ -270,7 +271,10 @@ export class Participant {
   }
 
   #undo(intent: Intent): void {
-    if (intent.request.step !== STEP_MAKE_DIR) return;
+    const { step, inode } = intent.request;
+    // Its last handle may have been closed in between.
+    if (step === STEP_ADD_LINK) this.#ns.dropOrphan(inode, true);
+    if (step !== STEP_MAKE_DIR) return;
     const at = this.#ns.inodes.load(intent.made);
     if (at >= 0) this.#ns.dropInode(at);
   }
@@ -288,7 +292,7 @@ export class Participant {
     if (step === STEP_DROP_DIR) this.#ns.dropInode(at);
     else if (step === STEP_DROP_LINK) this.#ns.dropLink(at);
     else {
-      if (step === STEP_ADD_LINK) inodes.setLinkCount(at, inodes.linkCount(at) + 1);
+      if (step === STEP_ADD_LINK) addLink(this.#ns, at);
       if (step === STEP_SET_PARENT) inodes.setParent(at, request.other);
       inodes.setCtime(at, this.#ns.host.now());
       inodes.touch(at);
