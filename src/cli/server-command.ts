@@ -59,7 +59,7 @@ export function addServer(program: Command): void {
     ).argParser(choice('--durability', ['fsync', 'commit'])),
     reclaimRate: new Option(
       '--reclaim-rate <size>',
-      'how much of removed files a target gives back a second while space is ample (default: 4G)',
+      'how much of removed files a target gives back a second while space is ample (default: 8G)',
     ).argParser(size('--reclaim-rate', minReclaimRate)),
   };
   for (const option of Object.values(options)) command.addOption(option);

@@ -25,8 +25,8 @@ import { inodeKey, numberOfOwnKey, ownRange, reclaimKey } from './keys.js';
 import type { MetaStore } from './meta-store-api.js';
 import { Pace } from './pace.js';
 
-/** Of a target, a second: about a twentieth of its thread's time. */
-export const DEFAULT_RECLAIM_RATE = 4 * 2 ** 30;
+/** Of a target, a second: about an eighth of its thread's time. */
+export const DEFAULT_RECLAIM_RATE = 8 * 2 ** 30;
 /** Bounds one transaction's work: chunks, and their cost (ChunkChanges.cost). */
 const PIECE_CHUNKS = 64;
 const PIECE_COST = 32 * 2 ** 20;

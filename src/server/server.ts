@@ -48,7 +48,7 @@ export interface ServerOptions {
   bind?: string | undefined;
   /** Default: commit on persistent memory, else fsync. */
   durability?: Durability;
-  /** Bytes of removed files that a target gives back a second, about; 4 GiB by default. */
+  /** Bytes of removed files that a target gives back a second, about; 8 GiB by default. */
   reclaimRate?: number;
   log: Logger;
   /** A target died. Default: log and end the process with status 1. */

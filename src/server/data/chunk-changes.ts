@@ -27,9 +27,9 @@ export const SPACE_PROMISE = 2;
  * What taking a chunk away costs, told in bytes of large chunks, which cost the least for their size:
  * so much for any chunk, for each of its extents, and for looking into a bucket.
  */
-const COST_OF_CHUNK = 256 * 1024;
-const COST_OF_EXTENT = 64 * 1024;
-const COST_OF_BUCKET = 128 * 1024;
+const COST_OF_CHUNK = 512 * 1024;
+const COST_OF_EXTENT = 16 * 1024;
+const COST_OF_BUCKET = 256 * 1024;
 
 /** Hears how many extents a chunk has after a change; it may be undone with its transaction. */
 export type ExtentNote = (bucket: number, inode: number, chunk: number, extents: number) => void;
