@@ -64,6 +64,7 @@ enum class Opcode : uint8_t {
   kListXattr = 31,
   kRemoveXattr = 32,
   kAccessed = 33,
+  kInventory = 34,
   kChangeSpace = 36,
   kSeekData = 37,
   kAdoptLayout = 38,
@@ -744,5 +745,41 @@ static_assert(offsetof(AccessTime, inode) == 0);
 static_assert(offsetof(AccessTime, seconds) == 8);
 static_assert(offsetof(AccessTime, nanoseconds) == 16);
 static_assert(offsetof(AccessTime, reserved) == 20);
+
+struct InventoryRequest {
+  uint16_t key_bytes;
+  uint16_t reserved0;
+  uint32_t max_pairs;
+  uint32_t max_bytes;
+  uint32_t reserved1;
+};
+static_assert(sizeof(InventoryRequest) == 16);
+static_assert(offsetof(InventoryRequest, key_bytes) == 0);
+static_assert(offsetof(InventoryRequest, reserved0) == 2);
+static_assert(offsetof(InventoryRequest, max_pairs) == 4);
+static_assert(offsetof(InventoryRequest, max_bytes) == 8);
+static_assert(offsetof(InventoryRequest, reserved1) == 12);
+
+struct InventoryReply {
+  uint32_t inline_bytes;
+  uint32_t pair_count;
+  uint32_t end;
+  uint32_t reserved;
+};
+static_assert(sizeof(InventoryReply) == 16);
+static_assert(offsetof(InventoryReply, inline_bytes) == 0);
+static_assert(offsetof(InventoryReply, pair_count) == 4);
+static_assert(offsetof(InventoryReply, end) == 8);
+static_assert(offsetof(InventoryReply, reserved) == 12);
+
+struct InventoryPair {
+  uint16_t key_bytes;
+  uint16_t omitted;
+  uint32_t value_bytes;
+};
+static_assert(sizeof(InventoryPair) == 8);
+static_assert(offsetof(InventoryPair, key_bytes) == 0);
+static_assert(offsetof(InventoryPair, omitted) == 2);
+static_assert(offsetof(InventoryPair, value_bytes) == 4);
 
 }  // namespace sealfs::wire

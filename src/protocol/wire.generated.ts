@@ -47,6 +47,8 @@ export const Opcode = {
   RemoveXattr: 32,
   /** when inodes were last read; stored where relatime asks for it */
   Accessed: 33,
+  /** the pairs of the target's store from a key on: for fsck of a cluster that runs */
+  Inventory: 34,
   /** makes holes, promises space, among the chunks that the target holds */
   ChangeSpace: 36,
   /** where data, or a hole, begins among the chunks that the target holds */
@@ -757,4 +759,43 @@ export const AccessTime = {
   nanoseconds: 16,
   /** uint */
   reserved: 20,
+} as const;
+
+/** the key to begin at follows */
+export const InventoryRequest = {
+  SIZE: 16,
+  /** ushort: not 0 */
+  keyBytes: 0,
+  /** ushort */
+  reserved0: 2,
+  /** uint */
+  maxPairs: 4,
+  /** uint: of packed pairs; above inlineDataBytes they come as bulk, if a slot is free */
+  maxBytes: 8,
+  /** uint */
+  reserved1: 12,
+} as const;
+
+/** InventoryPair records follow when `inlineBytes` is not 0, else they are the bulk. EAGAIN: not one fits without a slot */
+export const InventoryReply = {
+  SIZE: 16,
+  /** uint */
+  inlineBytes: 0,
+  /** uint */
+  pairCount: 4,
+  /** uint: 1: there are no pairs after these */
+  end: 8,
+  /** uint */
+  reserved: 12,
+} as const;
+
+/** key, then value follow, padded with zeros to a multiple of 8 */
+export const InventoryPair = {
+  SIZE: 8,
+  /** ushort */
+  keyBytes: 0,
+  /** ushort: 1: the value is longer than any answer, and left out */
+  omitted: 2,
+  /** uint */
+  valueBytes: 4,
 } as const;

@@ -44,6 +44,7 @@ import type { ChunkStore } from './data/chunk-store.js';
 import type { NameHash } from './dentries.js';
 import { FileSpace } from './file-space.js';
 import { HandleTable } from './handles.js';
+import { answerInventory } from './inventory.js';
 import type { MetaStore } from './meta-store-api.js';
 import { Call, Namespace, type NamespaceHost, type WireMemory } from './namespace.js';
 import { SET_SIZE } from './namespace-attributes.js';
@@ -408,6 +409,12 @@ export class Target
         return;
       case Opcode.Cut:
         this.#cut(request);
+        return;
+      case Opcode.Inventory:
+        this.statistics.answered(
+          request.opcode,
+          answerInventory(this.#rpc, this.arena, this.meta, request),
+        );
         return;
       case Opcode.TargetStats:
         this.#answerStatistics(request);
