@@ -65,6 +65,7 @@ import { TargetData } from './target-data.js';
 import { answerXattrs } from './target-xattrs.js';
 import { TargetStatistics } from './target-statistics.js';
 import { Coordinator, type CoordinatorHost } from './transactions/coordinator.js';
+import type { FaultPoint } from './transactions/fault-points.js';
 import { getParent, isOfTargets, readLock, transactionStatus } from './transactions/questions.js';
 import { IntentRecovery } from './transactions/recovery.js';
 
@@ -105,7 +106,7 @@ export interface TargetDeps {
   nameHash?: NameHash;
   sessionExpiryMs?: number;
   /** Called with the name of each point of a transaction between targets, for tests that kill there. */
-  faultPoint?: (name: string) => void;
+  faultPoint?: (name: FaultPoint) => void;
 }
 
 export class Target
@@ -276,7 +277,7 @@ export class Target
     this.#committer.place(mutation);
   }
 
-  faultPoint(name: string): void {
+  faultPoint(name: FaultPoint): void {
     this.#deps.faultPoint?.(name);
   }
 
@@ -295,6 +296,7 @@ export class Target
     }
     const execute = mutationOf(opcode);
     if (execute !== undefined) {
+      if (opcode === Opcode.Resolve) this.faultPoint('participant-resolving');
       const mutation = this.#committer.enqueue(request, execute, this.arena);
       if (opcode === Opcode.SetXattr && request.bulkOffset !== 0) {
         // The request keeps its slot until it is answered.
@@ -697,6 +699,8 @@ export class Target
   answer(mutation: Mutation): void {
     const request = mutation.request!;
     const { status, out, reply } = mutation;
+    if (request.opcode === Opcode.Prepare && status === 0) this.faultPoint('participant-prepared');
+    else if (request.opcode === Opcode.Resolve) this.faultPoint('participant-resolved');
     const bytes = status === 0 ? mutation.replyBytes : 0;
     this.statistics.answered(request.opcode, status);
     const body = this.#rpc.beginReply(request, bytes) >>> 2;

@@ -31,7 +31,8 @@ import { listenOn } from './listen.js';
 import { LmdbMetaStore } from './meta-store.js';
 import { allocateByWriting, type Allocate } from './page-space.js';
 import { Scrubber } from './scrubber.js';
-import { Target } from './target.js';
+import { Target, type TargetDeps } from './target.js';
+import { killerOf } from './transactions/fault-points.js';
 import type {
   FromWorker,
   LogLevel,
@@ -143,6 +144,7 @@ class TargetWorker {
       durability: this.#start.durability,
       ...(this.#start.reclaimRate === undefined ? {} : { reclaimRate: this.#start.reclaimRate }),
       log: logInfo,
+      ...killPoint(),
     });
     this.#target.open();
     const { counters } = this.#chunks;
@@ -233,6 +235,17 @@ class TargetWorker {
     }
     log('warn', 'reads or writes are still under way; they are left behind');
   }
+}
+
+/** For tests of what a server leaves that dies in the middle of a transaction. */
+function killPoint(): Pick<TargetDeps, 'faultPoint'> {
+  const wish = process.env['SEALFS_KILL_AT'];
+  if (wish === undefined) return {};
+  return {
+    faultPoint: killerOf(wish, () => {
+      process.kill(process.pid, 'SIGKILL');
+    }),
+  };
 }
 
 function transportReport(counters: TransportCounters): Record<string, number> {

@@ -21,6 +21,7 @@ import type { Mutation } from '../batch.js';
 import { decisionKey, numberOfOwnKey, ownRange, propertyKey } from '../keys.js';
 import type { MetaStore } from '../meta-store-api.js';
 import type { Namespace } from '../namespace.js';
+import type { FaultPoint } from './fault-points.js';
 import { blockedBy, whenReleased } from './locks.js';
 import { PrepareOperation, ResolveOperation } from './messages.js';
 import {
@@ -58,7 +59,7 @@ export interface CoordinatorHost {
   /** Executes the mutation again, in the next transaction. */
   place(mutation: Mutation): void;
   enqueue(work: () => void, after: () => void): void;
-  faultPoint(name: string): void;
+  faultPoint(name: FaultPoint): void;
 }
 
 /** What a step answered. */
@@ -384,7 +385,9 @@ export class Coordinator {
     this.#active.delete(transaction.number);
     this.#release(transaction);
     const participants = transaction.participants();
-    if (participants.length > 0) this.counters.aborted++;
+    if (participants.length === 0) return;
+    this.counters.aborted++;
+    this.#host.faultPoint('coordinator-aborting');
     // Once is enough: who does not hear of it asks.
     for (const id of participants) this.#resolveAt(transaction.number, id, false, () => undefined);
   }
