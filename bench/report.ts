@@ -43,7 +43,7 @@ export function row(
   return { name, value, unit, baseline, ratio, reach: parts.join(' and '), met };
 }
 
-function median(values: number[]): number {
+export function median(values: number[]): number {
   const sorted = [...values].sort((a, b) => a - b);
   return sorted[sorted.length >> 1]!;
 }

@@ -8,16 +8,19 @@ import { benchDataInside } from './data.js';
 import { benchTransport } from './endpoint.js';
 import { benchFuseInside, dataLimits } from './fuse.js';
 import { benchMetaInside } from './meta.js';
+import { benchPosixInside } from './posix.js';
 import { benchProgram, underCluster } from './processes.js';
 import type { Report, Row } from './report.js';
 import { benchRdma } from './rdma.js';
 import { benchRpc } from './rpc.js';
 
-export const suiteNames = ['rpc', 'meta', 'data', 'fuse', 'rdma', 'all'] as const;
+export const suiteNames = ['rpc', 'meta', 'data', 'fuse', 'posix', 'rdma', 'all'] as const;
 export type SuiteName = (typeof suiteNames)[number];
 
 function clusterSuite(suite: SuiteName, tiny: boolean): Row[] {
-  const up = ['--servers', '1', '--targets', '1', '--transport', benchTransport()];
+  // What happens across targets needs two.
+  const targets = suite === 'posix' ? '2' : '1';
+  const up = ['--servers', '1', '--targets', targets, '--transport', benchTransport()];
   up.push('--data-size', tiny ? '256M' : '6G');
   const args = [suite, '--inside', ...(tiny ? ['--tiny'] : [])];
   const out = underCluster(up, benchProgram('main'), args);
@@ -44,12 +47,14 @@ export async function runSuite(
   if (suite !== 'all') return { rows: clusterSuite(suite, tiny) };
   const rows = await benchRpc(tiny);
   rows.push(...clusterSuite('meta', tiny), ...clusterSuite('all', tiny));
+  rows.push(...clusterSuite('posix', tiny));
   return { rows };
 }
 
 /** The same inside a cluster; `all` here is data and then fuse, against each other. */
 export async function runInside(suite: SuiteName, tiny: boolean): Promise<Report> {
   if (suite === 'meta') return { rows: await benchMetaInside(tiny) };
+  if (suite === 'posix') return { rows: await benchPosixInside(tiny) };
   if (suite === 'fuse') return { rows: await benchFuseInside(tiny) };
   const rows = await benchDataInside(tiny);
   if (suite === 'all') rows.push(...(await benchFuseInside(tiny, dataLimits(rows))));

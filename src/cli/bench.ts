@@ -18,6 +18,7 @@ const suites = [
   ['meta', 'creates and lookups at one target, beside LMDB in the same process'],
   ['data', '1 MiB and odd-sized records to the real disk, beside fio'],
   ['fuse', 'stat, create, read and write through a mount, beside a mount without a cluster'],
+  ['posix', 'renames, operations across targets, rm -rf, clones, beside what they should cost'],
   ['rdma', 'the rdma transport between two devices, beside perftest'],
   ['all', 'all of these but rdma, one after the other'],
 ] as const;
