@@ -8,7 +8,8 @@ purpose=${1:-build}
 packages=(g++ make cmake ninja-build pkg-config util-linux fuse3 libfuse3-dev liburing-dev
   libibverbs-dev librdmacm-dev)
 if [ "$purpose" != build ]; then
-  packages+=(acl attr git rsync sqlite3 libgtest-dev flatbuffers-compiler clang-format procps fio)
+  packages+=(acl attr git rsync sqlite3 stress-ng postgresql)
+  packages+=(libgtest-dev flatbuffers-compiler clang-format procps fio)
 fi
 
 missing=()

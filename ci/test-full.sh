@@ -11,8 +11,10 @@ step 'native tests under sanitizers' bash ci/test-native.sh --sanitize
 export SEALFS_SIM_SEEDS=${SEALFS_SIM_SEEDS:-1200}
 export SEALFS_FUZZ_SECONDS=${SEALFS_FUZZ_SECONDS:-60}
 export SEALFS_KILL_ROUNDS=${SEALFS_KILL_ROUNDS:-6}
+export SEALFS_PROGRAM_ROUNDS=${SEALFS_PROGRAM_ROUNDS:-5}
 step 'long simulation' bash ci/mocha.sh sim
 step 'long fuzzing' bash ci/mocha.sh fuzz
 step 'long kill loops' bash ci/mocha.sh fault
+step 'real programs, long' bash ci/mocha.sh e2e
 step 'Soft-RoCE machine' bash ci/test-rdma.sh
 closing_counts

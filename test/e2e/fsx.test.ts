@@ -1,0 +1,78 @@
+/**
+ * Random I/O (native/posix/fsx.h) on the mount: reads, writes, mappings, truncations, fallocate, copies,
+ * O_DIRECT, in random order against a model. A failure prints its seed; SEALFS_FSX_SEED=n runs just
+ * that one.
+ */
+import assert from 'node:assert/strict';
+import { randomInt } from 'node:crypto';
+import { existsSync, mkdirSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { packageRoot } from '../../src/native/load.js';
+import { sleep, until } from '../support/cluster.js';
+import { ground, rounds, startProgram } from './programs-ground.js';
+import type { Ended, Ground, Running } from './programs-ground.js';
+
+const fixedSeed = process.env['SEALFS_FSX_SEED'];
+const seconds = 3 * rounds;
+
+describe('random I/O on a mount', function () {
+  this.timeout(60_000 + 8 * seconds * 1000);
+  let place: Ground;
+
+  before(async () => {
+    place = await ground();
+    mkdirSync(join(place.mount, 'fsx'));
+  });
+
+  /** Runs it in a directory of its own; `other`: what the second mount sees is compared as well. */
+  function fsx(name: string, other: boolean, ...args: string[]): Running {
+    const directory = join(place.mount, 'fsx', name);
+    mkdirSync(directory);
+    const seed = fixedSeed ?? `${randomInt(2 ** 32)}`;
+    const options = ['--seed', seed, '--operations', '1e9', '--seconds', `${seconds}`, ...args];
+    if (other) options.push('--other', join(place.other, 'fsx', name));
+    const program = join(packageRoot(), 'build/Release/sealfs_fsx');
+    return startProgram(program, [directory, ...options], { timeoutMs: 60_000 + seconds * 2000 });
+  }
+
+  function assertPassed({ status, out, err }: Ended): void {
+    assert.equal(status, 0, `${out}${err}`);
+    const counted = /seed \d+: (\d+) operations/.exec(out);
+    assert.ok(Number(counted?.[1]) > 20, out);
+  }
+
+  it('gives back what was written last', async () => {
+    const runs = [fsx('large', false), fsx('small', false, '--largest', '70000')];
+    for (const run of runs) assertPassed(await run.ended);
+  });
+
+  it('gives another client the same', async () => {
+    assertPassed(await fsx('two', true, '--largest', '3000000').ended);
+  });
+
+  it('gives back the same when servers are killed under it', async () => {
+    const running = fsx('killed', false);
+    for (let round = 0; round < 1 + rounds; round++) {
+      await sleep(500);
+      await place.cluster.killServer(round % 2);
+      await sleep(100);
+      place.cluster.startServer(round % 2);
+      await sleep(600);
+    }
+    assertPassed(await running.ended);
+  });
+
+  it('notices a byte that somebody else has changed', async () => {
+    const running = fsx('changed', false, '--largest', '5000');
+    const path = join(place.mount, 'fsx/changed/a');
+    let failed: Ended | undefined;
+    void running.ended.then((ended) => (failed = ended));
+    await until('its file', () => existsSync(path));
+    await until('it to notice', async () => {
+      writeFileSync(path, 'x', { flag: 'r+' });
+      return failed !== undefined;
+    });
+    assert.equal(failed?.status, 1);
+    assert.match(failed?.err ?? '', /seed \d+, operation \d+/);
+  });
+});
