@@ -135,7 +135,7 @@ export const ReplyRecord = {
   opcode: 6,
   /** ubyte */
   reserved: 7,
-  /** ulong: Create, TmpFile, Symlink, MakeDirInode: inode; Write, Reserve: offset written at */
+  /** ulong: Create, TmpFile, Symlink, MakeDir, Link, Prepare: inode; Write, Reserve: offset written at */
   result0: 8,
   /** ulong: Write, Reserve, Extend: the file's size afterwards */
   result1: 16,
@@ -186,7 +186,7 @@ export const InodeRequest = {
   inode: 0,
 } as const;
 
-/** GetAttr, SetAttr, Create, TmpFile, Symlink, MakeDirInode, Link, Open, SetXattr, RemoveXattr */
+/** GetAttr, SetAttr, Create, TmpFile, Symlink, Open, SetXattr, RemoveXattr */
 export const AttributesReply = {
   SIZE: 104,
   /** Attributes */
