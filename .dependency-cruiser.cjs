@@ -1,9 +1,10 @@
 // Imports point one way: common <- protocol <- native <- transport <- placement <- {server, client,
-// manager} <- cli. What lies at the tail of an arrow must not know what lies at its head.
+// manager} <- cli; fsck stands beside them and reads what a server stores. What lies at the tail of an
+// arrow must not know what lies at its head.
 'use strict';
 
 const layers = ['common', 'protocol', 'native', 'transport', 'placement'];
-const above = (layer) => [...layers.slice(layers.indexOf(layer) + 1), 'server', 'client', 'manager', 'cli'];
+const above = (layer) => [...layers.slice(layers.indexOf(layer) + 1), 'server', 'client', 'manager', 'fsck', 'cli'];
 
 module.exports = {
   forbidden: [
@@ -19,8 +20,22 @@ module.exports = {
       comment: 'server, client and manager are separate processes; they share only the wire',
       severity: 'error',
       from: { path: `^src/${part}/` },
-      to: { path: `^src/(?!${part}/)(server|client|manager|cli)/` },
+      to: { path: `^src/(?!${part}/)(server|client|manager|fsck|cli)/` },
     })),
+    {
+      name: 'fsck-reads-formats-alone',
+      comment:
+        'the checker knows what a server stores (keys, records, maps, stores), not how it runs: ' +
+        'it must not share the mistakes of what it checks',
+      severity: 'error',
+      from: { path: '^src/fsck/' },
+      to: {
+        path: '^src/(server|client|manager|cli)/',
+        pathNot:
+          '^src/server/(keys|inode-record|dentries|xattr-set|meta-store|checkpoint|server-identity|' +
+          'data/(keys|extent-map|block-bitmap)|transactions/step)\\.ts$',
+      },
+    },
     {
       name: 'one-door-to-native-code',
       comment: 'only src/native loads .node files and knows their raw shape',

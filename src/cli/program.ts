@@ -5,6 +5,7 @@ import { addBench } from './bench.js';
 import { addCluster } from './cluster-command.js';
 import { addDoctor } from './doctor-command.js';
 import { describeForParent, reportFailure } from './failure.js';
+import { addFsck } from './fsck-command.js';
 import { takeChildRole, tellParent } from './lifetime.js';
 import { addManager } from './manager-command.js';
 import { addMount, addUmount } from './mount-command.js';
@@ -33,6 +34,7 @@ export function buildProgram(args: readonly string[] = []): Command {
   }
   addScrub(program);
   addDoctor(program);
+  addFsck(program);
   addBench(program);
   program.hook('preAction', (_program, action) => {
     applySettings(action, program.opts<{ config?: string }>().config);

@@ -1,0 +1,85 @@
+/**
+ * In a cluster that runs, a walk sees each pair at another moment, so half of what looks wrong is only
+ * being changed. What a finding rests on is therefore read again, twice, after a pause:
+ *
+ *   evidence ── cuts and transactions under way ── evidence
+ *
+ * A finding stands if every piece of its evidence is unchanged both times. That is proof: inode numbers
+ * are never used again, an inode's ctime changes with each of its names, and a cut is on record
+ * until the last chunk is gone. The sums of a target (blocks, counts) rest on too many pairs; they
+ * are made anew, and what is wrong in the same way both times stands.
+ */
+import { InodeRecord } from '../server/inode-record.js';
+import { CheckState } from './check-state.js';
+import { walkContents } from './content-walk.js';
+import type { Evidence, Finding } from './findings.js';
+import { InodePass } from './inode-pass.js';
+import { openOperations } from './open-operations.js';
+import { viewOf } from './values.js';
+
+/** Operations across targets, and cuts of small files, are done by then. */
+const PAUSE_MS = 1500;
+/** How often the sums of a target are made anew before those that never repeat are dropped. */
+const RECOUNTS = 2;
+
+export async function confirm(state: CheckState): Promise<Finding[]> {
+  if (state.findings.length === 0) return [];
+  await new Promise((resolve) => setTimeout(resolve, PAUSE_MS));
+  let standing = await unchanged(state, state.findings);
+  const open = await openOperations(state.cluster);
+  standing = standing.filter(({ inode, directory = 0, kind }) => {
+    if (open.busy.has(inode) || open.busy.has(directory)) return false;
+    return !(open.cuts.has(inode) && (kind === 'stray-chunk' || kind === 'beyond-size'));
+  });
+  standing = await unchanged(state, standing);
+  return recount(state, standing);
+}
+
+/** Those whose evidence is as it was. */
+async function unchanged(state: CheckState, findings: readonly Finding[]): Promise<Finding[]> {
+  const standing: Finding[] = [];
+  for (const finding of findings) {
+    let holds = true;
+    for (const evidence of finding.evidence ?? []) {
+      const { reader } = state.cluster.targets[evidence.target]!;
+      holds &&= isAsExpected(await reader.get(evidence.key), evidence.expect);
+    }
+    if (holds) standing.push(finding);
+  }
+  return standing;
+}
+
+function isAsExpected(value: Uint8Array | undefined, expect: Evidence['expect']): boolean {
+  if (expect === null) return value === undefined;
+  if (value === undefined) return false;
+  if (expect === 'there') return true;
+  if (expect instanceof Uint8Array) return Buffer.compare(value, expect) === 0;
+  if (value.length !== InodeRecord.SIZE) return false;
+  const view = viewOf(value);
+  const seconds = Number(view.getBigInt64(InodeRecord.ctimeSeconds, true));
+  const nanoseconds = view.getUint32(InodeRecord.ctimeNanoseconds, true);
+  return seconds === expect.ctimeSeconds && nanoseconds === expect.ctimeNanoseconds;
+}
+
+/** The sums of the targets that have suspicious ones, made anew. */
+async function recount(state: CheckState, findings: Finding[]): Promise<Finding[]> {
+  let standing = findings;
+  for (let round = 0; round < RECOUNTS; round++) {
+    const targets = new Set(standing.filter(isSum).map(({ target }) => target));
+    for (const target of targets) {
+      const again = new CheckState({ ...state.cluster, running: false });
+      await new InodePass(again, target).run();
+      await walkContents(again, target);
+      await again.spaces[target]!.finish(again);
+      const ids = new Set(again.findings.filter(isSum).map(({ id }) => id));
+      standing = standing.filter((finding) => {
+        return !isSum(finding) || finding.target !== target || ids.has(finding.id);
+      });
+    }
+  }
+  return standing;
+}
+
+function isSum(finding: Finding): boolean {
+  return finding.evidence === undefined;
+}

@@ -1,0 +1,249 @@
+/**
+ * What the entries say of the inodes, when both walks are done: link counts, parents, inodes without
+ * a name, directories with several, directories that no root leads to.
+ */
+import { FLAG_XATTRS, S_IFLNK, S_IFMT } from '../server/inode-record.js';
+import { inodeKey, linkTargetKey, orphanKey, xattrsKey, dentryKey } from '../server/keys.js';
+import { Dentry } from '../server/dentries.js';
+import type { CheckState } from './check-state.js';
+import { recordEdit } from './edits.js';
+import type { RecordChange } from './edits.js';
+import type { DirectoryEntry } from './entry-walk.js';
+import type { Edit } from './findings.js';
+import { printableName, removal } from './findings.js';
+import { MARK_DAMAGED, MARK_HAS_ENTRIES } from './inode-book.js';
+
+const WAY_UNKNOWN = 0;
+const WAY_BEING_WALKED = 1;
+/** It ends at a root, or at something that is reported for itself. */
+const WAY_KNOWN = 2;
+
+export class TreeCheck {
+  readonly #state: CheckState;
+
+  constructor(state: CheckState) {
+    this.#state = state;
+  }
+
+  async run(): Promise<void> {
+    await this.#doubledDirectories();
+    const { book } = this.#state;
+    for (let row = 0; row < book.count; row++) {
+      if (book.has(row, MARK_DAMAGED) || this.#isBusy(book.inodes[row]!)) continue;
+      if (this.#isRoot(row)) this.#root(row);
+      else if (book.names[row] === 0) this.#nameless(row);
+      else this.#named(row);
+    }
+    this.#orphanList();
+    this.#loops();
+  }
+
+  /** A transaction that is decided is about to change its record. */
+  #isBusy(inode: number): boolean {
+    return this.#state.pending.inodes.has(inode);
+  }
+
+  #isRoot(row: number): boolean {
+    return this.#state.book.isRoot(row) && this.#state.book.isDirectory(row);
+  }
+
+  #edit(row: number, change: RecordChange): Edit {
+    const holderOf = (bucket: number): number => this.#state.cluster.holderOf(bucket);
+    return recordEdit(holderOf, this.#state.book.inodes[row]!, change);
+  }
+
+  #root(row: number): void {
+    const { book } = this.#state;
+    if (book.parents[row] !== 0) this.#wrongParent(row, 0, "the root's");
+    this.#linkCount(row, 2 + book.subdirectories[row]!);
+  }
+
+  #named(row: number): void {
+    const { book } = this.#state;
+    if (!book.isDirectory(row)) {
+      this.#linkCount(row, book.names[row]!);
+      return;
+    }
+    const parent = book.entryDirectories[row]!;
+    const isThere = book.find(parent) >= 0;
+    if (book.names[row] === 1 && book.parents[row] !== parent && isThere) {
+      this.#wrongParent(row, parent, 'its');
+    }
+    this.#linkCount(row, 2 + book.subdirectories[row]!);
+  }
+
+  #wrongParent(row: number, parent: number, whose: string): void {
+    const { book } = this.#state;
+    this.#state.report({
+      kind: 'wrong-parent',
+      target: book.targets[row]!,
+      inode: book.inodes[row]!,
+      text: `${whose} record says that it stands in ${book.parents[row]}, but it stands in ${parent}`,
+      repair: `set it to ${parent}`,
+      edits: [this.#edit(row, { parent })],
+      evidence: [this.#state.unchanged(row)],
+    });
+  }
+
+  #linkCount(row: number, wanted: number): void {
+    const { book } = this.#state;
+    const stored = book.links[row]!;
+    if (stored === wanted) return;
+    this.#state.report({
+      kind: 'link-count',
+      target: book.targets[row]!,
+      inode: book.inodes[row]!,
+      text: `link count ${stored} instead of ${wanted}`,
+      repair: `set it to ${wanted}`,
+      edits: [this.#edit(row, { linkCount: wanted })],
+      evidence: [this.#state.unchanged(row)],
+    });
+  }
+
+  // ---------------------------------------------------------------- inodes without a name
+
+  #nameless(row: number): void {
+    const { book, orphans } = this.#state;
+    const inode = book.inodes[row]!;
+    if (orphans.has(inode)) {
+      this.#linkCount(row, 0);
+      return;
+    }
+    const isEmpty = book.isDirectory(row) && !book.has(row, MARK_HAS_ENTRIES);
+    const target = book.targets[row]!;
+    const removes = isEmpty || (!book.isDirectory(row) && book.links[row] === 0);
+    const edits: Edit[] = [];
+    if (removes) {
+      edits.push(removal(target, inodeKey(inode)));
+      if ((book.modes[row]! & S_IFMT) === S_IFLNK)
+        edits.push(removal(target, linkTargetKey(inode)));
+      if ((book.flags[row]! & FLAG_XATTRS) !== 0) edits.push(removal(target, xattrsKey(inode)));
+    }
+    const what = book.isDirectory(row)
+      ? isEmpty
+        ? 'an empty directory'
+        : 'a directory with entries'
+      : `a file of ${book.sizes[row]} bytes, link count ${book.links[row]},`;
+    this.#state.report({
+      kind: 'orphan-inode',
+      target,
+      inode,
+      text: `${what} without a name`,
+      repair: removes ? 'remove it: nothing is lost' : '',
+      edits,
+      evidence: [
+        this.#state.unchanged(row),
+        { target, key: orphanKey(inode).slice(), expect: null },
+      ],
+    });
+  }
+
+  #orphanList(): void {
+    const { book, orphans } = this.#state;
+    for (const [inode, target] of orphans) {
+      const row = book.find(inode);
+      if (this.#isBusy(inode) || (row >= 0 && book.names[row] === 0)) continue;
+      if (row >= 0 && book.has(row, MARK_DAMAGED)) continue;
+      const key = orphanKey(inode).slice();
+      const about = row < 0 ? this.#state.absent(inode) : this.#state.unchanged(row);
+      this.#state.report({
+        kind: 'orphan-list',
+        target,
+        inode,
+        text: `the orphan list names it, but it ${row < 0 ? 'is not there' : 'has a name'}`,
+        repair: 'take it off the list',
+        edits: [removal(target, key)],
+        evidence: [about, { target, key, expect: 'there' }],
+      });
+    }
+  }
+
+  // ---------------------------------------------------------------- directories
+
+  async #doubledDirectories(): Promise<void> {
+    const { book, directoryEntries } = this.#state;
+    for (const [inode, others] of directoryEntries) {
+      const row = book.find(inode);
+      if (row < 0 || book.names[row]! < 2 || this.#isBusy(inode)) continue;
+      const entries = await this.#allEntries(row, others);
+      const right = entries.filter((entry) => entry.directory === book.parents[row]);
+      const keep = right.length === 1 ? right[0]! : entries[0]!;
+      for (const entry of entries) {
+        if (entry !== keep) this.#doubled(row, entry, keep, right.length === 1);
+      }
+      book.entryDirectories[row] = keep.directory;
+      book.entryCookies[row] = keep.cookie;
+    }
+  }
+
+  /** The first one is kept as a place only. */
+  async #allEntries(row: number, others: readonly DirectoryEntry[]): Promise<DirectoryEntry[]> {
+    const { book, cluster } = this.#state;
+    const directory = book.entryDirectories[row]!;
+    const cookie = book.entryCookies[row]!;
+    const isKnown = others.some((each) => each.directory === directory && each.cookie === cookie);
+    if (isKnown) return [...others];
+    const target = this.#state.holderOfInode(directory);
+    const value = await cluster.targets[target]!.reader.get(dentryKey(directory, cookie));
+    if (value === undefined) return [...others];
+    const name = printableName(value.subarray(Dentry.name));
+    return [{ target, directory, cookie, name, value }, ...others];
+  }
+
+  #doubled(row: number, entry: DirectoryEntry, keep: DirectoryEntry, removes: boolean): void {
+    const inode = this.#state.book.inodes[row]!;
+    const key = dentryKey(entry.directory, entry.cookie).slice();
+    const other = dentryKey(keep.directory, keep.cookie).slice();
+    const where = `entry ${keep.name} of directory ${keep.directory}`;
+    this.#state.report({
+      kind: 'doubled-entry',
+      target: entry.target,
+      inode,
+      directory: entry.directory,
+      name: entry.name,
+      text: removes
+        ? `directory ${inode} stands elsewhere, as its record says: ${where}`
+        : `directory ${inode} has another name: ${where}`,
+      repair: removes ? 'remove this entry' : '',
+      edits: removes ? [removal(entry.target, key)] : [],
+      evidence: [
+        { target: entry.target, key, expect: entry.value },
+        { target: keep.target, key: other, expect: keep.value },
+        this.#state.unchanged(row),
+      ],
+    });
+  }
+
+  /** Directories that stand in one another. Each way up is walked once. */
+  #loops(): void {
+    const { book } = this.#state;
+    const ways = new Uint8Array(book.count);
+    for (let start = 0; start < book.count; start++) {
+      if (!book.isDirectory(start) || ways[start] !== WAY_UNKNOWN) continue;
+      const walked: number[] = [];
+      let row = start;
+      while (row >= 0 && ways[row] === WAY_UNKNOWN) {
+        ways[row] = WAY_BEING_WALKED;
+        walked.push(row);
+        const ends = this.#isRoot(row) || book.names[row] === 0 || book.has(row, MARK_DAMAGED);
+        row = ends ? -1 : book.find(book.entryDirectories[row]!);
+      }
+      if (row >= 0 && ways[row] === WAY_BEING_WALKED) this.#loop(walked.slice(walked.indexOf(row)));
+      for (const each of walked) ways[each] = WAY_KNOWN;
+    }
+  }
+
+  #loop(rows: readonly number[]): void {
+    const { book } = this.#state;
+    const inodes = rows.map((row) => book.inodes[row]!);
+    if (inodes.some((inode) => this.#isBusy(inode))) return;
+    this.#state.report({
+      kind: 'loop',
+      target: book.targets[rows[0]!]!,
+      inode: inodes[0]!,
+      text: `directories that stand in one another, reached from no root: ${inodes.join(' in ')}`,
+      id: `loop ${[...inodes].sort((a, b) => a - b).join(' ')}`,
+      evidence: rows.map((row) => this.#state.unchanged(row)),
+    });
+  }
+}
