@@ -34,6 +34,8 @@ const PIECE_COST = 32 * 2 ** 20;
 const PIECES_PER_SECOND = 10;
 /** Space may become scarce meanwhile. */
 const WAIT_MAX_MS = 100;
+/** A peer that asks for a cut has more to ask for, a few at a time. */
+const MORE_CUTS_MS = 500;
 /** A chunk of so few extents is dropped with its inode: an intent would cost more. */
 const CHEAP_EXTENTS = 8;
 const JOBS_MAX = 65_536;
@@ -78,6 +80,7 @@ export class Reclaimer {
   #pieceCost = 0;
   #pieceUnderWay = false;
   #waitsForPace = false;
+  #peerAskedMs = -Infinity;
   /** Intents that are in the store alone have numbers from here on. */
   #backlog = 0;
   #backlogFrom = 0;
@@ -99,7 +102,13 @@ export class Reclaimer {
       job.peersPending--;
       this.#finishIfDone(job);
     });
-    host.chunks.expectSpace(() => this.#urgent.size + this.#patient.size > 0);
+    host.chunks.expectSpace(() => this.#expectsSpace());
+  }
+
+  /** Whether a write that finds no space should wait for what is about to be given back. */
+  #expectsSpace(): boolean {
+    if (this.#urgent.size + this.#patient.size > 0) return true;
+    return this.#host.scheduler.nowMs() - this.#peerAskedMs < MORE_CUTS_MS;
   }
 
   /** Cuts under way; bytes of files that they are to give back, holes included; given back here. */
@@ -238,6 +247,7 @@ export class Reclaimer {
     const job = new CutJob(cut, 0, false, !deleted);
     job.addWaiter(done);
     this.#peerJobs.add(job);
+    this.#peerAskedMs = this.#host.scheduler.nowMs();
     this.#start(job);
     this.#pump();
   }

@@ -4,12 +4,13 @@
  * is in the store rather than in memory.
  */
 import assert from 'node:assert/strict';
+import { errno } from '../../../src/common/errno.js';
 import { makeInode } from '../../../src/placement/inode-number.js';
 import { chunkBytes } from '../../../src/protocol/limits.generated.js';
 import { Opcode } from '../../../src/protocol/wire.generated.js';
 import * as Wire from '../../../src/protocol/wire.generated.js';
 import { Reclaimer } from '../../../src/server/reclaimer.js';
-import { BUCKET, pattern, TestTarget } from './data/harness.js';
+import { BUCKET, pattern, TestTarget, TestWrite } from './data/harness.js';
 import { body } from './namespace-harness.js';
 import { TargetCluster } from './target-harness.js';
 
@@ -41,6 +42,32 @@ function untilReclaimed(c: TargetCluster): number {
   const done = (): boolean => sum(c, 'cutsUnderWay') === 0;
   assert.ok(c.world.run(done, 300_000), 'not all space came back');
   return c.world.nowMs - begin;
+}
+
+/** With a queue of two in memory; its work is a transaction each. */
+function reclaimer(target: TestTarget): Reclaimer {
+  const made: Reclaimer = new Reclaimer(
+    {
+      meta: target.meta,
+      chunks: target.store,
+      scheduler: target.scheduler,
+      arena: target.arena,
+      holderOf: () => -1,
+      peerOf: () => undefined,
+      deleted: () => undefined,
+      enqueue: (work, after) => {
+        target.scheduler.setTimer(0, () => {
+          target.store.transaction(work);
+          made.committed();
+          after();
+        });
+      },
+      log: (message) => assert.fail(message),
+    },
+    4 * MEBIBYTE,
+    2,
+  );
+  return made;
 }
 
 describe('space of removed files', () => {
@@ -135,31 +162,29 @@ describe('space of removed files', () => {
     assert.ok(c.world.nowMs - begin < 5000, 'as slow as the rate');
   });
 
+  it('is waited for while a peer asks for cuts, which it does a few at a time', () => {
+    const target = new TestTarget({ totalBlocks: 2048 });
+    const made = reclaimer(target);
+    made.open();
+    const inode = makeInode(BUCKET, 100);
+    let chunks = 0;
+    while (target.write(chunks, 0, pattern(chunkBytes, chunks), inode) === 0) chunks++;
+    const late = new TestWrite();
+    target.begin(late, 0, 0, pattern(chunkBytes, 99));
+    target.run(() => late.result >= 0, 'the refusal');
+    assert.equal(late.result, errno.ENOSPC, 'nothing is known to be coming');
+    const nothing = makeInode(BUCKET, 101);
+    made.cutForPeer(nothing, 0, 0, true, () => undefined);
+    target.world.run(() => false, 50);
+    target.begin(late, 0, 0, pattern(chunkBytes, 99));
+    target.world.run(() => false, 200);
+    assert.equal(late.result, -1, 'it did not wait for the next one');
+    made.cutForPeer(inode, 0, 0, true, () => undefined);
+    target.run(() => late.result >= 0, 'the write');
+    assert.equal(late.result, 0);
+  });
+
   describe('with a queue that is longer than fits in memory', () => {
-    function reclaimer(target: TestTarget): Reclaimer {
-      const made: Reclaimer = new Reclaimer(
-        {
-          meta: target.meta,
-          chunks: target.store,
-          scheduler: target.scheduler,
-          arena: target.arena,
-          holderOf: () => -1,
-          peerOf: () => undefined,
-          deleted: () => undefined,
-          enqueue: (work, after) => {
-            target.scheduler.setTimer(0, () => {
-              target.store.transaction(work);
-              made.committed();
-              after();
-            });
-          },
-          log: (message) => assert.fail(message),
-        },
-        4 * MEBIBYTE,
-        2,
-      );
-      return made;
-    }
     const inodes = Array.from({ length: 7 }, (_, i) => makeInode(BUCKET, 100 + i));
 
     it('everything is cut, in this process or the next', () => {
