@@ -1,6 +1,6 @@
 /**
- * Processes killed with SIGKILL under load: nothing acknowledged is lost, and under `hard` the load
- * goes on without an error. SEALFS_KILL_ROUNDS kills each kind of process that many times.
+ * Processes killed with SIGKILL under load: nothing acknowledged is lost, under `hard` the load goes on
+ * without an error, and fsck finds nothing, neither meanwhile nor in what killed servers leave. SEALFS_KILL_ROUNDS kills each kind of process that many times.
  */
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
@@ -8,6 +8,7 @@ import { fileURLToPath } from 'node:url';
 import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { TestCluster, sealfs, sleep, until } from '../support/cluster.js';
+import { assertKilledClean } from '../support/fsck.js';
 import { verifyLoad } from '../support/load.js';
 
 const rounds = Number(process.env['SEALFS_KILL_ROUNDS'] ?? '2');
@@ -69,12 +70,15 @@ describe('kill -9 under load', function () {
         loads.every((l, i) => acknowledged(l) > before[i]! + 3),
       );
     }
+    const meanwhile = sealfs('fsck', '--manager', cluster.url);
+    assert.equal(meanwhile.status, 0, meanwhile.stdout + meanwhile.stderr);
     for (const load of loads) {
       assert.equal(await finish(load), '');
       assert.ok(verifyLoad(mount, load.journal, load.tag) > 10);
     }
     const fresh = cluster.mount('fresh');
     for (const load of loads) verifyLoad(fresh, load.journal, load.tag);
+    await assertKilledClean(cluster);
   });
 
   it('of all servers at once loses nothing', async () => {
@@ -85,6 +89,7 @@ describe('kill -9 under load', function () {
     cluster.startServer(1);
     assert.equal(await load.ended, '');
     assert.ok(verifyLoad(mount, load.journal, 'all') > 10);
+    await assertKilledClean(cluster);
   });
 
   it('of the manager is not noticed by the load, nor is its restart', async () => {
@@ -114,6 +119,7 @@ describe('kill -9 under load', function () {
       const again = cluster.mount(`victim-${round}`);
       assert.ok(verifyLoad(again, load.journal, `c${round}`) > 20);
     }
+    await assertKilledClean(cluster);
   });
 
   it('SIGTERM ends a server cleanly, and a start finds everything', async () => {

@@ -20,7 +20,7 @@ describe('fsck of a healthy cluster', function () {
   });
 
   it('finds nothing after targets were killed and lost power under load', async () => {
-    for (let seed = 1; seed <= 6; seed++) {
+    for (let seed = 1; seed <= 4; seed++) {
       const cluster = buildCluster(seed, {
         targets: 3,
         clients: 1,
