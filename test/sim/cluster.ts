@@ -29,6 +29,9 @@ import { SimWorld } from '../../src/transport/sim/sim-world.js';
 export const CLUSTER_ID = 'sim-cluster';
 const PORT = 1;
 const DEVICE_BLOCKS = 65_536;
+const TARGET_ARENA = { messageSlots: 256, bulkSlots: 24 };
+const CLIENT_ARENA = { messageSlots: 512, bulkSlots: 24 };
+const SMALL_ARENA = { messageSlots: 96, bulkSlots: 5 };
 /** Virtual time that one `run` may take before it counts as hanging. */
 const RUN_LIMIT_MS = 600_000;
 
@@ -39,21 +42,56 @@ export interface ClusterOptions {
   /** Longest delay of a device's operation. */
   deviceDelayMs?: number;
   deviceBlocks?: number;
+  /** Nodes with little memory, for tests without data: clusters are made faster. */
+  small?: boolean;
   client?: Partial<ClientOptions>;
   durability?: 'fsync' | 'commit';
   /** Metadata is on persistent memory: see MetaStore.flushNow. */
   persistentMemory?: boolean;
   log?: (message: string) => void;
+  /** Called where a target passes a named point of its work; it may kill that target, or others. */
+  faultPoint?: (target: SimTarget, name: string) => void;
+}
+
+/** By number of targets: the table of a map is dear, and shared by all who have the same one. */
+const maps = new Map<number, ClusterMap>();
+
+function mapOf(targets: number): ClusterMap {
+  const members = Array.from({ length: targets }, (_, i) => ({
+    targetId: `target-${i}`,
+    serverId: `target-${i}`,
+    weight: 1,
+    endpoints: [`sim://target-${i}:${PORT}`],
+  }));
+  const map = maps.get(targets) ?? { clusterId: CLUSTER_ID, epoch: 1, members };
+  maps.set(targets, map);
+  return map;
+}
+
+/**
+ * What a process leaves that is killed in the middle of something: what is committed. Not the store's
+ * own image, since the process has not noticed yet and goes on to the end of what it is at.
+ */
+function leftBy(image: MemoryMetaImage, commitSequence: number): MemoryMetaImage {
+  const left = new MemoryMetaImage();
+  for (const [key, value] of image.values) left.set(key, value);
+  left.undo = [...image.undo];
+  while ((left.undo.at(-1)?.sequence ?? 0) > commitSequence) {
+    const { key, before } = left.undo.pop()!;
+    left.set(key, before);
+  }
+  return left;
 }
 
 /** A target's node: what survives it, and the process while it runs. */
 export class SimTarget {
   readonly name: string;
-  readonly image = new MemoryMetaImage();
+  image = new MemoryMetaImage();
   readonly disk = new MemoryDisk();
   target: Target | undefined;
   readonly #cluster: SimCluster;
   #scheduler: SimScheduler | undefined;
+  #meta: MemoryMetaStore | undefined;
   #starts = 0;
 
   constructor(cluster: SimCluster, name: string) {
@@ -70,7 +108,7 @@ export class SimTarget {
     const log = (message: string): void => options.log?.(`${this.name}: ${message}`);
     this.#starts++;
     const scheduler = new SimScheduler(world, this.name);
-    const arena = createPlainArena({ messageSlots: 256, bulkSlots: 24 });
+    const arena = createPlainArena(options.small === true ? SMALL_ARENA : TARGET_ARENA);
     const transport = new SimTransport(network, this.name, scheduler, arena);
     const { persistentMemory = false } = options;
     const meta = new MemoryMetaStore({ scheduler, image: this.image, persistentMemory });
@@ -102,16 +140,22 @@ export class SimTarget {
       },
       durability: options.durability ?? 'fsync',
       log,
+      faultPoint: (name) => {
+        if (scheduler.alive) options.faultPoint?.(this, name);
+      },
     });
     target.open();
     target.setMap(map);
     this.#cluster.background(transport.listen(this.name, PORT));
     this.#scheduler = scheduler;
+    this.#meta = meta;
     this.target = target;
   }
 
   /** SIGKILL: what is committed stays, nothing else. */
   kill(): void {
+    if (this.#meta !== undefined) this.image = leftBy(this.image, this.#meta.commitSequence);
+    this.#meta = undefined;
     this.#scheduler?.kill();
     this.#cluster.network.crash(this.name);
     this.#scheduler = undefined;
@@ -141,7 +185,7 @@ export class SimClient {
     this.name = name;
     this.#network = network;
     this.scheduler = new SimScheduler(world, name);
-    this.arena = createPlainArena({ messageSlots: 512, bulkSlots: 24 });
+    this.arena = createPlainArena(options.small === true ? SMALL_ARENA : CLIENT_ARENA);
     this.transport = new SimTransport(network, name, this.scheduler, this.arena);
     this.core = new FileSystemCore({
       transport: this.transport,
@@ -180,19 +224,9 @@ export class SimCluster {
     this.options = options;
     this.world = new SimWorld(seed);
     this.network = new SimNetwork(this.world, options.network);
-    const names = Array.from({ length: options.targets ?? 1 }, (_, i) => `target-${i}`);
-    this.map = {
-      clusterId: CLUSTER_ID,
-      epoch: 1,
-      members: names.map((name) => ({
-        targetId: name,
-        serverId: name,
-        weight: 1,
-        endpoints: [`sim://${name}:${PORT}`],
-      })),
-    };
-    for (const name of names) {
-      const target = new SimTarget(this, name);
+    this.map = mapOf(options.targets ?? 1);
+    for (const { targetId } of this.map.members) {
+      const target = new SimTarget(this, targetId);
       this.targets.push(target);
       target.start();
     }

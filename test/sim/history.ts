@@ -214,6 +214,14 @@ class Check {
   }
 }
 
+/** Of calls that have not returned: what a cluster that hangs is at. */
+export function describePending({ entries }: History): string {
+  return entries
+    .filter(({ returned }) => returned === Infinity)
+    .map(describeEntry)
+    .join('\n');
+}
+
 function describeEntry({ client, operation, fromMs, toMs, result }: Entry): string {
   const { op, ...rest } = operation;
   const what = Object.entries(rest).map(([key, value]) => `${key}=${value}`);

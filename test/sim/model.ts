@@ -2,6 +2,9 @@
  * The model file system that simulations compare with: the same operations on plain objects, each
  * answering what POSIX says, as a value or an errno name.
  */
+const NOREPLACE = 1;
+const EXCHANGE = 2;
+
 export type Outcome = { error: string } | { value: unknown };
 
 interface ModelFile {
@@ -32,6 +35,12 @@ class ModelError extends Error {
 
 function fail(code: string): never {
   throw new ModelError(code);
+}
+
+/** Whether a directory is `node` or below it. */
+function isBelow(dir: ModelDir, node: ModelNode): boolean {
+  if (node.kind !== 'dir') return false;
+  return dir === node || [...node.entries.values()].some((entry) => isBelow(dir, entry));
 }
 
 export class ModelFileSystem {
@@ -114,12 +123,21 @@ export class ModelFileSystem {
     return node.target;
   }
 
-  /** Within one directory: what one target can do whatever the placement is. */
-  rename(from: string, to: string): void {
+  /** `flags`: RENAME_NOREPLACE 1, RENAME_EXCHANGE 2. Errors in Linux's order. */
+  rename(from: string, to: string, flags = 0): void {
     const old = this.#dirOf(from);
     const now = this.#dirOf(to);
     const node = old.dir.entries.get(old.name) ?? fail('ENOENT');
     const victim = now.dir.entries.get(now.name);
+    if (flags === NOREPLACE && victim !== undefined) fail('EEXIST');
+    if (flags === EXCHANGE && victim === undefined) fail('ENOENT');
+    if (isBelow(now.dir, node)) fail('EINVAL');
+    if (flags === EXCHANGE && victim !== undefined) {
+      if (isBelow(old.dir, victim)) fail('EINVAL');
+      old.dir.entries.set(old.name, victim);
+      now.dir.entries.set(now.name, node);
+      return;
+    }
     if (victim === node) return;
     if (victim?.kind === 'dir') {
       if (node.kind !== 'dir') fail('EISDIR');

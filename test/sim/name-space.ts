@@ -8,7 +8,8 @@
  *
  * Errors are those of Linux in Linux's order (fs/namei.c). Where more than one would be right, each
  * is allowed:
- *   - an inode or directory that is gone may be ESTALE or ENOENT, and comes before or after whatever
+ *   - an inode or directory that is gone may be ESTALE or ENOENT (or, asked for by its number alone,
+ *     have no links), and comes before or after whatever
  *     else is wrong, since the kernel looks things up before it asks;
  *   - rename between two directories: what is wrong with the one or with the other, since both are
  *     checked at once, each at its own target;
@@ -112,6 +113,10 @@ export class NameSpace {
    * Without a result (nobody saw it) what succeeds; `unseen` is the number of what it makes.
    */
   after(operation: Operation, result: Result | undefined, unseen: number): NameSpace | undefined {
+    // Who has it open may ask for what has no name any more.
+    if (operation.op === 'attributes' && result?.links === 0) {
+      return this.#nodes.has(operation.inode) ? undefined : this;
+    }
     const refusals = this.#refusals(operation);
     if (result?.error !== undefined) return refusals.includes(result.error) ? this : undefined;
     if (refusals.length > 0) return undefined;

@@ -1,0 +1,143 @@
+/**
+ * Histories: several clients create, link, rename and remove in the same few directories, which are
+ * on different targets, while targets are killed (or lose power), connections break, nodes are
+ * cut off and clients die. Protects: whatever they saw, the operations can have happened one after
+ * the other (history.ts); another client sees the end of it; nothing stays locked, nothing is left.
+ *
+ * SEALFS_SIM_SEEDS (half of it), SEALFS_SIM_FIRST, SEALFS_SIM_SEED as in random.test.ts.
+ */
+import assert from 'node:assert/strict';
+import { BucketTable } from '../../src/placement/bucket-table.js';
+import { SimRandom } from '../../src/transport/sim/sim-random.js';
+import { buildCluster } from './cluster.js';
+import type { SimClient, SimCluster } from './cluster.js';
+import { HistoryClient, HistoryPlayer, NAMES } from './history-client.js';
+import type { Place } from './history-client.js';
+import { History, check, describePending } from './history.js';
+import { assertNothingLeft } from './left-overs.js';
+import { NameSpace } from './name-space.js';
+import { Trouble } from './trouble.js';
+
+const onlySeed = process.env['SEALFS_SIM_SEED'];
+const seeds = Math.ceil(Number(process.env['SEALFS_SIM_SEEDS'] ?? '200') / 2);
+const firstSeed = Number(process.env['SEALFS_SIM_FIRST'] ?? '1');
+const OPERATIONS = 70;
+const STRIKES = 12;
+
+interface Scene {
+  cluster: SimCluster;
+  random: SimRandom;
+  history: History;
+  table: BucketTable;
+  initial: NameSpace;
+  /** A directory, one in it, and one in that. */
+  shared: number[];
+}
+
+/** Three directories, one in the other, on as many targets as there are. */
+async function setUp(
+  cluster: SimCluster,
+  random: SimRandom,
+  history: History,
+  client: SimClient,
+): Promise<Scene> {
+  await client.files.ensureRoot();
+  await client.files.mkdir('/top');
+  const table = BucketTable.build(cluster.map);
+  const top = (await client.files.stat('/top')).inode;
+  const worker = new HistoryClient(client, new History(), table);
+  const shared = [top];
+  let initial = NameSpace.root(top);
+  while (shared.length < 3) {
+    const dir = shared.at(-1)!;
+    const used = new Set(shared.map((inode) => worker.targetOf(inode)));
+    for (const name of NAMES) {
+      const made = await worker.mkdir(dir, name);
+      const fresh = !used.has(worker.targetOf(made.inode!));
+      if (!fresh && name !== NAMES.at(-1)) {
+        await worker.rmdir(dir, name);
+        continue;
+      }
+      initial = initial.after({ op: 'mkdir', dir, name }, made, 0)!;
+      shared.push(made.inode!);
+      break;
+    }
+  }
+  return { cluster, random, history, table, initial, shared };
+}
+
+/** Plays until all have ended or died; then somebody else looks. */
+async function playAll(scene: Scene, workers: SimClient[], power: boolean): Promise<void> {
+  const { cluster, random, history, table, shared } = scene;
+  const recent: Place[] = [];
+  const players = workers.map((client) => {
+    const recorded = new HistoryClient(client, history, table);
+    return new HistoryPlayer(cluster, recorded, new SimRandom(random.word()), shared, recent);
+  });
+  const pauseMs = [0.2, 2, 20][random.below(3)]!;
+  const trouble = new Trouble(cluster, random.word(), power, 40, STRIKES);
+  if (random.chance(0.4)) {
+    const victim = players[random.below(players.length)]!;
+    cluster.world.schedule(random.below(100), () => {
+      victim.kill();
+    });
+  }
+  const steps = Math.ceil(OPERATIONS / players.length);
+  await Promise.all(players.map((player) => player.play(steps, pauseMs)));
+  trouble.stop();
+  const observer = new HistoryClient(cluster.addClient(), history, table);
+  await observer.lookAtAll(shared[0]!);
+}
+
+async function play(seed: number): Promise<string> {
+  const random = new SimRandom(seed * 7907);
+  const power = random.chance(0.25);
+  const cluster = buildCluster(seed, {
+    targets: 1 + random.below(3),
+    clients: 3 + random.below(3),
+    durability: power ? 'commit' : 'fsync',
+    small: true,
+    persistentMemory: power && seed % 2 === 0,
+    network: { breakRate: random.chance(0.5) ? 0.02 : 0, jitterMs: [0.1, 1, 5][random.below(3)]! },
+  });
+  const history = new History(() => cluster.world.nowMs);
+  try {
+    await cluster.run(async ([first, ...workers]) => {
+      const scene = await setUp(cluster, random, history, first!);
+      await playAll(scene, workers, power);
+      const fault = check(scene.initial, history.entries);
+      assert.equal(fault, undefined, fault);
+      await first!.files.rm('/top', { recursive: true });
+      await assertNothingLeft(cluster, first!);
+    });
+  } catch (error) {
+    const { message } = error as Error;
+    throw new Error(`SEALFS_SIM_SEED=${seed}: ${message}\n${describePending(history)}`, {
+      cause: error,
+    });
+  }
+  return cluster.world.traceHash;
+}
+
+describe('histories of several clients', function () {
+  this.timeout(3_600_000);
+
+  if (onlySeed !== undefined) {
+    it(`seed ${onlySeed}`, async () => {
+      console.log(`trace ${await play(Number(onlySeed))}`);
+    });
+    return;
+  }
+
+  it('a seed gives the same run each time', async () => {
+    assert.equal(await play(4711), await play(4711));
+  });
+
+  const batch = 50;
+  for (let from = firstSeed; from < firstSeed + seeds; from += batch) {
+    const to = Math.min(from + batch, firstSeed + seeds) - 1;
+    it(`seeds ${from} to ${to} are linearizable and leave nothing`, async () => {
+      for (let seed = from; seed <= to; seed++) await play(seed);
+    });
+  }
+});
