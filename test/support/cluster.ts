@@ -4,7 +4,15 @@
  */
 import { spawn, spawnSync } from 'node:child_process';
 import type { ChildProcess } from 'node:child_process';
-import { existsSync, mkdirSync, mkdtempSync, openSync, readFileSync, rmSync } from 'node:fs';
+import {
+  closeSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  openSync,
+  readFileSync,
+  rmSync,
+} from 'node:fs';
 import { createServer } from 'node:net';
 import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
@@ -135,11 +143,13 @@ export class TestCluster {
     mustSucceed('volume create', sealfs('volume', 'create', 'default', '--manager', this.url));
   }
 
-  #start(member: Member): void {
+  #start(member: Member, environment: NodeJS.ProcessEnv = {}): void {
     const log = openSync(member.log, 'a');
     const child = spawn(process.execPath, [program, ...member.args], {
       stdio: ['ignore', log, log],
+      env: { ...process.env, ...environment },
     });
+    closeSync(log);
     member.process = child;
     child.once('exit', () => {
       if (member.process === child) member.process = undefined;
@@ -154,8 +164,13 @@ export class TestCluster {
     });
   }
 
-  startServer(index: number): void {
-    this.#start(this.members[index]!);
+  /** `environment`: beside that of this process. */
+  startServer(index: number, environment: NodeJS.ProcessEnv = {}): void {
+    this.#start(this.members[index]!, environment);
+  }
+
+  isServerRunning(index: number): boolean {
+    return this.members[index]!.process !== undefined;
   }
 
   /** Targets that the manager judges to be up. */
