@@ -28,7 +28,8 @@ import {
 } from './inode-record.js';
 import { inheritPermissions } from './inode-xattrs.js';
 import { linkTargetKey } from './keys.js';
-import { checkNameBytes, type Call, type Namespace } from './namespace.js';
+import { checkNameBytes } from './check-name.js';
+import type { Call, Namespace } from './namespace.js';
 import { addLink, isNameable } from './unnamed.js';
 import { PENDING, STEP_ADD_LINK, StepRequest } from './transactions/step.js';
 
@@ -237,6 +238,7 @@ export function link(ns: Namespace, call: Call, mutation: Mutation): number {
   addEntry(ns, call, directory, inode, type, LinkRequest.SIZE, nameBytes);
   replyEntry(call, inode, type, ns.inodes.words, at);
   call.result0 = inode;
+  call.result1 = type;
   return 0;
 }
 
@@ -257,6 +259,7 @@ function linkRemote(
   addEntry(ns, call, directory, inode, counted.mode, LinkRequest.SIZE, nameBytes);
   replyEntry(call, inode, counted.mode);
   call.result0 = inode;
+  call.result1 = counted.mode;
   return 0;
 }
 
