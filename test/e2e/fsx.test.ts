@@ -13,7 +13,7 @@ import { ground, rounds, startProgram } from './programs-ground.js';
 import type { Ended, Ground, Running } from './programs-ground.js';
 
 const fixedSeed = process.env['SEALFS_FSX_SEED'];
-const seconds = 3 * rounds;
+const seconds = 2 * rounds;
 
 describe('random I/O on a mount', function () {
   this.timeout(60_000 + 8 * seconds * 1000);

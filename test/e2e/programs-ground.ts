@@ -1,14 +1,16 @@
 /**
  * The ground of the programs' tests: one cluster of two servers with two targets each, mounted twice,
- * and a local directory beside it. All programs*.test and fsx.test files share it: the first starts it,
- * and it stops after the last. SEALFS_PROGRAM_ROUNDS says how long the tests are: 1 (npm test) are
- * seconds each, 10 (npm run test:full) minutes.
+ * and a local directory beside it. All programs*.test and fsx.test files share it: the first starts it;
+ * after the last its servers are killed, and what they leave is checked as `sealfs fsck` does.
+ * SEALFS_PROGRAM_ROUNDS says how long the tests are: 1 (npm test) seconds each, 5 (npm run test:full)
+ * minutes.
  */
 import { spawn, spawnSync } from 'node:child_process';
 import type { ChildProcess } from 'node:child_process';
 import { chmodSync, mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { TestCluster } from '../support/cluster.js';
+import { assertKilledClean } from '../support/fsck.js';
 
 export const rounds = Number(process.env['SEALFS_PROGRAM_ROUNDS'] ?? '1');
 
@@ -51,9 +53,11 @@ export function ground(): Promise<Ground> {
 }
 
 after(async function () {
-  this.timeout(60_000);
+  this.timeout(60_000 + rounds * 10_000);
   const there = await started?.catch(() => undefined);
-  await there?.cluster.stop();
+  if (there === undefined) return;
+  // Whatever the programs did, and whichever of them and of the servers were killed meanwhile.
+  await assertKilledClean(there.cluster).finally(() => there.cluster.stop());
 });
 
 /** Fails, with what to do, unless all of these programs are there. */
