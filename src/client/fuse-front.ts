@@ -231,7 +231,8 @@ export class FuseFront implements FuseHandler {
 
   #changeOf(fuse: FuseRequest): AttributeChange {
     const change = this.#change;
-    change.valid = fuse.valid;
+    // Nothing to set: chown(2) that leaves both as they are, which takes set-ID bits all the same.
+    change.valid = fuse.valid === 0 ? SET_DROP_SET_ID : fuse.valid;
     change.mode = fuse.mode & 0o7777;
     change.uid = fuse.setUid;
     change.gid = fuse.setGid;

@@ -121,13 +121,20 @@ class LookupOperation extends CoreOperation implements SizeWaiter {
   #gotAttributes(status: number, body: number, bodyBytes: number): void {
     const { context } = this;
     const checked = context.checkReply(status, bodyBytes, AttributesReply.SIZE);
-    if (checked === 0) {
-      this.#reply(context.readAttributes(body + AttributesReply.attributes));
-    } else if (checked === ESTALE && this.#lookups < LOOKUPS_MAX) {
-      this.#look();
-    } else {
+    if (checked !== 0 && checked !== ESTALE) {
       this.finishError(checked);
+      return;
     }
+    if (checked === 0) {
+      const attributes = context.readAttributes(body + AttributesReply.attributes);
+      // Without a name: it was removed between the two.
+      if (attributes.linkCount > 0) {
+        this.#reply(attributes);
+        return;
+      }
+    }
+    if (this.#lookups < LOOKUPS_MAX) this.#look();
+    else this.finishError(ESTALE);
   }
 
   #reply(attributes: FileAttributes): void {

@@ -78,7 +78,9 @@ export function setAttr(ns: Namespace, call: Call): number {
 function takeBits(ns: Namespace, at: number, valid: number): void {
   if (ns.inodes.isDirectory(at)) return;
   if ((valid & (SET_UID | SET_GID)) !== 0) dropPrivileges(ns, at, true);
-  else if ((valid & SET_SIZE) !== 0) dropPrivileges(ns, at, (valid & SET_DROP_SET_ID) !== 0);
+  else if ((valid & (SET_SIZE | SET_DROP_SET_ID)) !== 0) {
+    dropPrivileges(ns, at, (valid & SET_DROP_SET_ID) !== 0);
+  }
 }
 
 function checkTimes(call: Call, valid: number): number {

@@ -12,6 +12,7 @@ import { FLAG_DEFAULT_ACL, InodeRecord, S_IFDIR, S_ISGID } from './inode-record.
 import { ACCESS_ACL, DEFAULT_ACL, inheritedAcls, storeXattrs } from './inode-xattrs.js';
 import type { Call, Namespace } from './namespace.js';
 import { addEntry, replyEntry, undoInode } from './namespace-create.js';
+import { blockedBy } from './transactions/locks.js';
 import { checkEmptyDirectory } from './transactions/participant.js';
 import { PENDING, STEP_DROP_DIR, STEP_MAKE_DIR, StepRequest } from './transactions/step.js';
 
@@ -164,5 +165,10 @@ export function dropOtherDirectory(
   const held = ns.checkInodeLock(call, inode);
   if (held !== 0) return held;
   const refusal = checkEmptyDirectory(ns, inode);
+  if (refusal === errno.ENOTEMPTY) {
+    // What is in it may be about to go: whoever moved it away may have its answer already.
+    const lock = ns.locks.anyEntry(inode);
+    if (lock !== undefined) return blockedBy(call, lock);
+  }
   return refusal === ESTALE ? 0 : refusal;
 }

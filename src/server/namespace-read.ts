@@ -53,7 +53,7 @@ export function lookup(ns: Namespace, call: Call): number {
 
 export function getAttr(ns: Namespace, call: Call): number {
   const inode = ns.inodeField(call, InodeRequest.inode);
-  return inode === 0 ? errno.EINVAL : ns.replyStored(call, inode);
+  return inode === 0 ? errno.EINVAL : ns.replyStored(call, inode, true);
 }
 
 /** The target's bytes; the padding behind them is zeros, which no target holds. */
@@ -102,7 +102,9 @@ export function listDirectory(
   listing.ended = true;
   ns.dentries.list(directory, cookie, (entryCookie, inode, mode, value) => {
     const nameBytes = value.length - Dentry.name;
-    const attributes = withAttributes && ns.ownsInode(inode) ? 1 : 0;
+    // Attributes that are about to change are asked for one by one: then the answer can wait.
+    const isLocked = ns.locks.size > 0 && ns.locks.attributes(inode) !== undefined;
+    const attributes = withAttributes && !isLocked && ns.ownsInode(inode) ? 1 : 0;
     const name = at + DirEntry.SIZE + attributes * Attributes.SIZE;
     const end = (name + nameBytes + 7) & ~7;
     if (end - offset > maxBytes) {

@@ -12,10 +12,11 @@
 import { errno, ESTALE } from '../common/errno.js';
 import type { Scheduler, WallClock } from '../common/scheduler.js';
 import { bucketOfInode, isInode, makeInode, SEQUENCE_LIMIT } from '../placement/inode-number.js';
-import { firstSequence, nameBytesMax } from '../protocol/limits.generated.js';
+import { firstSequence } from '../protocol/limits.generated.js';
 import { Attributes, AttributesReply } from '../protocol/wire.generated.js';
 import { isU53, readU16, readU53 } from '../protocol/u53.js';
 import type { Session } from '../transport/rpc-server.js';
+import { checkNameBytes } from './check-name.js';
 import { DentryTable, FoundEntry, type NameHash } from './dentries.js';
 import type { FileSpace } from './file-space.js';
 import {
@@ -35,6 +36,7 @@ import {
   xattrsKey,
 } from './keys.js';
 import type { MetaStore } from './meta-store-api.js';
+import { RemovedDirectories } from './removed-directories.js';
 import type { Coordinator, Transaction } from './transactions/coordinator.js';
 import { blockedBy, LockTable, type Lock } from './transactions/locks.js';
 import { Participant } from './transactions/participant.js';
@@ -98,6 +100,7 @@ export class Namespace {
   readonly host: NamespaceHost;
   readonly inodes: InodeTable;
   readonly dentries: DentryTable;
+  readonly removed = new RemovedDirectories();
   /** Scratch of operations. */
   readonly found = new FoundEntry();
   readonly found2 = new FoundEntry();
@@ -193,6 +196,7 @@ export class Namespace {
       const hasData = promised || this.inodes.size(at) > 0;
       this.host.removeData(inode, this.inodes.layout(at), hasData, this.inodes.isStriped(at));
     }
+    if (this.inodes.isDirectory(at)) this.removed.keep(inode, this.inodes.bytes, at);
     this.inodes.remove(at);
     this.countInodes(-1);
   }
@@ -287,9 +291,13 @@ export class Namespace {
     call.replyBytes = AttributesReply.SIZE;
   }
 
-  /** An AttributesReply from the store, outside a transaction; 0 or ESTALE. */
-  replyStored(call: Call, inode: number): number {
-    const record = storedInode(this.meta, inode);
+  /**
+   * An AttributesReply from the store, outside a transaction; 0 or ESTALE. `evenRemoved`: also of a
+   * directory that was removed lately.
+   */
+  replyStored(call: Call, inode: number, evenRemoved = false): number {
+    const stored = storedInode(this.meta, inode);
+    const record = stored ?? (evenRemoved ? this.removed.find(inode) : undefined);
     if (record === undefined) return ESTALE;
     call.out.bytes.set(record, call.reply);
     call.out.words[(call.reply + AttributesReply.flags) >>> 2] = 0;
@@ -312,21 +320,4 @@ export class Namespace {
     this.#numberView.setUint32(4, Math.floor(value / 2 ** 32), true);
     this.meta.put(key, this.#number);
   }
-}
-
-/** 0, or why these bytes of the body are not a name. */
-export function checkNameBytes(call: Call, at: number, length: number): number {
-  if (at + length > call.bodyBytes) return errno.EINVAL;
-  if (length === 0) return errno.ENOENT;
-  if (length > nameBytesMax) return errno.ENAMETOOLONG;
-  const { bytes } = call.memory;
-  const from = call.body + at;
-  for (let i = 0; i < length; i++) {
-    const byte = bytes[from + i]!;
-    if (byte === 0 || byte === 0x2f) return errno.EINVAL;
-  }
-  if (bytes[from] === 0x2e) {
-    if (length === 1 || (length === 2 && bytes[from + 1] === 0x2e)) return errno.EINVAL;
-  }
-  return 0;
 }

@@ -14,7 +14,7 @@ import { errno, ESTALE } from '../../common/errno.js';
 import type { Scheduler } from '../../common/scheduler.js';
 import type { ArenaMemory } from '../../native/arena-memory.js';
 import { bucketOfInode } from '../../placement/inode-number.js';
-import { PrepareReply } from '../../protocol/wire.generated.js';
+import { Opcode, PrepareReply } from '../../protocol/wire.generated.js';
 import { readU53 } from '../../protocol/u53.js';
 import type { RpcPeer } from '../../transport/rpc-client.js';
 import type { Mutation } from '../batch.js';
@@ -23,7 +23,7 @@ import type { MetaStore } from '../meta-store-api.js';
 import type { Namespace } from '../namespace.js';
 import type { FaultPoint } from './fault-points.js';
 import { blockedBy, whenReleased } from './locks.js';
-import { PrepareOperation, ResolveOperation } from './messages.js';
+import { NumberOperation, PrepareOperation, ResolveOperation } from './messages.js';
 import {
   AGAIN,
   BLOCKED,
@@ -108,6 +108,25 @@ export class Transaction {
   }
 }
 
+/** Waits until decisions have become history. */
+class DecisionSync {
+  readonly #numbers: Set<number>;
+  readonly #done: () => void;
+
+  constructor(numbers: Set<number>, done: () => void) {
+    this.#numbers = numbers;
+    this.#done = done;
+  }
+
+  start(): void {
+    if (this.#numbers.size === 0) this.#done();
+  }
+
+  forgotten(number: number): void {
+    if (this.#numbers.delete(number) && this.#numbers.size === 0) this.#done();
+  }
+}
+
 export interface TransactionCounters {
   committed: number;
   aborted: number;
@@ -122,6 +141,9 @@ export class Coordinator {
   readonly #active = new Map<number, Transaction>();
   /** Decided, and not yet known to be done everywhere: participants. */
   readonly #decisions = new Map<number, Set<string>>();
+  /** Participants that have done something since they were last asked to sync. */
+  readonly #unsynced = new Set<string>();
+  #syncs: DecisionSync[] = [];
   #next = 0;
   #reserved = 0;
   #reserving = false;
@@ -170,6 +192,48 @@ export class Coordinator {
     this.#closed = true;
   }
 
+  /** `done` when all that was decided until now is done everywhere, and power-safe there. */
+  sync(done: () => void): void {
+    const sync = new DecisionSync(new Set(this.#decisions.keys()), () => {
+      this.#syncs = this.#syncs.filter((other) => other !== sync);
+      this.#syncPeers(done);
+    });
+    this.#syncs.push(sync);
+    sync.start();
+  }
+
+  #syncPeers(done: () => void): void {
+    const ids = [...this.#unsynced];
+    // Who does something from here on is the next sync's.
+    this.#unsynced.clear();
+    let left = ids.length;
+    const end = (): void => {
+      if (--left === 0) done();
+    };
+    if (ids.length === 0) done();
+    for (const id of ids) this.#syncAt(id, end);
+  }
+
+  #syncAt(targetId: string, done: () => void): void {
+    if (this.#closed) return;
+    const peer = this.#host.peerOfTarget(targetId);
+    const again = (): void => {
+      this.#host.scheduler.setTimer(RETRY_MS, () => {
+        this.#syncAt(targetId, done);
+      });
+    };
+    if (peer === undefined) {
+      again();
+      return;
+    }
+    const operation = new NumberOperation(this.#host.arena, Opcode.Fsync, 0);
+    operation.answered = (status) => {
+      if (status === 0) done();
+      else again();
+    };
+    peer.call(operation);
+  }
+
   /** 0: aborted, 1: under way, 2: committed. */
   stateOf(number: number): number {
     if (this.#active.get(number)?.decided === false) return 1;
@@ -186,12 +250,18 @@ export class Coordinator {
     for (const step of transaction.steps) step.used = false;
   }
 
-  /** What the step answered; undefined: it has to be prepared, and the operation is PENDING. */
+  /**
+   * What the step answered; undefined: it has to be prepared, and the operation is PENDING. Sets the
+   * request's time to that of the step.
+   */
   need(mutation: Mutation, request: StepRequest): StepAnswer | undefined {
     const transaction = this.#transactionOf(mutation);
     for (const step of transaction.steps) {
       if (!step.request.equals(request)) continue;
       step.used = true;
+      // What is prepared was born when the operation was first executed.
+      request.seconds = step.request.seconds;
+      request.nanoseconds = step.request.nanoseconds;
       return step.answer;
     }
     transaction.steps.push(new NeededStep(request));
@@ -400,6 +470,7 @@ export class Coordinator {
     if (participants.length === 0) return;
     this.counters.committed++;
     this.#decisions.set(transaction.number, new Set(participants));
+    for (const id of participants) this.#unsynced.add(id);
     this.#host.faultPoint('coordinator-decided');
     for (const id of participants) this.#commitAt(transaction.number, id);
   }
@@ -428,6 +499,7 @@ export class Coordinator {
       },
       () => {
         this.#decisions.delete(number);
+        for (const sync of [...this.#syncs]) sync.forgotten(number);
       },
     );
   }

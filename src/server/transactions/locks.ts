@@ -106,6 +106,11 @@ export class LockTable {
     return undefined;
   }
 
+  /** What is about to change its attributes: of a directory that is any of its entries, too. */
+  attributes(inode: number): Lock | undefined {
+    return this.inode(inode) ?? this.anyEntry(inode);
+  }
+
   /** Releases a lock of this owner, if it has it, and tells those that wait. */
   release(owner: LockOwner, kind: number, inode: number, hash = 0): void {
     const lock = this.#find(kind, inode, hash);

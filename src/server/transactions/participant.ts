@@ -19,7 +19,8 @@ import { fillDirectory } from '../directory-record.js';
 import { ACCESS_ACL, DEFAULT_ACL, storeXattrs } from '../inode-xattrs.js';
 import { S_IFDIR, S_IFMT } from '../inode-record.js';
 import { intentKey, numberOfOwnKey, ownRange } from '../keys.js';
-import { checkNameBytes, type Call, type Namespace } from '../namespace.js';
+import { checkNameBytes } from '../check-name.js';
+import type { Call, Namespace } from '../namespace.js';
 import { addLink, isNameable } from '../unnamed.js';
 import { LOCK_ENTRY, LOCK_LINKS, LOCK_MOVE, LOCK_REMOVAL, LOCK_TOKEN } from './locks.js';
 import {
@@ -153,7 +154,7 @@ export class Participant {
     answer.inode = step.request.inode;
     answer.mode = 0;
     answer.count = 0;
-    const status = this.#check(step.request, answer);
+    const status = this.#check(step, answer);
     if (status !== 0) return status;
     const made = step.request.step === STEP_MAKE_DIR ? answer.inode : 0;
     const intent = new Intent(this.#next++, step, made, this.#nowMs());
@@ -170,7 +171,8 @@ export class Participant {
     return 0;
   }
 
-  #check(request: StepRequest, answer: Prepared): number {
+  #check(step: DecodedStep, answer: Prepared): number {
+    const { request } = step;
     switch (request.step) {
       case STEP_REMOVE_ENTRY:
       case STEP_REPLACE_ENTRY:
@@ -178,7 +180,7 @@ export class Participant {
       case STEP_MAKE_DIR:
         return this.#makeDir(request, answer);
       case STEP_DROP_DIR:
-        return checkEmptyDirectory(this.#ns, request.inode);
+        return this.#checkDropDir(step);
       case STEP_ADD_LINK:
       case STEP_DROP_LINK:
         return this.#checkLinks(request, answer);
@@ -238,6 +240,22 @@ export class Participant {
     answer.inode = inode;
     answer.mode = S_IFDIR;
     return 0;
+  }
+
+  /**
+   * What is in it may be about to go: whoever moved it away may have its answer already. What this
+   * transaction itself takes out does not count: that replaces the directory it stands in.
+   */
+  #checkDropDir({ request, coordinator, transaction }: DecodedStep): number {
+    const { inode } = request;
+    const status = checkEmptyDirectory(this.#ns, inode);
+    if (status !== errno.ENOTEMPTY || this.#ns.locks.anyEntry(inode) === undefined) return status;
+    for (const other of this.#intents) {
+      const isOwn = other.transaction === transaction && other.coordinator === coordinator;
+      if (isOwn || other.request.inode !== inode) continue;
+      if (lockKind(other.request.step) === LOCK_ENTRY) return errno.EAGAIN;
+    }
+    return status;
   }
 
   #checkLinks(request: StepRequest, answer: Prepared): number {

@@ -51,7 +51,7 @@ export function readLock(
   if (!isU53(words, body)) return undefined;
   const inode = readU53(words, body);
   let lock: Lock | undefined;
-  if (request.opcode === Opcode.GetAttr) lock = ns.locks.inode(inode);
+  if (request.opcode === Opcode.GetAttr) lock = ns.locks.attributes(inode);
   else if (request.opcode === Opcode.ReadDir) lock = ns.locks.anyEntry(inode);
   else if (request.opcode === Opcode.Lookup) {
     lock = lookupLock(ns, inode, memory, body, request.bodyBytes);
@@ -73,7 +73,7 @@ function lookupLock(
   if (entry !== undefined) return entry;
   // The answer has the inode's attributes where it lies here.
   const exists = ns.dentries.find(parent, memory.bytes, name, nameBytes, ns.found);
-  return exists ? ns.locks.inode(ns.found.inode) : undefined;
+  return exists ? ns.locks.attributes(ns.found.inode) : undefined;
 }
 
 if (ReadDirRequest.inode !== 0 || InodeRequest.inode !== 0 || NameRequest.parent !== 0) {
