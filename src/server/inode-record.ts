@@ -64,6 +64,14 @@ export function storedInode(meta: MetaStore, inode: number): Uint8Array | undefi
   return sane ? value : undefined;
 }
 
+/** Mode of the stored record; 0 when there is none. */
+export function storedMode(meta: MetaStore, inode: number): number {
+  const record = storedInode(meta, inode);
+  if (record === undefined) return 0;
+  const at = InodeRecord.mode;
+  return record[at]! | (record[at + 1]! << 8) | (record[at + 2]! << 16);
+}
+
 /** u64 of unaligned memory; rounded from 2^53 on. */
 export function byteU64(value: Uint8Array, at: number): number {
   const low =

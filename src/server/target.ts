@@ -46,6 +46,7 @@ import { FileSpace } from './file-space.js';
 import { HandleTable } from './handles.js';
 import { answerInventory } from './inventory.js';
 import type { MetaStore } from './meta-store-api.js';
+import { S_IFDIR, S_IFMT, storedMode } from './inode-record.js';
 import { Call, Namespace, type NamespaceHost, type WireMemory } from './namespace.js';
 import { SET_SIZE } from './namespace-attributes.js';
 import {
@@ -560,6 +561,19 @@ export class Target
 
   /** All that is committed becomes power-safe, data devices included: one flush for many. */
   #fsync(request: RpcRequest): void {
+    const inode = request.bodyBytes < InodeRequest.SIZE ? 0 : this.#inodeAt(request, 0);
+    const mode = inode === 0 ? 0 : storedMode(this.meta, inode);
+    if ((mode & S_IFMT) !== S_IFDIR) {
+      this.#fsyncHere(request);
+      return;
+    }
+    // What happened to a directory's entries has another half elsewhere.
+    this.coordinator.sync(() => {
+      this.#fsyncHere(request);
+    });
+  }
+
+  #fsyncHere(request: RpcRequest): void {
     this.#fsyncs.push(request);
     if (this.#fsyncs.length > 1) return;
     // At the turn's end, so that the fsyncs that arrive together share a flush.

@@ -49,3 +49,56 @@ describe('synchronous writes', function () {
     assert.equal(await survives('r+', 500_000, pattern(3 * MIB)), false);
   });
 });
+
+/** Changes of a directory's entries with a half on another target, then the power goes everywhere. */
+async function directorySurvives(seed: number, syncs: boolean): Promise<boolean> {
+  const cluster = buildCluster(seed, { targets: 3, clients: 2 });
+  return cluster.run(async ([writer, reader]) => {
+    const { files, core } = writer!;
+    await files.ensureRoot();
+    for (const path of ['/from', '/to', '/to/gone']) await files.mkdir(path);
+    await files.writeFile('/from/file', 'x');
+    const root = await files.stat('/');
+    const to = await files.stat('/to');
+    const sync = async (path: string, inode: number): Promise<void> => {
+      const opened = await files.call('opendir', path, (request) => {
+        core.openDirectory(request, inode);
+      });
+      await files.call('fsync', path, (request) => {
+        core.fsync(request, opened.handle);
+      });
+    };
+    for (const [path, inode] of [
+      ['/', root.inode],
+      ['/to', to.inode],
+    ] as const) {
+      await sync(path, inode);
+    }
+    await files.mkdir('/to/made');
+    await files.rename('/from/file', '/to/file');
+    await files.link('/to/file', '/to/link');
+    await files.rmdir('/to/gone');
+    if (syncs) await sync('/to', to.inode);
+    for (const target of cluster.targets) target.losePower();
+    for (const target of cluster.targets) target.start();
+    const seen = await reader!.files.readdir('/to');
+    if (seen.sort().join() !== 'file,link,made') return false;
+    assert.ok((await reader!.files.stat('/to/made')).isDirectory());
+    assert.equal((await reader!.files.stat('/to/link')).linkCount, 2);
+    assert.deepEqual(await reader!.files.readdir('/from'), []);
+    return true;
+  });
+}
+
+describe('fsync of a directory', function () {
+  this.timeout(60_000);
+
+  it('makes both halves of what happened in it power-safe', async () => {
+    let lost = 0;
+    for (let seed = 1; seed <= 12; seed++) {
+      assert.ok(await directorySurvives(seed, true), `seed ${seed}`);
+      lost += (await directorySurvives(seed, false)) ? 0 : 1;
+    }
+    assert.ok(lost > 0, 'without it something is lost, else this test could not fail');
+  });
+});
