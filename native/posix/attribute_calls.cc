@@ -15,8 +15,8 @@
 namespace sealfs::posix {
 namespace {
 
-// Beyond the granularity of any file system's clock.
-constexpr useconds_t kTickMicroseconds = 25000;
+// Beyond the granularity of any file system's clock: a tick of the kernel's, at most 10 ms.
+constexpr useconds_t kTickMicroseconds = 12000;
 
 const char* type_of(mode_t mode) {
   switch (mode & S_IFMT) {
@@ -103,14 +103,17 @@ Snapshot snapshot_of(const struct stat& status) {
           {status.st_ctim.tv_sec, status.st_ctim.tv_nsec}};
 }
 
-// snap PATH: remembers the times; what follows happens at least a clock's tick later
+// snap PATH…: remembers the times; what follows happens at least a clock's tick later
 std::string call_snap(Context& context, const Words& words) {
-  struct stat status {};
+  std::string answer;
+  for (size_t i = 1; i < words.size(); i++) {
+    struct stat status {};
+    const int result = lstat(words[i].c_str(), &status);
+    if (result == 0) context.snapshots[words[i]] = snapshot_of(status);
+    answer.append(i > 1 ? " " : "").append(outcome(result));
+  }
   usleep(kTickMicroseconds);
-  const int result = lstat(words[1].c_str(), &status);
-  if (result == 0) context.snapshots[words[1]] = snapshot_of(status);
-  usleep(kTickMicroseconds);
-  return outcome(result);
+  return answer;
 }
 
 const char* compare(const long long before[2], const long long now[2]) {

@@ -3,7 +3,10 @@
 
 #include <fcntl.h>
 #include <linux/falloc.h>
+#include <sys/file.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
+#include <sys/uio.h>
 #include <sys/xattr.h>
 #include <unistd.h>
 
@@ -51,6 +54,28 @@ constexpr Name kNames[] = {
     {"RENAME_NOREPLACE", RENAME_NOREPLACE},
     {"RENAME_EXCHANGE", RENAME_EXCHANGE},
     {"RENAME_WHITEOUT", RENAME_WHITEOUT},
+    {"O_ASYNC", O_ASYNC},
+    {"O_NOCTTY", O_NOCTTY},
+    {"MAP_SHARED", MAP_SHARED},
+    {"MAP_PRIVATE", MAP_PRIVATE},
+    {"PROT_READ", PROT_READ},
+    {"PROT_WRITE", PROT_WRITE},
+    {"PROT_EXEC", PROT_EXEC},
+    {"MS_SYNC", MS_SYNC},
+    {"MS_ASYNC", MS_ASYNC},
+    {"MS_INVALIDATE", MS_INVALIDATE},
+    {"LOCK_SH", LOCK_SH},
+    {"LOCK_EX", LOCK_EX},
+    {"LOCK_UN", LOCK_UN},
+    {"LOCK_NB", LOCK_NB},
+    {"RWF_APPEND", RWF_APPEND},
+    {"RWF_DSYNC", RWF_DSYNC},
+    {"RWF_SYNC", RWF_SYNC},
+    {"SYNC_FILE_RANGE_WRITE", SYNC_FILE_RANGE_WRITE},
+    {"SYNC_FILE_RANGE_WAIT_BEFORE", SYNC_FILE_RANGE_WAIT_BEFORE},
+    {"SYNC_FILE_RANGE_WAIT_AFTER", SYNC_FILE_RANGE_WAIT_AFTER},
+    {"AT_REMOVEDIR", AT_REMOVEDIR},
+    {"AT_NO_AUTOMOUNT", AT_NO_AUTOMOUNT},
     {"AT_SYMLINK_FOLLOW", AT_SYMLINK_FOLLOW},
     {"AT_SYMLINK_NOFOLLOW", AT_SYMLINK_NOFOLLOW},
     {"AT_EMPTY_PATH", AT_EMPTY_PATH},
@@ -131,6 +156,10 @@ int descriptor(const Context& context, const std::string& text) {
     return static_cast<int>(std::strtol(text.c_str(), nullptr, 0));
   const auto found = context.descriptors.find(text.substr(1));
   return found == context.descriptors.end() ? -1 : found->second;
+}
+
+int directory_of(const Context& context, const std::string& text) {
+  return text == "cwd" ? AT_FDCWD : descriptor(context, text);
 }
 
 long flags(const Words& words, size_t index) {

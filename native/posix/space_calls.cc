@@ -99,12 +99,12 @@ std::string call_moved(Context& context, const Words& words) {
   return outcome(pread(fd, at, length, offset));
 }
 
-// syncrange FD OFFSET LENGTH
+// syncrange FD OFFSET LENGTH [FLAGS]: all three flags, unless said otherwise
 std::string call_sync_range(Context& context, const Words& words) {
   constexpr unsigned kAll =
       SYNC_FILE_RANGE_WAIT_BEFORE | SYNC_FILE_RANGE_WRITE | SYNC_FILE_RANGE_WAIT_AFTER;
-  return outcome(
-      sync_file_range(descriptor(context, words[1]), number(words, 2), number(words, 3), kAll));
+  return outcome(sync_file_range(descriptor(context, words[1]), number(words, 2), number(words, 3),
+                                 words.size() > 4 ? static_cast<unsigned>(flags(words, 4)) : kAll));
 }
 
 // syncfs FD
