@@ -72,7 +72,7 @@ describe('stress-ng on a mount', function () {
         '--temp-path',
         '.',
         '--timeout',
-        `${10 + 5 * rounds}`,
+        `${8 + 2 * rounds}`,
         '--seed',
         '1',
       ];
