@@ -196,7 +196,10 @@ export class Namespace {
       const hasData = promised || this.inodes.size(at) > 0;
       this.host.removeData(inode, this.inodes.layout(at), hasData, this.inodes.isStriped(at));
     }
-    if (this.inodes.isDirectory(at)) this.removed.keep(inode, this.inodes.bytes, at);
+    // Not a root: nobody stands in a volume that is deleted.
+    if (this.inodes.isDirectory(at) && this.inodes.parent(at) !== 0) {
+      this.removed.keep(inode, this.inodes.bytes, at);
+    }
     this.inodes.remove(at);
     this.countInodes(-1);
   }

@@ -20,15 +20,9 @@ import {
   InodeRequest,
   Opcode,
   OpenRequest,
-  ParentReply,
-  ReadDirReply,
-  ReadDirRequest,
-  SeekDataReply,
   SetAttrRequest,
-  StatFsReply,
-  TransactionStatusReply,
 } from '../protocol/wire.generated.js';
-import { isU53, readU53, writeU53 } from '../protocol/u53.js';
+import { isU53, readU53 } from '../protocol/u53.js';
 import { RpcClient, type RpcPeer } from '../transport/rpc-client.js';
 import {
   RpcServer,
@@ -47,42 +41,27 @@ import { HandleTable } from './handles.js';
 import { answerInventory } from './inventory.js';
 import type { MetaStore } from './meta-store-api.js';
 import { S_IFDIR, S_IFMT, storedMode } from './inode-record.js';
-import { Call, Namespace, type NamespaceHost, type WireMemory } from './namespace.js';
+import { Call, Namespace, type NamespaceHost } from './namespace.js';
 import { SET_SIZE } from './namespace-attributes.js';
-import {
-  getAttr,
-  listDirectory,
-  Listing,
-  lookup,
-  LOOKUP_ROOM,
-  readLink,
-} from './namespace-read.js';
-import { seekData } from './namespace-space.js';
 import { isFreeing, minimumBody, mutationOf, openTruncating } from './operations.js';
 import { Reclaimer, type ReclaimHost } from './reclaimer.js';
 import { replay } from './replay.js';
 import { SessionRecords } from './sessions.js';
 import { TargetData } from './target-data.js';
-import { answerXattrs } from './target-xattrs.js';
+import { TargetReads } from './target-reads.js';
 import { TargetStatistics } from './target-statistics.js';
 import { Coordinator, type CoordinatorHost } from './transactions/coordinator.js';
 import type { FaultPoint } from './transactions/fault-points.js';
-import { getParent, isOfTargets, readLock, transactionStatus } from './transactions/questions.js';
+import { isOfTargets } from './transactions/questions.js';
 import { IntentRecovery } from './transactions/recovery.js';
 
 /** Without a registration for so long after a restart, a file without a name goes. */
 const ORPHAN_GRACE_MS = 60_000;
 const SESSION_SWEEP_MS = 600_000;
-/** A listing up to here travels in the reply's body. */
-const INLINE_LISTING_BYTES = 8192;
 const ATTRIBUTES_ROOM = AttributesReply.SIZE;
-const SYMLINK_ROOM = 4096;
 const STATISTICS_ROOM = 12_288;
-/** Metadata that one more inode takes, entry and small data included: for statfs alone. */
-const BYTES_PER_INODE = 512;
 
 const OPEN_TRUNCATE = 1;
-const READDIR_ATTRIBUTES = 1;
 
 export interface TargetIdentity {
   clusterId: string;
@@ -128,10 +107,10 @@ export class Target
   readonly #sessions: SessionRecords;
   readonly #reclaimer: Reclaimer;
   readonly #data: TargetData;
+  readonly #reads: TargetReads;
   readonly #rpc: RpcServer;
   readonly #peers: RpcClient;
   readonly #call = new Call();
-  readonly #listing = new Listing();
   readonly #fsyncs: RpcRequest[] = [];
   #table: BucketTable | undefined;
   #myIndex = -1;
@@ -186,6 +165,13 @@ export class Target
       clientName: `target ${targetId}`,
       kind: 'target',
       log,
+    });
+    this.#reads = new TargetReads({
+      arena: deps.arena,
+      rpc: this.#rpc,
+      namespace: this.namespace,
+      chunks: deps.chunks,
+      statistics: this.statistics,
     });
     this.#data = new TargetData(this, this.#rpc, this.#committer, deps.chunks);
     this.#call.memory = deps.arena;
@@ -308,36 +294,7 @@ export class Target
       mutation.frees = isFreeing(opcode) || this.#freesData(request, mutation.sizeInode);
       return;
     }
-    if (this.namespace.locks.size > 0 && this.#waitsForLock(request)) return;
-    this.#onOther(request);
-  }
-
-  /** A read of what another target's transaction is about to change is answered when it has. */
-  #waitsForLock(request: RpcRequest): boolean {
-    const lock = readLock(this.namespace, request, this.arena);
-    if (lock === undefined) return false;
-    // The body is valid until return only.
-    const { body, bodyBytes } = request;
-    const bytes = this.arena.bytes.slice(body, body + ((bodyBytes + 7) & ~7));
-    lock.waiters.push(() => {
-      this.#readAgain(request, { bytes, words: new Uint32Array(bytes.buffer) });
-    });
-    return true;
-  }
-
-  #readAgain(request: RpcRequest, kept: WireMemory): void {
-    const lock = readLock(this.namespace, request, kept, 0);
-    if (lock !== undefined) {
-      lock.waiters.push(() => {
-        this.#readAgain(request, kept);
-      });
-      return;
-    }
-    if (request.opcode === Opcode.Lookup) this.#answerRead(request, lookup, LOOKUP_ROOM, kept);
-    else if (request.opcode === Opcode.GetAttr) {
-      this.#answerRead(request, getAttr, ATTRIBUTES_ROOM, kept);
-    } else this.#readDir(request, kept);
-    this.scheduler.requestTurn();
+    if (!this.#reads.answer(request)) this.#onOther(request);
   }
 
   /** A truncation, or a request that makes a hole. */
@@ -367,28 +324,6 @@ export class Target
 
   #onOther(request: RpcRequest): void {
     switch (request.opcode) {
-      case Opcode.Lookup:
-        this.#answerRead(request, lookup, LOOKUP_ROOM);
-        return;
-      case Opcode.GetAttr:
-        this.#answerRead(request, getAttr, ATTRIBUTES_ROOM);
-        return;
-      case Opcode.ReadLink:
-        this.#answerRead(request, readLink, SYMLINK_ROOM);
-        return;
-      case Opcode.GetParent:
-        this.#answerRead(request, getParent, ParentReply.SIZE);
-        return;
-      case Opcode.TransactionStatus:
-        this.#answerRead(request, transactionStatus, TransactionStatusReply.SIZE);
-        return;
-      case Opcode.SeekData:
-        this.#answerRead(request, seekData, SeekDataReply.SIZE);
-        return;
-      case Opcode.GetXattr:
-      case Opcode.ListXattr:
-        this.#answerXattrs(request);
-        return;
       case Opcode.Read:
         this.#data.read(request);
         return;
@@ -400,12 +335,6 @@ export class Target
         return;
       case Opcode.Release:
         this.#release(request);
-        return;
-      case Opcode.ReadDir:
-        this.#readDir(request);
-        return;
-      case Opcode.StatFs:
-        this.#statFs(request);
         return;
       case Opcode.Fsync:
         this.#fsync(request);
@@ -430,32 +359,6 @@ export class Target
   answerStatus(request: RpcRequest, status: number): void {
     this.statistics.answered(request.opcode, status);
     this.#rpc.reply(request, status);
-  }
-
-  #answerRead(
-    request: RpcRequest,
-    execute: (ns: Namespace, call: Call) => number,
-    room: number,
-    kept?: WireMemory,
-  ): void {
-    const call = this.#call;
-    call.memory = kept ?? this.arena;
-    call.body = kept === undefined ? request.body : 0;
-    call.bodyBytes = request.bodyBytes;
-    call.reply = this.#rpc.beginReply(request, room);
-    call.replyBytes = 0;
-    const status = execute(this.namespace, call);
-    call.memory = this.arena;
-    this.statistics.answered(request.opcode, status);
-    this.#rpc.endReply(request, status, status === 0 ? call.replyBytes : 0);
-  }
-
-  #answerXattrs(request: RpcRequest): void {
-    const call = this.#call;
-    call.body = request.body;
-    call.bodyBytes = request.bodyBytes;
-    const status = answerXattrs(this.namespace, this.#rpc, this.arena, call, request);
-    this.statistics.answered(request.opcode, status);
   }
 
   /** Truncating opens are mutations; the others only register. */
@@ -485,7 +388,8 @@ export class Target
   }
 
   #inodeAt(request: RpcRequest, field: number): number {
-    return numberAt(this.arena.words, request.body + field);
+    const at = request.body + field;
+    return isU53(this.arena.words, at) ? readU53(this.arena.words, at) : 0;
   }
 
   #closedByAll(inode: number): void {
@@ -502,61 +406,6 @@ export class Target
     for (const inode of this.namespace.orphans) {
       if (!this.handles.isOpen(inode)) this.#closedByAll(inode);
     }
-  }
-
-  #readDir(request: RpcRequest, kept?: WireMemory): void {
-    const { words, bulk } = this.arena;
-    const body = kept === undefined ? request.body : 0;
-    const from = kept?.words ?? words;
-    const inode = numberAt(from, body + ReadDirRequest.inode);
-    const cookie = numberAt(from, body + ReadDirRequest.cookie);
-    const asked = from[(body + ReadDirRequest.maxBytes) >>> 2]!;
-    const flags = from[(body + ReadDirRequest.flags) >>> 2]!;
-    const withAttributes = (flags & READDIR_ATTRIBUTES) !== 0;
-    const large = asked > INLINE_LISTING_BYTES ? bulk.take() : 0;
-    const room = large === 0 ? INLINE_LISTING_BYTES : bulk.payloadBytes;
-    const reply = this.#rpc.beginReply(request, ReadDirReply.SIZE + INLINE_LISTING_BYTES);
-    const place = large === 0 ? reply + ReadDirReply.SIZE : large;
-    const listing = this.#listing;
-    const maxBytes = Math.min(asked, room);
-    const ns = this.namespace;
-    const { arena } = this;
-    const status =
-      inode === 0
-        ? errno.EINVAL
-        : listDirectory(ns, inode, cookie, withAttributes, arena, place, maxBytes, listing);
-    this.statistics.answered(request.opcode, status);
-    if (status !== 0) {
-      if (large !== 0) bulk.give(large);
-      this.#rpc.endReply(request, status, 0);
-      return;
-    }
-    const inlined = listing.bytes <= INLINE_LISTING_BYTES;
-    words[(reply + ReadDirReply.inlineBytes) >>> 2] = inlined ? listing.bytes : 0;
-    words[(reply + ReadDirReply.entryCount) >>> 2] = listing.entries;
-    words[(reply + ReadDirReply.endOfDirectory) >>> 2] = listing.ended ? 1 : 0;
-    words[(reply + ReadDirReply.reserved) >>> 2] = 0;
-    if (large !== 0 && inlined) {
-      arena.bytes.copyWithin(reply + ReadDirReply.SIZE, large, large + listing.bytes);
-      bulk.give(large);
-    } else if (large !== 0) this.#rpc.addReplyBulk(large, listing.bytes, true);
-    this.#rpc.endReply(request, 0, ReadDirReply.SIZE + (inlined ? listing.bytes : 0));
-  }
-
-  #statFs(request: RpcRequest): void {
-    const { words } = this.arena;
-    const { totalBytes, freeBytes } = this.#deps.chunks.capacity();
-    const usage = this.meta.usage();
-    const freeInodes = Math.floor(
-      Math.max(0, usage.bytesTotal - usage.bytesUsed) / BYTES_PER_INODE,
-    );
-    const reply = this.#rpc.beginReply(request, StatFsReply.SIZE);
-    writeU53(words, reply + StatFsReply.totalBytes, totalBytes);
-    writeU53(words, reply + StatFsReply.freeBytes, freeBytes);
-    writeU53(words, reply + StatFsReply.inodes, this.namespace.inodeCount);
-    writeU53(words, reply + StatFsReply.freeInodes, freeInodes);
-    this.statistics.answered(request.opcode, 0);
-    this.#rpc.endReply(request, 0, StatFsReply.SIZE);
   }
 
   /** All that is committed becomes power-safe, data devices included: one flush for many. */
@@ -754,9 +603,4 @@ export class Target
   enqueue(work: () => void, after: () => void): void {
     this.#committer.enqueueWork(work, after);
   }
-}
-
-/** The number in this field; 0 when it is too large for one. */
-function numberAt(words: Uint32Array, at: number): number {
-  return isU53(words, at) ? readU53(words, at) : 0;
 }
