@@ -169,7 +169,7 @@ class Check {
     return true;
   }
 
-  /** What one more operation leads to. One that has seen what is, and changed nothing, is it. */
+  /** What one more operation leads to. One that sees what is, and never changes anything, is it. */
   #steps({ state, done }: Explanation): Explanation[] {
     const steps: Explanation[] = [];
     for (const { entry, bit, unseen } of this.#underWay) {
@@ -180,7 +180,7 @@ class Check {
       if (next === state) {
         // Without a return it is as if it had never been.
         if (result === undefined) continue;
-        return [{ state, done: done | bit }];
+        if (!mayChange(entry)) return [{ state, done: done | bit }];
       }
       steps.push({ state: next, done: done | bit });
     }
@@ -212,6 +212,11 @@ class Check {
       ...lines,
     ].join('\n');
   }
+}
+
+/** Whether it could change something at another moment: a rename to another link of a file does not. */
+function mayChange({ operation, result }: Entry): boolean {
+  return operation.op === 'rename' && result?.error === undefined;
 }
 
 /** Of calls that have not returned: what a cluster that hangs is at. */

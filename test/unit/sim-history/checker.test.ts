@@ -274,6 +274,24 @@ describe('history checker', () => {
       .accepted();
   });
 
+  it('lets a rename that does nothing now do something later', () => {
+    const renamed = (): Script =>
+      script()
+        .run([create(A, 'f'), { inode: 10 }], [link(10, B, 'g'), { links: 2 }])
+        .call('mover', rename(A, 'f', B, 'g'), ok)
+        .run([unlink(B, 'g'), ok], [entry(A, 'f'), { inode: 10 }])
+        .return('mover');
+    renamed()
+      .run([entry(B, 'g'), { inode: 10 }])
+      .accepted();
+    renamed()
+      .run([entry(A, 'f'), { inode: 10 }])
+      .accepted();
+    renamed()
+      .run([entry(A, 'f'), { inode: 10 }], [entry(B, 'g'), { inode: 10 }])
+      .refused(/name=g/);
+  });
+
   it('is fast on long histories with much under way', () => {
     const long = script()
       .call('killed', create(A, 'x'), ok)
