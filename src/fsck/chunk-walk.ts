@@ -72,8 +72,9 @@ export class ChunkWalk {
         target: this.#target,
         inode,
         text: `chunk ${chunk} of inode ${inode}, which is ${row < 0 ? 'not there' : 'no file'}`,
-        repair: 'remove it and free its blocks',
-        edits: [removal(this.#target, key)],
+        // Of another kind of inode: its type may be what is wrong.
+        repair: row < 0 ? 'remove it and free its blocks' : '',
+        edits: row < 0 ? [removal(this.#target, key)] : [],
         evidence: [about, { target: this.#target, key: key.slice(), expect: 'there' }],
       });
       return;

@@ -4,13 +4,14 @@
  */
 import { nameHash44 } from '../placement/hash.js';
 import { COLLISIONS, dentryKey } from '../server/keys.js';
-import { Dentry } from '../server/dentries.js';
+import { Dentry, type NameHash } from '../server/dentries.js';
 import { byteU64, S_IFDIR, S_IFMT } from '../server/inode-record.js';
 import type { CheckState } from './check-state.js';
 import type { Edit, Evidence } from './findings.js';
 import { printableName, removal, replacement } from './findings.js';
 import { MARK_DAMAGED, MARK_HAS_ENTRIES } from './inode-book.js';
 import { entryId } from './open-operations.js';
+import type { StoreReader } from './store-reader.js';
 import { entryProblem, typeName } from './values.js';
 
 /** One entry, with copies of what the store lent. */
@@ -26,14 +27,14 @@ interface Entry {
 export class EntryWalk {
   readonly #state: CheckState;
   readonly #target: number;
-  readonly #hash;
+  readonly #hash: NameHash;
   #directory = 0;
   #directoryRow = -1;
   /** Entries of one hash, in order. */
   #group: Entry[] = [];
   #groupHash = -1;
   /** Entries that no look-up finds: their place is found when the walk is done. */
-  readonly #misplaced: Entry[] = [];
+  readonly #misplaced = new Set<Entry>();
 
   constructor(state: CheckState, target: number) {
     this.#state = state;
@@ -80,7 +81,7 @@ export class EntryWalk {
     const { directory, inode, name } = entry;
     const parent = this.#directoryRow;
     const first = this.#hash(name, 0, name.length) || 1;
-    if (first !== this.#groupHash) this.#misplaced.push(entry);
+    if (first !== this.#groupHash) this.#misplaced.add(entry);
     const row = book.find(inode);
     if (parent < 0 || !(book.isDirectory(parent) || book.has(parent, MARK_DAMAGED))) {
       this.#stray(entry, parent, row);
@@ -244,13 +245,15 @@ export class EntryWalk {
       const key = dentryKey(entry.directory, first + index);
       edits.push(replacement(this.#target, key, entry.value));
     }
+    // What is misplaced leaves first: moved here, it would stand twice.
+    const settles = !group.some((entry) => this.#misplaced.has(entry));
     const missing = group.findIndex((entry, index) => entry.cookie !== first + index);
     const gap = dentryKey(group[0]!.directory, first + missing).slice();
     evidence.push({ target: this.#target, key: gap, expect: null });
     this.#report(moved[0]!, 'collision-gap', {
       text: `collision number ${missing} of its hash is not there, so it is not found`,
       repair: 'close the gap',
-      edits,
+      edits: settles ? edits : [],
       evidence,
     });
   }
@@ -281,34 +284,28 @@ export class EntryWalk {
   /** After the walk: where the misplaced ones belong. */
   async finish(): Promise<void> {
     this.#endGroup();
+    const { reader } = this.#state.cluster.targets[this.#target]!;
+    // Two for one place: the second goes to the next one in the next round.
+    const taken = new Set<string>();
     for (const entry of this.#misplaced) {
       const { directory, name } = entry;
-      const place = await this.#freePlace(directory, name);
-      const from = dentryKey(directory, entry.cookie).slice();
+      const place = await findPlace(reader, this.#hash, directory, name);
+      const isDouble = place.inode === entry.inode;
+      const moves = place.cookie > 0 && !taken.has(`${directory} ${place.cookie}`);
+      taken.add(`${directory} ${place.cookie}`);
       const edits: Edit[] = [];
-      if (place > 0) {
-        edits.push(removal(this.#target, from));
-        edits.push(replacement(this.#target, dentryKey(directory, place), entry.value));
+      if (moves || isDouble) edits.push(removal(this.#target, dentryKey(directory, entry.cookie)));
+      if (moves) {
+        edits.push(replacement(this.#target, dentryKey(directory, place.cookie), entry.value));
       }
+      const repair = place.cookie > 0 ? 'move it there' : isDouble ? 'remove it' : '';
       this.#report(entry, 'misplaced-entry', {
         text: 'it does not stand where its name is looked for',
-        repair: place > 0 ? 'move it there' : '',
+        repair,
         edits,
         evidence: [this.#evidence(entry)],
       });
     }
-  }
-
-  /** Where this name would go; 0: it is there already, or there is no room. */
-  async #freePlace(directory: number, name: Uint8Array): Promise<number> {
-    const { reader } = this.#state.cluster.targets[this.#target]!;
-    const first = (this.#hash(name, 0, name.length) || 1) * COLLISIONS;
-    for (let cookie = first; cookie < first + COLLISIONS; cookie++) {
-      const value = await reader.get(dentryKey(directory, cookie));
-      if (value === undefined) return cookie;
-      if (Buffer.compare(value.subarray(Dentry.name), name) === 0) return 0;
-    }
-    return 0;
   }
 }
 
@@ -319,4 +316,22 @@ export interface DirectoryEntry {
   cookie: number;
   name: string;
   value: Uint8Array;
+}
+
+/** Where this name would go: a cookie, or 0 and the inode of the entry that has the name (0: no room). */
+export async function findPlace(
+  reader: StoreReader,
+  hash: NameHash,
+  directory: number,
+  name: Uint8Array,
+): Promise<{ cookie: number; inode: number }> {
+  const first = (hash(name, 0, name.length) || 1) * COLLISIONS;
+  for (let cookie = first; cookie < first + COLLISIONS; cookie++) {
+    const value = await reader.get(dentryKey(directory, cookie));
+    if (value === undefined) return { cookie, inode: 0 };
+    if (Buffer.compare(value.subarray(Dentry.name), name) === 0) {
+      return { cookie: 0, inode: byteU64(value, Dentry.inode) };
+    }
+  }
+  return { cookie: 0, inode: 0 };
 }

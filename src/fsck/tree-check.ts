@@ -2,16 +2,19 @@
  * What the entries say of the inodes, when both walks are done: link counts, parents, inodes without
  * a name, directories with several, directories that no root leads to.
  */
+import { nameHash44 } from '../placement/hash.js';
 import { FLAG_XATTRS, S_IFLNK, S_IFMT } from '../server/inode-record.js';
 import { inodeKey, linkTargetKey, orphanKey, xattrsKey, dentryKey } from '../server/keys.js';
 import { Dentry } from '../server/dentries.js';
 import type { CheckState } from './check-state.js';
 import { recordEdit } from './edits.js';
 import type { RecordChange } from './edits.js';
+import { findPlace } from './entry-walk.js';
 import type { DirectoryEntry } from './entry-walk.js';
 import type { Edit } from './findings.js';
-import { printableName, removal } from './findings.js';
+import { printableName, removal, replacement } from './findings.js';
 import { MARK_DAMAGED, MARK_HAS_ENTRIES } from './inode-book.js';
+import { storedNumber, viewOf } from './values.js';
 
 const WAY_UNKNOWN = 0;
 const WAY_BEING_WALKED = 1;
@@ -20,6 +23,8 @@ const WAY_KNOWN = 2;
 
 export class TreeCheck {
   readonly #state: CheckState;
+  /** Rows of the volumes' roots. */
+  readonly #roots: number[] = [];
 
   constructor(state: CheckState) {
     this.#state = state;
@@ -29,9 +34,12 @@ export class TreeCheck {
     await this.#doubledDirectories();
     const { book } = this.#state;
     for (let row = 0; row < book.count; row++) {
+      if (this.#isRoot(row) && !book.has(row, MARK_DAMAGED)) this.#roots.push(row);
+    }
+    for (let row = 0; row < book.count; row++) {
       if (book.has(row, MARK_DAMAGED) || this.#isBusy(book.inodes[row]!)) continue;
       if (this.#isRoot(row)) this.#root(row);
-      else if (book.names[row] === 0) this.#nameless(row);
+      else if (book.names[row] === 0) await this.#nameless(row);
       else this.#named(row);
     }
     this.#orphanList();
@@ -102,40 +110,81 @@ export class TreeCheck {
 
   // ---------------------------------------------------------------- inodes without a name
 
-  #nameless(row: number): void {
+  async #nameless(row: number): Promise<void> {
     const { book, orphans } = this.#state;
     const inode = book.inodes[row]!;
     if (orphans.has(inode)) {
       this.#linkCount(row, 0);
       return;
     }
-    const isEmpty = book.isDirectory(row) && !book.has(row, MARK_HAS_ENTRIES);
     const target = book.targets[row]!;
-    const removes = isEmpty || (!book.isDirectory(row) && book.links[row] === 0);
-    const edits: Edit[] = [];
-    if (removes) {
-      edits.push(removal(target, inodeKey(inode)));
-      if ((book.modes[row]! & S_IFMT) === S_IFLNK)
-        edits.push(removal(target, linkTargetKey(inode)));
-      if ((book.flags[row]! & FLAG_XATTRS) !== 0) edits.push(removal(target, xattrsKey(inode)));
-    }
-    const what = book.isDirectory(row)
-      ? isEmpty
-        ? 'an empty directory'
-        : 'a directory with entries'
-      : `a file of ${book.sizes[row]} bytes, link count ${book.links[row]},`;
     this.#state.report({
       kind: 'orphan-inode',
       target,
       inode,
-      text: `${what} without a name`,
-      repair: removes ? 'remove it: nothing is lost' : '',
-      edits,
+      text: `${this.#describe(row)} without a name`,
+      ...(this.#isWorthless(row) ? this.#drop(row) : await this.#giveName(row)),
       evidence: [
         this.#state.unchanged(row),
         { target, key: orphanKey(inode).slice(), expect: null },
       ],
     });
+  }
+
+  #describe(row: number): string {
+    const { book } = this.#state;
+    if (!book.isDirectory(row)) {
+      return `a file of ${book.sizes[row]} bytes, link count ${book.links[row]},`;
+    }
+    return this.#isWorthless(row) ? 'an empty directory' : 'a directory with entries';
+  }
+
+  /** Nothing is lost with it. */
+  #isWorthless(row: number): boolean {
+    const { book } = this.#state;
+    return book.isDirectory(row) ? !book.has(row, MARK_HAS_ENTRIES) : book.links[row] === 0;
+  }
+
+  #drop(row: number): { repair: string; edits: Edit[] } {
+    const { book } = this.#state;
+    const inode = book.inodes[row]!;
+    const target = book.targets[row]!;
+    const edits = [removal(target, inodeKey(inode))];
+    if ((book.modes[row]! & S_IFMT) === S_IFLNK) edits.push(removal(target, linkTargetKey(inode)));
+    if ((book.flags[row]! & FLAG_XATTRS) !== 0) edits.push(removal(target, xattrsKey(inode)));
+    return { repair: 'remove it: nothing is lost', edits };
+  }
+
+  /** Its own is lost: it gets one in the root of its volume, where its owner finds it. */
+  async #giveName(row: number): Promise<{ repair: string; edits: Edit[] }> {
+    const { book, cluster } = this.#state;
+    const root = this.#rootFor(row);
+    if (root < 0) return { repair: '', edits: [] };
+    const name = Buffer.from(`lost+found.${book.inodes[row]}`);
+    const directory = book.inodes[root]!;
+    const target = book.targets[root]!;
+    const hash = cluster.nameHash ?? nameHash44;
+    const { reader } = cluster.targets[target]!;
+    const { cookie } = await findPlace(reader, hash, directory, name);
+    if (cookie === 0) return { repair: '', edits: [] };
+    const value = new Uint8Array(Dentry.name + name.length);
+    value.set(storedNumber(book.inodes[row]!), Dentry.inode);
+    viewOf(value).setUint16(Dentry.mode, book.modes[row]! & S_IFMT, true);
+    value.set(name, Dentry.name);
+    const edit = replacement(target, dentryKey(directory, cookie), value);
+    return { repair: `name it /${name.toString()}`, edits: [edit] };
+  }
+
+  /** The root that its recorded parents lead to, else the only one there is; -1: not known. */
+  #rootFor(row: number): number {
+    const { book } = this.#state;
+    const seen = new Set<number>();
+    for (let at = row; at >= 0 && !seen.has(at); at = book.find(book.parents[at]!)) {
+      if (this.#isRoot(at)) return at;
+      if (!book.isDirectory(at)) break;
+      seen.add(at);
+    }
+    return this.#roots.length === 1 ? this.#roots[0]! : -1;
   }
 
   #orphanList(): void {

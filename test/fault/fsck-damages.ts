@@ -10,7 +10,6 @@ import { nameHash44 } from '../../src/placement/hash.js';
 import { firstSequence } from '../../src/protocol/limits.generated.js';
 import { ChunkExtent, ChunkHeader } from '../../src/protocol/data-format.generated.js';
 import { chunkKey } from '../../src/server/data/keys.js';
-import { INLINE_DEVICE } from '../../src/server/data/extent-map.js';
 import { Dentry } from '../../src/server/dentries.js';
 import { InodeRecord } from '../../src/server/inode-record.js';
 import {
@@ -106,17 +105,6 @@ function nameless(stores: DamagedStores, model: Pair, edit: (value: Buffer) => v
     { target: model.target, key: inodeKey(inode).slice(), value },
     edited(counter, (count) => count.writeBigUInt64LE(count.readBigUInt64LE() + 1n)),
   ];
-}
-
-/** A bucket that this target does not hold. */
-function foreignBucket(stores: DamagedStores, target: number): number {
-  return stores.get((pair) => pair.kind === KEY.inode && pair.target !== target, 'other').bucket;
-}
-
-function hasExtents(pair: Pair): boolean {
-  if (pair.kind !== KEY.chunk || pair.value[ChunkHeader.kind] !== 2) return false;
-  const device = pair.value.readUInt16LE(ChunkHeader.SIZE + ChunkExtent.device);
-  return device !== INLINE_DEVICE;
 }
 
 const tree: Damage[] = [
@@ -242,6 +230,22 @@ const tree: Damage[] = [
     name: 'a file without a name that says that it has one',
     make: (s) => [remove(s.entry('file-5'))],
     finds: ['orphan-inode'],
+    repair: 'clean',
+  },
+  {
+    name: 'a tree without a name',
+    make: (s) => [remove(s.entry('b')), links(s, 'a', -1)],
+    finds: ['orphan-inode'],
+    repair: 'clean',
+  },
+  {
+    name: 'a chunk of what is no file',
+    make: (s) => {
+      const chunk = s.chunk('file-5');
+      const { inode, bucket, target } = s.record('many');
+      return [{ target, key: chunkKey(bucket, inode, 0).slice(), value: chunk.value }];
+    },
+    finds: ['stray-chunk'],
     repair: 'no',
   },
   {
@@ -388,13 +392,21 @@ const inodes: Damage[] = [
   },
 ];
 
-/** A chunk, and another of the same target whose blocks are its own and larger in number. */
-function twoChunks(s: DamagedStores): [Pair, Pair] {
-  const one = s.chunk('medium');
-  const other = s.get((pair) => {
-    return pair.target === one.target && hasExtents(pair) && pair.inode !== one.inode;
-  }, 'other chunk on the target of medium');
-  return [one, other];
+/** First block of the file's first chunk, which is one extent. */
+function blockOf(pair: Pair): number {
+  return pair.value.readUInt32LE(ChunkHeader.SIZE + ChunkExtent.block);
+}
+
+function movedTo(pair: Pair, block: number): Change {
+  return edited(pair, (value) => {
+    value.writeUInt32LE(block, ChunkHeader.SIZE + ChunkExtent.block);
+  });
+}
+
+/** The bitmap that has the blocks of this file. */
+function bitmapOf(s: DamagedStores, name: string): Pair {
+  const { target } = s.chunk(name);
+  return s.get((pair) => pair.kind === KEY.region && pair.target === target, 'bitmap');
 }
 
 const BITMAP_FREE_BYTE = 1000;
@@ -421,11 +433,7 @@ const data: Damage[] = [
     name: 'a chunk where the layout does not look for it',
     make: (s) => {
       const chunk = s.chunk('medium');
-      const { bucket } = s.get((pair) => {
-        return (
-          pair.kind === KEY.inode && pair.target === chunk.target && pair.bucket !== chunk.bucket
-        );
-      }, 'other bucket of the target');
+      const bucket = s.emptyBucket(chunk.target, true);
       const key = chunkKey(bucket, chunk.inode, 0).slice();
       return [remove(chunk), { target: chunk.target, key, value: chunk.value }];
     },
@@ -451,11 +459,7 @@ const data: Damage[] = [
   },
   {
     name: 'blocks in use twice',
-    make: (s) => {
-      const [one, other] = twoChunks(s);
-      const at = ChunkHeader.SIZE + ChunkExtent.block;
-      return [edited(one, (value) => value.writeUInt32LE(other.value.readUInt32LE(at), at))];
-    },
+    make: (s) => [movedTo(s.chunk('medium'), blockOf(s.chunk('another')))],
     finds: ['checksum', 'double-use', 'leaked-block'],
     repair: 'no',
   },
@@ -473,36 +477,37 @@ const data: Damage[] = [
   },
   {
     name: 'used blocks that are not marked',
-    make: (s) => [edited(s.some(KEY.region), (value) => value.writeUInt8(0, 1))],
+    make: (s) => {
+      const byte = Math.floor(blockOf(s.chunk('medium')) / 8) + 1;
+      return [edited(bitmapOf(s, 'medium'), (value) => value.writeUInt8(0, byte))];
+    },
     finds: ['unmarked-block'],
     repair: 'back',
   },
   {
     name: 'marked blocks that nobody uses',
-    make: (s) => [edited(s.some(KEY.region), (value) => value.writeUInt8(0x3c, BITMAP_FREE_BYTE))],
+    make: (s) => [
+      edited(bitmapOf(s, 'medium'), (value) => value.writeUInt8(0x3c, BITMAP_FREE_BYTE)),
+    ],
     finds: ['leaked-block'],
     repair: 'back',
   },
   {
     name: "the superblock's block marked",
-    make: (s) => [edited(s.some(KEY.region), (value) => value.writeUInt8(value[0]! | 1, 0))],
+    make: (s) => [edited(bitmapOf(s, 'medium'), (value) => value.writeUInt8(value[0]! | 1, 0))],
     finds: ['leaked-block'],
     repair: 'back',
   },
   {
     name: "an extent behind the device's end",
-    make: (s) => {
-      const at = ChunkHeader.SIZE + ChunkExtent.block;
-      return [edited(s.chunk('medium'), (value) => value.writeUInt32LE(1e9, at))];
-    },
+    make: (s) => [movedTo(s.chunk('medium'), 1e9)],
     finds: ['outside-device', 'leaked-block'],
     repair: 'no',
   },
   {
     name: 'a device that cannot be read',
     make: (s) => {
-      const { target } = s.get(hasExtents, 'extent');
-      const devices = s.property('devices', target);
+      const devices = s.property('devices', s.chunk('medium').target);
       const moved = devices.value.toString().replace(/"path":"[^"]*"/, '"path":"/nonexistent"');
       return [put(devices, Buffer.from(moved))];
     },
@@ -510,6 +515,10 @@ const data: Damage[] = [
     repair: 'no',
   },
 ];
+
+function inodeCount(s: DamagedStores): Pair {
+  return s.property('inodes', s.record('many').target);
+}
 
 const books: Damage[] = [
   {
@@ -526,7 +535,7 @@ const books: Damage[] = [
   },
   {
     name: 'a wrong number of inodes',
-    make: (s) => [edited(s.property('inodes', 0), (value) => value.writeBigUInt64LE(1234n))],
+    make: (s) => [edited(inodeCount(s), (value) => value.writeBigUInt64LE(1234n))],
     finds: ['inode-count'],
     repair: 'back',
   },
@@ -544,7 +553,7 @@ const books: Damage[] = [
   {
     name: 'a key of a bucket of another target',
     make: (s) => {
-      const inode = makeInode(foreignBucket(s, 0), firstSequence + 5);
+      const inode = makeInode(s.emptyBucket(0, false), firstSequence + 5);
       return [{ target: 0, key: linkTargetKey(inode).slice(), value: Buffer.from('x') }];
     },
     finds: ['foreign-key'],
@@ -651,13 +660,15 @@ const malformed: Damage[] = [
   },
   {
     name: 'a list of devices that is none',
-    make: (s) => [put(s.property('devices', 0), Buffer.from('{"a'))],
+    make: (s) => {
+      return [put(s.property('devices', s.chunk('medium').target), Buffer.from('{"a'))];
+    },
     finds: ['malformed', 'unreadable'],
     repair: 'no',
   },
   {
     name: 'a number of inodes that is none',
-    make: (s) => [put(s.property('inodes', 0), short)],
+    make: (s) => [put(inodeCount(s), short)],
     finds: ['inode-count'],
     repair: 'back',
   },

@@ -2,7 +2,6 @@
  * The stores of a stopped cluster, for damaging them: what is where, and changes past everything that
  * keeps the books.
  */
-import { join } from 'node:path';
 import { OfflineStore } from '../../src/fsck/offline-stores.js';
 import { KEY, ParsedKey } from '../../src/fsck/parsed-key.js';
 import { END_OF_KEYS, START_OF_KEYS } from '../../src/fsck/store-reader.js';
@@ -38,17 +37,20 @@ export interface NamedEntry extends Pair {
 export class DamagedStores {
   readonly directories: string[];
   pairs: Pair[] = [];
+  readonly #holderOf: (bucket: number) => number;
 
-  constructor(directories: readonly string[]) {
+  /** `holderOf`: index in `directories` of a bucket's target. */
+  constructor(directories: readonly string[], holderOf: (bucket: number) => number) {
     this.directories = [...directories];
+    this.#holderOf = holderOf;
   }
 
-  static ofServers(metaDirs: readonly string[], targets: number): DamagedStores {
-    return new DamagedStores(
-      metaDirs.flatMap((dir) => {
-        return Array.from({ length: targets }, (_, i) => join(dir, `target-${i}`));
-      }),
-    );
+  /** A bucket that this target holds (or does not), and that nothing else is in. */
+  emptyBucket(target: number, holds: boolean): number {
+    for (let bucket = 0; ; bucket++) {
+      if ((this.#holderOf(bucket) === target) !== holds) continue;
+      if (!this.pairs.some((pair) => pair.bucket === bucket)) return bucket;
+    }
   }
 
   /** Reads everything. */

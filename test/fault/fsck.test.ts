@@ -38,7 +38,6 @@ describe('fsck', function () {
   before(async () => {
     cluster = await TestCluster.start({ servers: SERVERS, targets: TARGETS, dataSize: '128M' });
     metaDirs = Array.from({ length: SERVERS }, (_, i) => join(cluster.dir, `meta-${i}`));
-    stores = DamagedStores.ofServers(metaDirs, TARGETS);
     const volume = await new ManagerClient(cluster.url).volume('default');
     const files = await openVolume({ managerUrl: cluster.url, volume });
     await fill(files);
@@ -67,6 +66,12 @@ describe('fsck', function () {
     await Promise.all([0, 1].map((index) => cluster.killServer(index, 'SIGTERM')));
     const { counts } = await assertClean(metaDirs);
     assert.ok(counts.inodes > 20 && counts.verifiedBytes > 2 ** 20, JSON.stringify(counts));
+    const offline = await OfflineCluster.open(metaDirs, false);
+    await offline.close();
+    const directories = metaDirs.flatMap((dir) => {
+      return Array.from({ length: TARGETS }, (_, i) => join(dir, `target-${i}`));
+    });
+    stores = new DamagedStores(directories, (bucket) => offline.cluster.holderOf(bucket));
     await stores.load();
     healthy = stores.text();
   });

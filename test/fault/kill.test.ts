@@ -1,6 +1,7 @@
 /**
  * Processes killed with SIGKILL under load: nothing acknowledged is lost, under `hard` the load goes on
- * without an error, and fsck finds nothing, neither meanwhile nor in what killed servers leave. SEALFS_KILL_ROUNDS kills each kind of process that many times.
+ * without an error, and fsck finds nothing, neither meanwhile nor in what killed servers leave.
+ * SEALFS_KILL_ROUNDS kills each kind of process that many times.
  */
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';

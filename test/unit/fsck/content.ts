@@ -19,6 +19,7 @@ export async function fill(files: VolumeFiles): Promise<void> {
   for (let i = 0; i < 12; i++) await files.writeFile(`/many/file-${i}`, pattern(i * 700, i));
   await files.writeFile('/a/small', pattern(100, 1));
   await files.writeFile('/a/medium', pattern(300_000, 2));
+  await files.writeFile('/a/another', pattern(300_000, 77));
   await files.writeFile('/a/b/striped', pattern(3 * MIB + 4321, 3));
   await files.link('/a/small', '/a/second-name');
   await files.symlink('../a/medium', '/a/link');
