@@ -139,6 +139,14 @@ std::string call_statx(Context& context, const Words& words) {
   return text;
 }
 
+// birth PATH: whether its file system knows when it was made
+std::string call_birth(Context&, const Words& words) {
+  struct statx status {};
+  const long result = syscall(SYS_statx, AT_FDCWD, words[1].c_str(), 0, STATX_BTIME, &status);
+  if (result != 0) return outcome(result);
+  return (status.stx_mask & STATX_BTIME) != 0 ? "yes" : "no";
+}
+
 // readonly PATH: from here on the directory PATH is mounted over itself, read-only, for this
 // process
 std::string call_readonly(Context&, const Words& words) {
@@ -157,6 +165,7 @@ Table io_calls() {
       {"bad", 3, call_bad},         {"writes", 4, call_writes}, {"getfl", 2, call_getfl},
       {"setfl", 3, call_setfl},     {"dup", 2, call_dup},       {"fsizelimit", 2, call_fsizelimit},
       {"statfs", 2, call_statfs},   {"statx", 3, call_statx},   {"readonly", 2, call_readonly},
+      {"birth", 2, call_birth},
   };
 }
 

@@ -206,13 +206,6 @@ describe('rename', () => {
       rename g x 8
       list .
     `);
-    // No whiteouts: they are for the upper layers of overlays.
-    await ground.expect(`
-      mknod f file 0644
-      rename f g RENAME_WHITEOUT  => EINVAL
-      rename f g RENAME_WHITEOUT|RENAME_NOREPLACE  => EINVAL
-      list .  => [f]
-    `);
   });
 
   it('keeps what is open, and the other names of a file', async () => {
