@@ -1,8 +1,8 @@
 /**
- * Directories that were removed lately: somebody may still stand in one, or have it open, and ask what
- * it is (fstat, or the permission to look around): a directory with a link count of 0, as elsewhere. Clients
- * register open files, not directories, so the target remembers the last few, in memory: after a
- * restart, or when many more were removed, the answer is ESTALE.
+ * Directories that were removed lately: somebody may still stand in one, or have it open, and ask
+ * what it is (fstat, or the permission to look around): a directory with a link count of 0, as
+ * elsewhere. Clients register open files, not directories, so the target remembers the last few, in
+ * memory: after a restart, or when many more were removed, the answer is ESTALE.
  */
 import { writeU53 } from '../protocol/u53.js';
 import { InodeRecord } from './inode-record.js';

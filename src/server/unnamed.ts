@@ -1,6 +1,6 @@
 /**
- * Inodes that were made without a name (O_TMPFILE, namespace-tmpfile.ts): the first link to one. With
- * O_EXCL there must be none: the kernel of its mount sees to that.
+ * Inodes that were made without a name (O_TMPFILE, namespace-tmpfile.ts): the first link to one.
+ * With O_EXCL there must be none: the kernel of its mount sees to that.
  */
 import { FLAG_UNNAMED, InodeRecord } from './inode-record.js';
 import { orphanKey } from './keys.js';
