@@ -3,7 +3,7 @@
  * the moved inode, an inode that is replaced and the right to give directories another parent may
  * each be a step on another target (docs/transactions.md).
  *
- *   source (the old entry) ──> types ──> a directory that moves ──> what it replaces ──> decide ──> change
+ *   source (the old entry) ──> a directory that moves ──> types ──> what it replaces ──> decide ──> change
  *
  * Everything above the decision only looks, and may answer PENDING: it is executed anew when what it
  * needs is prepared.
@@ -108,9 +108,10 @@ function renameSides(ns: Namespace, rename: Rename): number {
   // The same place, or two names of one file: nothing happens. What is prepared is given up.
   if (from.inode === to.inode) return 0;
   if (to.inode === 0 && to.cookie < 0) return errno.ENOSPC;
-  status = checkTypes(ns, rename);
-  if (status !== 0) return status;
+  // A loop comes before types, as in Linux.
   status = needMoves(ns, rename);
+  if (status !== 0) return status;
+  status = checkTypes(ns, rename);
   if (status !== 0) return status;
   if (to.inode !== 0 && !isExchange) {
     status = needVictim(ns, mutation, to);
