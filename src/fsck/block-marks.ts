@@ -5,7 +5,7 @@
 import { countBits, markWords, REGION_BLOCKS, REGION_BYTES } from '../server/data/block-bitmap.js';
 import { regionKey } from '../server/data/keys.js';
 import type { Edit } from './findings.js';
-import { replacement } from './findings.js';
+import { copyOf, replacement } from './findings.js';
 
 const REGIONS_PER_DEVICE = 2 ** 19;
 
@@ -31,8 +31,8 @@ export class BlockMarks {
 
   take(device: number, region: number, value: Uint8Array): void {
     const known = this.#region(device, region);
-    if (value.length !== REGION_BYTES) known.damaged = value.slice();
-    else known.stored = new Uint32Array(value.slice().buffer);
+    if (value.length !== REGION_BYTES) known.damaged = copyOf(value);
+    else known.stored = new Uint32Array(copyOf(value).buffer as ArrayBuffer);
   }
 
   use(device: number, from: number, to: number): void {

@@ -4,7 +4,7 @@ import { bucketOfInode } from '../placement/inode-number.js';
 import { inodeKey } from '../server/keys.js';
 import type { DirectoryEntry } from './entry-walk.js';
 import type { Evidence, Finding, FindingKind } from './findings.js';
-import { newCounts } from './findings.js';
+import { copyOf, newCounts } from './findings.js';
 import { InodeBook } from './inode-book.js';
 import { decisionId, PendingSteps } from './open-operations.js';
 import type { PreparedStep } from './open-operations.js';
@@ -74,7 +74,7 @@ export class CheckState {
     text: string,
     more: Partial<Finding> = {},
   ): void {
-    const evidence = [{ target, key: key.slice(), expect: value.slice() }];
+    const evidence = [{ target, key: copyOf(key), expect: copyOf(value) }];
     this.report({ kind: 'malformed', target, text, ...more, evidence });
   }
 

@@ -11,7 +11,7 @@ import { SealfsError } from '../common/errors.js';
 import { FLAG_STRIPED } from '../server/inode-record.js';
 import type { CheckState } from './check-state.js';
 import { recordEdit } from './edits.js';
-import { removal } from './findings.js';
+import { copyOf, removal } from './findings.js';
 import { MARK_DAMAGED } from './inode-book.js';
 import { UNWRITTEN_DEVICE } from '../server/data/extent-map.js';
 import type { BlockReader } from './store-reader.js';
@@ -75,7 +75,7 @@ export class ChunkWalk {
         // Of another kind of inode: its type may be what is wrong.
         repair: row < 0 ? 'remove it and free its blocks' : '',
         edits: row < 0 ? [removal(this.#target, key)] : [],
-        evidence: [about, { target: this.#target, key: key.slice(), expect: 'there' }],
+        evidence: [about, { target: this.#target, key: copyOf(key), expect: 'there' }],
       });
       return;
     }
@@ -87,7 +87,7 @@ export class ChunkWalk {
         text: `chunk ${chunk} lies in bucket ${bucket}, where the file's layout does not look for it`,
         evidence: [
           this.#state.unchanged(row),
-          { target: this.#target, key: key.slice(), expect: 'there' },
+          { target: this.#target, key: copyOf(key), expect: 'there' },
         ],
       });
     } else if (cutFrom >= (chunk + 1) * chunkBytes) this.#checkEnd(key, row, chunk, value);
@@ -100,7 +100,7 @@ export class ChunkWalk {
     const end = chunk * chunkBytes + this.#writtenEnd();
     const evidence = [
       this.#state.unchanged(row),
-      { target: this.#target, key: key.slice(), expect: value.slice() },
+      { target: this.#target, key: copyOf(key), expect: copyOf(value) },
     ];
     const striped = (book.flags[row]! & FLAG_STRIPED) !== 0;
     if (chunk > 0 && !striped) {

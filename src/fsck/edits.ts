@@ -2,6 +2,7 @@
 import { bucketOfInode } from '../placement/inode-number.js';
 import { InodeRecord } from '../server/inode-record.js';
 import { inodeKey } from '../server/keys.js';
+import { copyOf } from './findings.js';
 import type { Edit } from './findings.js';
 import { storedNumber, viewOf } from './values.js';
 
@@ -25,7 +26,7 @@ export function recordEdit(
     key: inodeKey(inode).slice(),
     apply: (value) => {
       if (value?.length !== InodeRecord.SIZE) return value;
-      const changed = value.slice();
+      const changed = copyOf(value);
       const view = viewOf(changed);
       if (change.linkCount !== undefined) {
         view.setUint32(InodeRecord.linkCount, change.linkCount, true);

@@ -8,7 +8,7 @@ import { Dentry, type NameHash } from '../server/dentries.js';
 import { byteU64, S_IFDIR, S_IFMT } from '../server/inode-record.js';
 import type { CheckState } from './check-state.js';
 import type { Edit, Evidence } from './findings.js';
-import { printableName, removal, replacement } from './findings.js';
+import { copyOf, printableName, removal, replacement } from './findings.js';
 import { MARK_DAMAGED, MARK_HAS_ENTRIES } from './inode-book.js';
 import { entryId } from './open-operations.js';
 import type { StoreReader } from './store-reader.js';
@@ -62,8 +62,8 @@ export class EntryWalk {
       cookie,
       inode: value.length < Dentry.name ? 0 : byteU64(value, Dentry.inode),
       mode: value.length < Dentry.name ? 0 : value[Dentry.mode]! | (value[Dentry.mode + 1]! << 8),
-      name: value.slice(Dentry.name),
-      value: value.slice(),
+      name: copyOf(value.subarray(Dentry.name)),
+      value: copyOf(value),
     };
     this.#group.push(entry);
     const problem = entryProblem(value);
@@ -134,7 +134,7 @@ export class EntryWalk {
   #checkType(entry: Entry, row: number): void {
     const type = this.#state.book.modes[row]! & S_IFMT;
     if (type === entry.mode) return;
-    const value = entry.value.slice();
+    const value = copyOf(entry.value);
     value[Dentry.mode] = type & 0xff;
     value[Dentry.mode + 1] = type >>> 8;
     const key = dentryKey(entry.directory, entry.cookie);

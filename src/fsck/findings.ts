@@ -119,15 +119,20 @@ export function newCounts(): CheckCounts {
   };
 }
 
+/** Bytes of their own: `slice` of a Buffer, which stores hand out, would be a view. */
+export function copyOf(bytes: Uint8Array): Uint8Array {
+  return new Uint8Array(bytes);
+}
+
 /** An edit that removes the key. */
 export function removal(target: number, key: Uint8Array): Edit {
-  return { target, key: key.slice(), apply: () => undefined };
+  return { target, key: copyOf(key), apply: () => undefined };
 }
 
 /** An edit that puts this value, whatever is there. */
 export function replacement(target: number, key: Uint8Array, value: Uint8Array): Edit {
-  const copy = value.slice();
-  return { target, key: key.slice(), apply: () => copy };
+  const copy = copyOf(value);
+  return { target, key: copyOf(key), apply: () => copy };
 }
 
 /** A name, which may be any bytes, on one line of a terminal. */

@@ -18,7 +18,7 @@ import {
 import { linkTargetKey, nextSequenceKey, xattrsKey } from '../server/keys.js';
 import type { CheckState } from './check-state.js';
 import { recordEdit } from './edits.js';
-import { removal, replacement } from './findings.js';
+import { copyOf, removal, replacement } from './findings.js';
 import { MARK_ATTRIBUTES, MARK_DAMAGED, MARK_LINK_TARGET } from './inode-book.js';
 import { decisionId, parsePrepared } from './open-operations.js';
 import { hexOf, KEY, ParsedKey } from './parsed-key.js';
@@ -193,7 +193,7 @@ export class InodePass {
       edits: [this.#recordEdit(inode, { sizeBytes: value.length })],
       evidence: [
         this.#state.unchanged(row),
-        { target: this.#target, key: key.slice(), expect: value.slice() },
+        { target: this.#target, key: copyOf(key), expect: copyOf(value) },
       ],
     });
   }
@@ -211,7 +211,7 @@ export class InodePass {
       text,
       repair: 'remove it',
       edits: [removal(this.#target, key)],
-      evidence: [about, { target: this.#target, key: key.slice(), expect: 'there' }],
+      evidence: [about, { target: this.#target, key: copyOf(key), expect: 'there' }],
     });
   }
 

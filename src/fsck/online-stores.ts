@@ -2,6 +2,7 @@
  * A cluster that runs: each target's pairs by Inventory requests, over a connection of fsck's own. A
  * walk is not one moment: what looks wrong is looked at again (second-look.ts).
  */
+import { copyOf } from './findings.js';
 import { hostname } from 'node:os';
 import { errno, errnoName } from '../common/errno.js';
 import { SealfsError } from '../common/errors.js';
@@ -132,7 +133,7 @@ class OnlineStore implements StoreReader {
     const small = await this.#ask(key, 1, false);
     const answer = small.status === 0 ? small : await this.#ask(key, 1, true);
     for (const [found, value] of pairsOf(answer)) {
-      return Buffer.compare(found, key) === 0 ? value.slice() : undefined;
+      return Buffer.compare(found, key) === 0 ? copyOf(value) : undefined;
     }
     return undefined;
   }

@@ -103,7 +103,7 @@ export async function openOperations(cluster: FsckCluster): Promise<OpenOperatio
       if (step !== undefined) steps.push(step);
     });
     for (const step of steps) {
-      for (const inode of [step.inode, step.other, step.made]) busy.add(inode);
+      for (const inode of [step.inode, step.other, step.made]) if (inode !== 0) busy.add(inode);
       if (!isEntryStep(step)) continue;
       const hash = (cluster.nameHash ?? nameHash44)(step.name, 0, step.name.length) || 1;
       for (let i = 0; i < COLLISIONS; i++) {

@@ -2,6 +2,7 @@
  * Stores under changes that are not written yet: what a repair has decided so far. The checker reads
  * through it, so that every repair is judged by another check before anything is written.
  */
+import { copyOf } from './findings.js';
 import type { Edit } from './findings.js';
 import type { StoreReader } from './store-reader.js';
 
@@ -24,7 +25,7 @@ export class OverlayStore implements StoreReader {
     const before = await this.get(edit.key);
     const after = edit.apply(before);
     if (after === before) return;
-    this.#changes.set(key, after?.slice());
+    this.#changes.set(key, after === undefined ? undefined : copyOf(after));
   }
 
   async get(key: Uint8Array): Promise<Uint8Array | undefined> {

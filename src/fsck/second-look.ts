@@ -22,9 +22,15 @@ const PAUSE_MS = 1500;
 /** How often the sums of a target are made anew before those that never repeat are dropped. */
 const RECOUNTS = 2;
 
+function sleep(ms: number): Promise<void> {
+  return new Promise((resolve) => {
+    setTimeout(resolve, ms);
+  });
+}
+
 export async function confirm(state: CheckState): Promise<Finding[]> {
   if (state.findings.length === 0) return [];
-  await new Promise((resolve) => setTimeout(resolve, PAUSE_MS));
+  await (state.cluster.pause ?? sleep)(PAUSE_MS);
   let standing = await unchanged(state, state.findings);
   const open = await openOperations(state.cluster);
   standing = standing.filter(({ inode, directory = 0, kind }) => {

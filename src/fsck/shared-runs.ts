@@ -10,7 +10,7 @@ import { sharedKey } from '../server/data/keys.js';
 import type { Segment } from './block-use.js';
 import { blockOf, DEVICE_PLACES, deviceOf } from './block-use.js';
 import type { Edit } from './findings.js';
-import { removal, replacement } from './findings.js';
+import { copyOf, removal, replacement } from './findings.js';
 import { viewOf } from './values.js';
 
 /** Blocks [start, end) of places, with how many users beyond the first are stored, and are there. */
@@ -51,7 +51,7 @@ export class SharedRuns {
         return;
       }
     }
-    this.damaged.push({ key: key.slice(), value: value.slice() });
+    this.damaged.push({ key: copyOf(key), value: copyOf(value) });
   }
 
   /** Segments come in their order. */

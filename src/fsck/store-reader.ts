@@ -46,6 +46,8 @@ export interface FsckCluster {
   holderOf(bucket: number): number;
   /** Changes go on while it is read: findings are looked at again. */
   running: boolean;
+  /** Lets time pass, the second look's; replaced by tests. */
+  pause?(ms: number): Promise<void>;
   /** Of names; replaced by tests. */
   nameHash?: NameHash;
   /** What a volume is called, by its root's inode; undefined: not known. */

@@ -9,7 +9,7 @@ import { BlockMarks } from './block-marks.js';
 import { blockOf, BlockUse, deviceOf, DEVICE_PLACES } from './block-use.js';
 import type { CheckState } from './check-state.js';
 import type { Finding } from './findings.js';
-import { replacement } from './findings.js';
+import { copyOf, replacement } from './findings.js';
 import { KEY } from './parsed-key.js';
 import type { ParsedKey } from './parsed-key.js';
 import { SharedRuns } from './shared-runs.js';
@@ -124,7 +124,7 @@ export class TargetSpace {
       target: this.#target,
       inode,
       text: `chunk ${chunk} has an extent on ${outside}, which is not there`,
-      evidence: [{ target: this.#target, key, expect: value.slice() }],
+      evidence: [{ target: this.#target, key, expect: copyOf(value) }],
     });
   }
 
