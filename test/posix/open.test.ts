@@ -1,4 +1,5 @@
 /** open(2): what each flag means, what descriptors may be used for, files without a name. */
+import assert from 'node:assert/strict';
 import { places } from './places.js';
 import type { Places } from './places.js';
 
@@ -335,13 +336,15 @@ describe('files without a name (O_TMPFILE)', () => {
       z= open d O_RDWR|O_TMPFILE 0
       write $z x
     `);
-    await ground.compareShell(`
+    const shown = await ground.compareShell(`
       mkdir d; setfacl -d -m u:1000:rwx,g::rx,o::- d
       python3 -c '
 import os
 t = os.open("d", os.O_RDWR | os.O_TMPFILE, 0o666)
-os.link("/proc/self/fd/%d" % t, "d/f", follow_symlinks=True)'
+# With a directory Python calls linkat, which follows.
+os.link("/proc/self/fd/%d" % t, "d/f", src_dir_fd=t, follow_symlinks=True)'
       getfacl -n d/f
     `);
+    assert.match(shown, /user:1000:rwx/);
   });
 });
