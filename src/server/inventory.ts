@@ -1,7 +1,8 @@
 /**
  * Inventory: the pairs of a target's store from a key on, as they are, for `sealfs fsck` of a cluster
  * that runs. One answer is one snapshot of at most a bulk slot, so however large the store, a request
- * costs no more than a listing does.
+ * costs no more than a listing does. Records of sessions are left out: their keys are the sessions'
+ * names, which are nobody else's business (docs/security.md).
  */
 import { errno } from '../common/errno.js';
 import type { ArenaMemory } from '../native/arena-memory.js';
@@ -9,12 +10,15 @@ import { inlineDataBytes } from '../protocol/limits.generated.js';
 import { InventoryPair, InventoryReply, InventoryRequest } from '../protocol/wire.generated.js';
 import { readU16, writeU16 } from '../protocol/u53.js';
 import type { RpcRequest, RpcServer } from '../transport/rpc-server.js';
+import { ownRange } from './keys.js';
 import type { MetaStore } from './meta-store-api.js';
 
 const PAIRS_MAX = 8192;
 /** LMDB's limit. */
 const KEY_BYTES_MAX = 511;
 const ALIGNMENT = 8;
+/** The kind of the sessions' keys. */
+const SESSION = ownRange('session').start[2]!;
 /** Above every key. */
 const END = Uint8Array.of(0xff, 0xff, 0xff);
 
@@ -74,6 +78,7 @@ function pack(
 ): boolean {
   let ended = true;
   meta.scan(start, END, (key, value) => {
+    if (key[0] === 0xff && key[1] === 0xff && key[2] === SESSION) return true;
     const whole = InventoryPair.SIZE + key.length + value.length;
     // No room holds such a value: it can only be damage. It is told of, and left out.
     const omitted = isLargest && packing.pairs === 0 && whole > packing.end - packing.at;
