@@ -47,7 +47,7 @@ export const Opcode = {
   RemoveXattr: 32,
   /** when inodes were last read; stored where relatime asks for it */
   Accessed: 33,
-  /** the pairs of the target's store from a key on: for fsck of a cluster that runs */
+  /** the pairs of the target's store from a key on, those of sessions left out: for fsck of a cluster that runs */
   Inventory: 34,
   /** makes holes, promises space, among the chunks that the target holds */
   ChangeSpace: 36,
