@@ -20,9 +20,10 @@ import {
   InodeRequest,
   Opcode,
   OpenRequest,
+  PrepareRequest,
   SetAttrRequest,
 } from '../protocol/wire.generated.js';
-import { isU53, readU53 } from '../protocol/u53.js';
+import { isU53, readU16, readU53 } from '../protocol/u53.js';
 import { RpcClient, type RpcPeer } from '../transport/rpc-client.js';
 import {
   RpcServer,
@@ -54,6 +55,7 @@ import { Coordinator, type CoordinatorHost } from './transactions/coordinator.js
 import type { FaultPoint } from './transactions/fault-points.js';
 import { isOfTargets } from './transactions/questions.js';
 import { IntentRecovery } from './transactions/recovery.js';
+import { isFreeingStep } from './transactions/step.js';
 
 /** Without a registration for so long after a restart, a file without a name goes. */
 const ORPHAN_GRACE_MS = 60_000;
@@ -291,15 +293,18 @@ export class Target
         mutation.context = this.arena.bytes.subarray(bulkOffset, bulkOffset + bulkBytes);
       }
       mutation.sizeInode = this.#sizeInode(request);
-      mutation.frees = isFreeing(opcode) || this.#freesData(request, mutation.sizeInode);
+      mutation.frees = isFreeing(opcode) || this.#frees(request, mutation.sizeInode);
       return;
     }
     if (!this.#reads.answer(request)) this.#onOther(request);
   }
 
-  /** A truncation, or a request that makes a hole. */
-  #freesData(request: RpcRequest, sizeInode: number): boolean {
+  /** A truncation, a request that makes a hole, a step of a removal. */
+  #frees(request: RpcRequest, sizeInode: number): boolean {
     if (request.opcode === Opcode.SetAttr) return sizeInode !== 0;
+    if (request.opcode === Opcode.Prepare) {
+      return isFreeingStep(readU16(this.arena.words, request.body + PrepareRequest.step));
+    }
     if (request.opcode !== Opcode.ChangeSpace) return false;
     return this.arena.words[(request.body + ChangeSpaceRequest.how) >>> 2] === SPACE_DROP;
   }

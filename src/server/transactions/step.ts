@@ -33,6 +33,11 @@ export const BLOCKED = -2;
 /** What was prepared is no longer what is needed. */
 export const AGAIN = -3;
 
+/** Goes on when the disk is full. */
+export function isFreeingStep(step: number): boolean {
+  return step === STEP_REMOVE_ENTRY || step === STEP_DROP_DIR || step === STEP_DROP_LINK;
+}
+
 const noBytes: Uint8Array = new Uint8Array(0);
 
 /** What a participant is asked; fields that a step does not use are 0 or empty. */
