@@ -60,6 +60,7 @@ export interface CoordinatorHost {
   place(mutation: Mutation): void;
   enqueue(work: () => void, after: () => void): void;
   faultPoint(name: FaultPoint): void;
+  log(message: string): void;
 }
 
 /** What a step answered. */
@@ -146,7 +147,8 @@ export class Coordinator {
   #syncs: DecisionSync[] = [];
   #next = 0;
   #reserved = 0;
-  #reserving = false;
+  /** What waits for numbers. */
+  readonly #reserving: (() => void)[] = [];
   #closed = false;
 
   constructor(host: CoordinatorHost) {
@@ -343,24 +345,35 @@ export class Coordinator {
     for (const step of wanted) this.#ask(transaction, step);
   }
 
-  /** Numbers are reserved before they are used, so that none is ever used again. */
+  /**
+   * Numbers are reserved before they are used, so that none is ever used again; power-safe whatever the
+   * durability is: an intent that is still somewhere must not meet another transaction of its number.
+   */
   #reserve(then: () => void): void {
-    if (this.#reserving) {
-      this.#host.enqueue(() => undefined, then);
-      return;
-    }
-    this.#reserving = true;
+    this.#reserving.push(then);
+    if (this.#reserving.length > 1) return;
+    const { meta, scheduler } = this.#host;
     const end = Math.max(this.#next, this.#reserved) + NUMBERS_RESERVED;
     const value = Buffer.alloc(8);
     value.writeBigUInt64LE(BigInt(end));
+    const reserved = (): void => {
+      this.#reserved = end;
+      for (const each of this.#reserving.splice(0)) each();
+    };
     this.#host.enqueue(
       () => {
-        this.#host.meta.put(NUMBERS_KEY, value);
+        meta.put(NUMBERS_KEY, value);
       },
       () => {
-        this.#reserving = false;
-        this.#reserved = end;
-        then();
+        if (meta.flushNow?.() === true) {
+          reserved();
+          return;
+        }
+        meta.flush((error) => {
+          if (error !== undefined) this.#host.log(`a flush failed: ${error.message}`);
+          if (!this.#closed) reserved();
+          scheduler.requestTurn();
+        });
       },
     );
   }
