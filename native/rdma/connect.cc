@@ -161,6 +161,8 @@ void Engine::on_cm_event(const CmEvent& event) {
     on_request(event);
     return;
   }
+  // Without a Device over it nobody else would let go of it.
+  if (event.type == RDMA_CM_EVENT_DEVICE_REMOVAL) DeviceUse(event.id->verbs).removed();
   const auto number = static_cast<uint32_t>(reinterpret_cast<uintptr_t>(event.id->context));
   Connection* c = number == 0 ? nullptr : connections_.find(number);
   if (c == nullptr) {
@@ -177,6 +179,7 @@ void Engine::on_orphan_event(const CmEvent& event) {
       if (listener.id.get() == event.id)
         lingering_.push_back({std::move(listener.id), tick_, true});
     }
+    for (Lingering& l : lingering_) l.removed = l.removed || l.cm.get() == event.id;
     return;  // behind its device, in drop_gone_devices()
   }
   // A good-bye was answered, or nobody is left to answer it.

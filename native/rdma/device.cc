@@ -35,6 +35,7 @@ std::unique_ptr<Device> Device::create(ibv_context* verbs, bool lends, bool wind
 }
 
 Device::~Device() {
+  if (gone) use_.removed();
   if (unacked_ > 0) ibv_ack_cq_events(cq_.get(), unacked_);  // destroying it would wait for these
 }
 

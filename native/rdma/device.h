@@ -21,6 +21,7 @@
 
 #include "native/common/arena.h"
 #include "native/rdma/buffers.h"
+#include "native/rdma/device_use.h"
 #include "native/rdma/verbs.h"
 
 namespace sealfs::rdma {
@@ -96,10 +97,11 @@ class Device {
 
  private:
   Device(ibv_context* context, bool lends_memory, std::shared_ptr<Arena> arena)
-      : verbs(context), lends(lends_memory), arena_(std::move(arena)) {}
+      : verbs(context), lends(lends_memory), use_(context), arena_(std::move(arena)) {}
   bool query(bool windows_wanted);
   uint32_t set_up();
 
+  DeviceUse use_;  // outlives what is made of the device, not the anchor
   std::shared_ptr<Arena> arena_;
   uint32_t completions_max_ = 0;
   uint32_t completions_reserved_ = 0;

@@ -305,23 +305,20 @@ void Engine::end_drains() {
 // Kept, a device that was removed would wake the thread for ever.
 void Engine::drop_gone_devices() {
   const auto gone = [](const std::unique_ptr<Device>& device) { return device->gone; };
-  if (std::none_of(devices_.begin(), devices_.end(), gone)) return;
-  connections_.each([this](Connection& c) {
-    if (c.device != nullptr && c.device->gone) condemn(c, code(Reason::kDeviceGone));
-  });
-  bury_doomed();
-  for (auto& device : devices_) {
-    if (!device->gone) continue;
-    forget_stash(*device);
-    device->drop_receives(buffers_);
+  if (std::any_of(devices_.begin(), devices_.end(), gone)) {
+    connections_.each([this](Connection& c) {
+      if (c.device != nullptr && c.device->gone) condemn(c, code(Reason::kDeviceGone));
+    });
+    bury_doomed();
+    for (auto& device : devices_) {
+      if (!device->gone) continue;
+      forget_stash(*device);
+      device->drop_receives(buffers_);
+    }
+    std::erase_if(devices_, gone);
   }
-  std::erase_if(devices_, gone);
-  // Ids go last: librdmacm closes a removed device, for which some kernels wait, when it has no id
-  // any more and the devices are listed anew.
+  // Ids go last: librdmacm may free the device with the last of them.
   std::erase_if(lingering_, [](const Lingering& l) { return l.removed; });
-  int count = 0;
-  ibv_context** contexts = rdma_get_devices(&count);
-  if (contexts != nullptr) rdma_free_devices(contexts);
 }
 
 // From here on the connection does nothing; bury_doomed() follows soon.

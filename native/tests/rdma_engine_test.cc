@@ -356,25 +356,62 @@ TEST_P(RdmaEngineTest, ABackloggedClientIsNotServedUntilItReads) {
   EXPECT_TRUE(server_.arena->give_message(slot));
 }
 
+// Begins to remove a device of rxe; `removed` says when that is done: when nobody uses it any more.
+void remove_device(const std::string& name) {
+  const std::string command = "(rdma link delete " + name + "; touch /tmp/no-" + name + ") &";
+  ASSERT_EQ(system(command.c_str()), 0);
+}
+
+bool removed(const std::string& name) { return access(("/tmp/no-" + name).c_str(), F_OK) == 0; }
+
+void add_device(const std::string& name, const std::string& netdev) {
+  const std::string command = "rdma link add " + name + " type rxe netdev " + netdev;
+  ASSERT_EQ(system(command.c_str()), 0);
+  unlink(("/tmp/no-" + name).c_str());
+}
+
 TEST_P(RdmaEngineTest, OutlivesItsDevice) {
   if (system("test -e /sys/class/infiniband/rxe1") != 0) GTEST_SKIP() << "no rxe to remove";
   open();
   client_.push(SubmissionKind::kBulk, 0, client_.bulk(random_bytes(1 << 20, 1)), 1 << 20, true);
   client_.send(here_, 64);
   client_.step();
-  // Returns when nobody uses it any more.
-  ASSERT_EQ(system("(rdma link delete rxe1; touch /tmp/removed) &"), 0);
+  remove_device("rxe1");
   EXPECT_TRUE(until([&] { return closed(server_); }));
   EXPECT_EQ(close_code(server_), code(Reason::kDeviceGone));
   EXPECT_TRUE(until([&] { return closed(client_); }));
-  EXPECT_TRUE(until([&] { return access("/tmp/removed", F_OK) == 0; }));
+  EXPECT_TRUE(until([&] { return removed("rxe1"); }));
   // It sleeps well: nothing of the device keeps it awake.
   EXPECT_TRUE(until([&] { return !server_.engine->arm(); }));
   pollfd waiting{server_.engine->fd(), POLLIN, 0};
   EXPECT_TRUE(until([&] { return !server_.engine->arm() && ::poll(&waiting, 1, 0) == 0; }));
-  ASSERT_EQ(system("rdma link add rxe1 type rxe netdev net1"), 0);
+  add_device("rxe1", "net1");
   // When the device is back the server listens again, at the same port.
   server_.engine->tick();
+  open();
+  client_.send(here_, 64);
+  ASSERT_TRUE(until([&] { return server_.messages().size() == 1; }));
+}
+
+// librdmacm keeps a device open when it finds no other one in its place.
+TEST_P(RdmaEngineTest, LetsGoOfTheLastDevice) {
+  if (system("test -e /sys/class/infiniband/rxe1") != 0) GTEST_SKIP() << "no rxe to remove";
+  const auto remove_both = [&] {
+    for (const char* name : {"rxe0", "rxe1"}) {
+      remove_device(name);
+      EXPECT_TRUE(until([&] { return removed(name); })) << name;
+    }
+    add_device("rxe0", "net0");
+    add_device("rxe1", "net1");
+    server_.engine->tick();
+  };
+  open();
+  remove_both();
+  EXPECT_TRUE(closed(client_));
+  EXPECT_TRUE(closed(server_));
+  remove_both();  // which only a listener uses now
+  client_.seen.clear();
+  server_.seen.clear();
   open();
   client_.send(here_, 64);
   ASSERT_TRUE(until([&] { return server_.messages().size() == 1; }));
