@@ -26,6 +26,8 @@ step 'transport over rxe' boot transport 900 -- bash ci/rdma/guest-transport.sh
 step 'transport over siw' boot transport-siw 900 --siw -- bash ci/rdma/guest-transport.sh
 step 'cluster over rxe' boot cluster 1200 -- bash test/rdma/guest.sh rdma/cluster.test.js
 step 'faults over rxe' boot faults 1200 -- bash test/rdma/guest.sh rdma/faults.test.js
+step 'processes killed over rxe' boot kill 900 -- bash test/rdma/guest.sh rdma/kill.test.js
+step 'rdma that is not to be had' boot bad-input 900 -- bash test/rdma/guest.sh rdma/bad-input.test.js
 step "two machines, by the README's lines" bash ci/rdma/pair.sh --timeout 900 --out "$out/pair" -- \
   bash test/rdma/two-hosts.sh node1 -- bash test/rdma/two-hosts.sh node2
 # A few cuts; more with --rounds and --disk-rounds.

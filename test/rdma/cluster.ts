@@ -5,7 +5,15 @@
  */
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
-import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import {
+  appendFileSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  readdirSync,
+  rmSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { basename, join } from 'node:path';
 import { selfCommand } from '../../src/cli/lifetime.js';
@@ -158,6 +166,14 @@ export class RdmaCluster {
     return existsSync(this.logFile(name)) ? readFileSync(this.logFile(name), 'utf8') : '';
   }
 
+  /** The last lines of every log, for a failure to explain itself. */
+  lastWords(): string {
+    const names = readdirSync(this.#logs).filter((file) => file.endsWith('.log'));
+    return names
+      .map((file) => `-- ${file}\n${this.log(file.slice(0, -4)).split('\n').slice(-16).join('\n')}`)
+      .join('');
+  }
+
   /** Resolves to its process id when the process has logged `ready`; rejects with its complaint. */
   async #start(name: string, args: string[], ready: string): Promise<number> {
     const file = this.logFile(name);
@@ -209,6 +225,9 @@ export class RdmaCluster {
       volume: await this.client.volume('default'),
       transport: by,
       sizeFreshMs: 0,
+      log: (line) => {
+        appendFileSync(this.logFile('joined'), `${new Date().toISOString()} ${line}\n`);
+      },
       ...(inMachine ? { bind: clientAddress } : {}),
     });
     this.#clients.push(client);

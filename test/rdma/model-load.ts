@@ -187,7 +187,7 @@ function same(name: string, have: Buffer, expected: Buffer): void {
 }
 
 export class ModelLoad {
-  readonly #name: string;
+  readonly name: string;
   readonly #workers: Worker[];
   readonly #done: Promise<void>;
   #stopping = false;
@@ -201,7 +201,7 @@ export class ModelLoad {
     seed: number,
     io: LoadFiles = mountedFiles,
   ) {
-    this.#name = name;
+    this.name = name;
     this.#workers = Array.from(
       { length: workers },
       (_, index) => new Worker(io, join(mount, `${name}-${index}`), seed + index),
@@ -213,6 +213,11 @@ export class ModelLoad {
         this.#failure = error as Error;
       },
     );
+  }
+
+  /** What each worker is doing, for whoever waits in vain. */
+  get doing(): string {
+    return `${this.name}: ${this.#workers.map((worker) => worker.doing).join(', ')}`;
   }
 
   get operations(): number {
@@ -236,7 +241,7 @@ export class ModelLoad {
       const late = this.#workers.filter((worker, index) => worker.operations < wanted[index]!);
       if (late.length === 0) return;
       if (performance.now() > end) {
-        throw new Error(`load ${this.#name} stands still: ${late.map((l) => l.doing).join('; ')}`);
+        throw new Error(`load ${this.name} stands still: ${late.map((l) => l.doing).join('; ')}`);
       }
       await new Promise((resolve) => setTimeout(resolve, 20));
     }
@@ -260,7 +265,7 @@ export class ModelLoad {
   async verify(mount: string, io: LoadFiles = mountedFiles): Promise<number> {
     let files = 0;
     for (const [index, worker] of this.#workers.entries()) {
-      files += await worker.verify(io, join(mount, `${this.#name}-${index}`));
+      files += await worker.verify(io, join(mount, `${this.name}-${index}`));
     }
     return files;
   }
