@@ -152,6 +152,12 @@ export class SimTarget {
     this.target = target;
   }
 
+  startAfter(delayMs: number): void {
+    this.#cluster.world.schedule(delayMs, () => {
+      this.start();
+    });
+  }
+
   /** SIGKILL: what is committed stays, nothing else. */
   kill(): void {
     if (this.#meta !== undefined) this.image = leftBy(this.image, this.#meta.commitSequence);

@@ -10,7 +10,7 @@ import assert from 'node:assert/strict';
 import { BucketTable } from '../../src/placement/bucket-table.js';
 import { SimRandom } from '../../src/transport/sim/sim-random.js';
 import { buildCluster } from './cluster.js';
-import type { SimClient, SimCluster } from './cluster.js';
+import type { SimClient, SimCluster, SimTarget } from './cluster.js';
 import { HistoryClient, HistoryPlayer, NAMES } from './history-client.js';
 import type { Place } from './history-client.js';
 import { History, check, describePending } from './history.js';
@@ -23,6 +23,7 @@ const seeds = Math.ceil(Number(process.env['SEALFS_SIM_SEEDS'] ?? '200') / 2);
 const firstSeed = Number(process.env['SEALFS_SIM_FIRST'] ?? '1');
 const OPERATIONS = 70;
 const STRIKES = 12;
+const POINT_STRIKES = 4;
 
 interface Scene {
   cluster: SimCluster;
@@ -89,6 +90,18 @@ async function playAll(scene: Scene, workers: SimClient[], power: boolean): Prom
   await observer.lookAtAll(shared[0]!);
 }
 
+/** In every other history some targets are struck in the middle of what they do. */
+function strikeAtPoints(random: SimRandom, power: boolean): (target: SimTarget) => void {
+  let strikes = random.chance(0.5) ? POINT_STRIKES : 0;
+  return (target) => {
+    if (strikes === 0 || !random.chance(0.05)) return;
+    strikes--;
+    if (power) target.losePower();
+    else target.kill();
+    target.startAfter(1 + random.below(300));
+  };
+}
+
 async function play(seed: number): Promise<string> {
   const random = new SimRandom(seed * 7907);
   const power = random.chance(0.25);
@@ -98,6 +111,7 @@ async function play(seed: number): Promise<string> {
     durability: power ? 'commit' : 'fsync',
     small: true,
     persistentMemory: power && seed % 2 === 0,
+    faultPoint: strikeAtPoints(new SimRandom(random.word()), power),
     network: { breakRate: random.chance(0.5) ? 0.02 : 0, jitterMs: [0.1, 1, 5][random.below(3)]! },
   });
   const history = new History(() => cluster.world.nowMs);

@@ -52,7 +52,7 @@ export class Trouble {
       if (!target.running) return;
       if (this.#power) target.losePower();
       else target.kill();
-      world.schedule(forMs, () => target.start());
+      target.startAfter(forMs);
     } else if (node !== target) {
       network.partition(node.name, target.name);
       world.schedule(forMs, () => network.heal(node.name, target.name));
