@@ -70,27 +70,28 @@ export class TargetReads {
 
   #waits(request: RpcRequest): boolean {
     const { namespace, arena } = this.#deps;
-    const lock = readLock(namespace, request, arena);
+    const before = namespace.locks.next;
+    const lock = readLock(namespace, request, arena, request.body, before);
     if (lock === undefined) return false;
     // The body is valid until return only.
     const { body, bodyBytes } = request;
     const bytes = arena.bytes.slice(body, body + ((bodyBytes + 7) & ~7));
     lock.waiters.push(() => {
-      this.#again(request, { bytes, words: new Uint32Array(bytes.buffer) });
+      this.#again(request, { bytes, words: new Uint32Array(bytes.buffer) }, before);
     });
     return true;
   }
 
-  #again(request: RpcRequest, kept: WireMemory): void {
+  #again(request: RpcRequest, kept: WireMemory, before: number): void {
     const { namespace } = this.#deps;
-    const lock = readLock(namespace, request, kept, 0);
+    const lock = readLock(namespace, request, kept, 0, before);
     if (lock === undefined) {
       this.#answer(request, kept, 0);
       namespace.host.scheduler.requestTurn();
       return;
     }
     lock.waiters.push(() => {
-      this.#again(request, kept);
+      this.#again(request, kept, before);
     });
   }
 

@@ -26,6 +26,8 @@ export interface Lock {
   readonly hash: number;
   /** Whose it is: compared by identity. */
   readonly owner: LockOwner;
+  /** Of locks of a table: they grow. */
+  readonly number: number;
   released: boolean;
   /** Called once when it is released. */
   readonly waiters: (() => void)[];
@@ -60,6 +62,12 @@ export class LockTable {
   readonly #tokens = new Map<number, Lock>();
   readonly #entries = new Map<number, Map<number, Lock>>();
   #size = 0;
+  #next = 1;
+
+  /** Number of the next lock. */
+  get next(): number {
+    return this.#next;
+  }
 
   get size(): number {
     return this.#size;
@@ -69,7 +77,8 @@ export class LockTable {
   acquire(owner: LockOwner, kind: number, inode: number, hash = 0): Lock | undefined {
     const held = this.#find(kind, inode, hash);
     if (held !== undefined) return held.owner === owner ? undefined : held;
-    const lock = { kind, inode, hash, owner, released: false, waiters: [] };
+    const number = this.#next++;
+    const lock = { kind, inode, hash, owner, number, released: false, waiters: [] };
     if (kind === LOCK_ENTRY) {
       const names = this.#entries.get(inode) ?? new Map<number, Lock>();
       this.#entries.set(inode, names.set(hash, lock));
@@ -99,7 +108,7 @@ export class LockTable {
     return this.#size === 0 ? undefined : this.#entries.get(directory)?.get(hash);
   }
 
-  /** Any entry of this directory. */
+  /** Of any entry of this directory: the oldest. */
   anyEntry(directory: number): Lock | undefined {
     if (this.#size === 0) return undefined;
     for (const lock of this.#entries.get(directory)?.values() ?? []) return lock;

@@ -40,23 +40,42 @@ export function transactionStatus(ns: Namespace, call: Call): number {
   return 0;
 }
 
-/** The lock that this read has to wait for. */
+/**
+ * The lock that this read has to wait for. Only those with a number below `before`: what was locked after
+ * the read had come cannot have been answered to anybody before, and a directory that entries are moved out of
+ * all the time is never without a lock.
+ */
 export function readLock(
   ns: Namespace,
   request: RpcRequest,
   memory: WireMemory,
-  body = request.body,
+  body: number,
+  before: number,
 ): Lock | undefined {
   const { words } = memory;
   if (!isU53(words, body)) return undefined;
   const inode = readU53(words, body);
-  let lock: Lock | undefined;
-  if (request.opcode === Opcode.GetAttr) lock = ns.locks.attributes(inode);
-  else if (request.opcode === Opcode.ReadDir) lock = ns.locks.anyEntry(inode);
-  else if (request.opcode === Opcode.Lookup) {
-    lock = lookupLock(ns, inode, memory, body, request.bodyBytes);
+  const { locks } = ns;
+  switch (request.opcode) {
+    case Opcode.GetAttr:
+      return attributesLock(ns, inode, before);
+    case Opcode.ReadDir:
+      return ifBlocking(locks.anyEntry(inode), before);
+    case Opcode.Lookup:
+      return lookupLock(ns, inode, memory, body, request.bodyBytes, before);
+    default:
+      return undefined;
   }
-  return lock?.owner.blocksReads === true ? lock : undefined;
+}
+
+function ifBlocking(lock: Lock | undefined, before: number): Lock | undefined {
+  return lock?.owner.blocksReads === true && lock.number < before ? lock : undefined;
+}
+
+/** Attributes of a directory are changed by what happens to its entries, too. */
+function attributesLock(ns: Namespace, inode: number, before: number): Lock | undefined {
+  const { locks } = ns;
+  return ifBlocking(locks.inode(inode), before) ?? ifBlocking(locks.anyEntry(inode), before);
 }
 
 function lookupLock(
@@ -65,15 +84,17 @@ function lookupLock(
   memory: WireMemory,
   body: number,
   bodyBytes: number,
+  before: number,
 ): Lock | undefined {
   const nameBytes = readU16(memory.words, body + NameRequest.nameBytes);
   if (nameBytes === 0 || NameRequest.SIZE + nameBytes > bodyBytes) return undefined;
   const name = body + NameRequest.SIZE;
-  const entry = ns.locks.entry(parent, ns.dentries.hashOf(memory.bytes, name, nameBytes));
+  const hash = ns.dentries.hashOf(memory.bytes, name, nameBytes);
+  const entry = ifBlocking(ns.locks.entry(parent, hash), before);
   if (entry !== undefined) return entry;
   // The answer has the inode's attributes where it lies here.
   const exists = ns.dentries.find(parent, memory.bytes, name, nameBytes, ns.found);
-  return exists ? ns.locks.attributes(ns.found.inode) : undefined;
+  return exists ? attributesLock(ns, ns.found.inode, before) : undefined;
 }
 
 if (ReadDirRequest.inode !== 0 || InodeRequest.inode !== 0 || NameRequest.parent !== 0) {

@@ -29,11 +29,19 @@ class Scene {
     return inode;
   }
 
-  rename(oldParent: number, newParent: number, name: string): void {
+  beginRename(
+    oldParent: number,
+    newParent: number,
+    name: string,
+  ): ReturnType<TargetCluster['begin']> {
     const nameBytes = name.length;
     const fields = { oldParent, newParent, oldNameBytes: nameBytes, newNameBytes: nameBytes };
     const request = body(Wire.RenameRequest, { ...fields, root: this.root }, name, name);
-    assert.equal(this.c.call(this.c.nodeOf(newParent), Opcode.Rename, request).status, 0);
+    return this.c.begin(this.c.nodeOf(newParent), Opcode.Rename, request);
+  }
+
+  rename(oldParent: number, newParent: number, name: string): void {
+    assert.equal(this.c.finish(this.beginRename(oldParent, newParent, name)).status, 0);
   }
 
   links(inode: number): number {
@@ -87,5 +95,37 @@ describe('a directory that was removed', () => {
       const list = body(Wire.ReadDirRequest, { inode: d, maxBytes: 1000 });
       assert.equal(s.c.call(s.c.nodeOf(d), Opcode.ReadDir, list).status, ESTALE);
     }
+  });
+});
+
+describe('a read of a directory that something is moved out of', () => {
+  it('waits for what was prepared before it came, not for what comes later', () => {
+    const s = new Scene();
+    const { c } = s;
+    const [a, b, d] = [1, 2, 3].map((target) => s.mkdir(s.root, `on-${target}`, target));
+    for (const name of ['first', 'second']) c.create(a!, name);
+    const { locks } = c.nodeOf(a!).target.namespace;
+    const first = s.beginRename(a!, b!, 'first');
+    c.world.run(() => locks.size === 1, 1000);
+    c.network.partition(c.nodeOf(a!).name, c.nodeOf(b!).name);
+    const asked = [
+      c.begin(c.nodeOf(a!), Opcode.GetAttr, body(Wire.InodeRequest, { inode: a! })),
+      c.begin(
+        c.nodeOf(a!),
+        Opcode.ReadDir,
+        body(Wire.ReadDirRequest, { inode: a!, maxBytes: 999 }),
+      ),
+    ];
+    c.idle(50);
+    assert.ok(asked.every((each) => each.answer === undefined));
+    const second = s.beginRename(a!, d!, 'second');
+    c.world.run(() => locks.size === 2, 1000);
+    c.nodeOf(d!).kill();
+    c.network.heal(c.nodeOf(a!).name, c.nodeOf(b!).name);
+    for (const each of asked) assert.equal(c.finish(each).status, 0);
+    assert.equal(locks.size, 1, 'the second waits for its coordinator');
+    c.nodeOf(d!).start();
+    assert.equal(c.finish(first).status, 0);
+    assert.equal(c.finish(second).status, 0);
   });
 });
