@@ -206,6 +206,9 @@ export class Target
     );
     this.#rpc.mapEpoch = map.epoch;
     this.#peers.mapEpoch = map.epoch;
+    // What is on its way to a peer that has moved, cuts and steps of transactions, must find it.
+    const kinds = transportKinds(this.#deps.transport);
+    for (const member of map.members) this.#peers.moved(targetAddress(member, kinds));
     this.#reclaimer.resume();
     this.coordinator.resume();
     this.#recovery.start();

@@ -120,6 +120,11 @@ export class RpcClient implements PeerHost {
     return peer;
   }
 
+  /** The target may have moved: if it is a peer already, it is looked for there, calls under way too. */
+  moved(target: TargetAddress): void {
+    this.#peers.get(target.targetId)?.setAddress(target);
+  }
+
   /**
    * Fails everything outstanding with ENOTCONN and closes the connections. `done` of calls in
    * flight follows when their connection is gone, so shut the transport down a turn later.

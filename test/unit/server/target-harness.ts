@@ -90,7 +90,8 @@ export class Node {
     this.name = name;
   }
 
-  start(): void {
+  /** `port`: another than before is in no map yet. */
+  start(port = PORT): void {
     const { world, network, map, options } = this.#cluster;
     const log = (line: string): void => {
       this.log.push(line);
@@ -128,7 +129,7 @@ export class Node {
     });
     this.target.open();
     this.target.setMap(map);
-    transport.listen(this.name, PORT).catch((error: unknown) => {
+    transport.listen(this.name, port).catch((error: unknown) => {
       throw error;
     });
     this.meta = meta;

@@ -262,6 +262,25 @@ describe('Target', () => {
       }
     });
 
+    it('are shortened at a peer that comes back elsewhere while it is waited for', () => {
+      const c = new TargetCluster({ targets: 2 });
+      const inode = striped(c);
+      const node = c.nodeOf(inode);
+      const other = c.nodes.find((each) => each !== node)!;
+      other.kill();
+      const cut = c.begin(node, Opcode.SetAttr, c.setSize(inode, 10));
+      c.idle(3000);
+      assert.equal(cut.answer, undefined);
+      other.start(2);
+      const members = c.map.members.map((member) => {
+        return member.targetId === other.name
+          ? { ...member, endpoints: [`sim://${other.name}:2`] }
+          : member;
+      });
+      node.target.setMap({ ...c.map, epoch: c.map.epoch + 1, members });
+      assert.equal(c.finish(cut).status, 0);
+    });
+
     it('give all space back after an unlink, over a restart in between', () => {
       const c = new TargetCluster({ targets: 3 });
       const free = (): number[] => c.nodes.map((node) => node.chunks.capacity().freeBytes);
