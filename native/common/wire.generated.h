@@ -761,16 +761,18 @@ static_assert(offsetof(InventoryRequest, max_bytes) == 8);
 static_assert(offsetof(InventoryRequest, reserved1) == 12);
 
 struct InventoryReply {
+  uint64_t commits;
   uint32_t inline_bytes;
   uint32_t pair_count;
   uint32_t end;
   uint32_t reserved;
 };
-static_assert(sizeof(InventoryReply) == 16);
-static_assert(offsetof(InventoryReply, inline_bytes) == 0);
-static_assert(offsetof(InventoryReply, pair_count) == 4);
-static_assert(offsetof(InventoryReply, end) == 8);
-static_assert(offsetof(InventoryReply, reserved) == 12);
+static_assert(sizeof(InventoryReply) == 24);
+static_assert(offsetof(InventoryReply, commits) == 0);
+static_assert(offsetof(InventoryReply, inline_bytes) == 8);
+static_assert(offsetof(InventoryReply, pair_count) == 12);
+static_assert(offsetof(InventoryReply, end) == 16);
+static_assert(offsetof(InventoryReply, reserved) == 20);
 
 struct InventoryPair {
   uint16_t key_bytes;

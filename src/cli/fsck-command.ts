@@ -184,6 +184,12 @@ function printSummary(
         'writes that were cut short, no damage',
     );
   }
+  if (counts.busyTargets > 0) {
+    printLine(
+      `${counts.busyTargets} targets were changed all the time: ` +
+        'their counts of blocks and inodes could not be checked',
+    );
+  }
   if (findings.length === 0) {
     printLine('clean');
     return;

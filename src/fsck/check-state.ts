@@ -1,21 +1,24 @@
 /** What the parts of one check share: the cluster, its inodes, and what has been found so far. */
 import { bucketCount } from '../protocol/limits.generated.js';
 import { bucketOfInode } from '../placement/inode-number.js';
-import { inodeKey } from '../server/keys.js';
+import { inodeKey, propertyKey } from '../server/keys.js';
 import type { DirectoryEntry } from './entry-walk.js';
 import type { Evidence, Finding, FindingKind } from './findings.js';
-import { copyOf, newCounts } from './findings.js';
+import { copyOf, newCounts, replacement } from './findings.js';
 import { InodeBook } from './inode-book.js';
 import { decisionId, PendingSteps } from './open-operations.js';
 import type { PreparedStep } from './open-operations.js';
 import type { FsckCluster } from './store-reader.js';
 import type { TargetSpace } from './target-space.js';
+import { storedNumber } from './values.js';
 
 /** What `report` fills in where it is left out. */
 type Given = Pick<Finding, 'kind' | 'target' | 'text'> &
   Partial<Omit<Finding, 'evidence'>> & { evidence?: Evidence[] | undefined };
 
 const PROGRESS_PAIRS = 65_536;
+/** Where a counter of transactions is set anew: of those before it records may be lost. */
+const NUMBERS_AHEAD = 65_536;
 
 export class CheckState {
   readonly cluster: FsckCluster;
@@ -35,6 +38,8 @@ export class CheckState {
   /** Steps of transactions under way, and the transactions that are decided. */
   readonly prepared: PreparedStep[] = [];
   readonly decisions = new Set<string>();
+  /** By target's id: the number of its next transaction. */
+  readonly nextTransactions = new Map<string, number>();
   /** What they explain. */
   readonly pending = new PendingSteps();
 
@@ -49,6 +54,32 @@ export class CheckState {
       this.pending.add(step, this.decisions.has(id));
     }
     this.counts.openTransactions = this.prepared.length;
+    for (const [target, { id }] of this.cluster.targets.entries()) this.#checkNumbers(target, id);
+  }
+
+  /** A number that came again would let a step of an old transaction be taken for one of a new. */
+  #checkNumbers(target: number, id: string): void {
+    const next = this.nextTransactions.get(id) ?? 0;
+    let used = 0;
+    for (const { coordinator, transaction } of this.prepared) {
+      if (coordinator === id) used = Math.max(used, transaction);
+    }
+    for (const decision of this.decisions) {
+      const [decider, number] = decision.split(' ');
+      if (decider === id) used = Math.max(used, Number(number));
+    }
+    // Not a number: the property is damaged.
+    if (next > used || (used === 0 && next === 0)) return;
+    const key = propertyKey('transactions');
+    const wanted = used + NUMBERS_AHEAD;
+    this.report({
+      kind: 'next-sequence',
+      target,
+      text: `the next transaction is ${next}, but ${used} is in use`,
+      repair: `set it to ${wanted}`,
+      edits: [replacement(target, key, storedNumber(wanted))],
+      evidence: [{ target, key, expect: next === 0 ? null : storedNumber(next) }],
+    });
   }
 
   report(given: Given): void {

@@ -97,6 +97,8 @@ export interface CheckCounts {
   unfinishedWrites: number;
   /** Steps of transactions across targets that were under way. */
   openTransactions: number;
+  /** Targets with suspicious sums that never came to rest: nothing is known of those. */
+  busyTargets: number;
 }
 
 export interface CheckResult {
@@ -116,6 +118,7 @@ export function newCounts(): CheckCounts {
     verifiedBytes: 0,
     unfinishedWrites: 0,
     openTransactions: 0,
+    busyTargets: 0,
   };
 }
 

@@ -12,7 +12,7 @@ import { Reactor } from '../native/reactor.js';
 import { BucketTable } from '../placement/bucket-table.js';
 import { targetAddress } from '../placement/cluster-map.js';
 import { inlineDataBytes } from '../protocol/limits.generated.js';
-import { writeU16, readU16 } from '../protocol/u53.js';
+import { readU16, readU53, writeU16 } from '../protocol/u53.js';
 import {
   InventoryPair,
   InventoryReply,
@@ -23,6 +23,7 @@ import type { TransportChoice } from '../transport/choices.js';
 import { RpcClient, RpcOperation, type RpcPeer } from '../transport/rpc-client.js';
 import { openTransports, planTransport } from '../transport/select.js';
 import type { Transport } from '../transport/transport.js';
+import { START_OF_KEYS } from './store-reader.js';
 import type { FsckCluster, StoreReader } from './store-reader.js';
 
 /** One answer lands in the one bulk slot that is asked for at a time. */
@@ -38,6 +39,8 @@ interface Answer {
   bytes: Uint8Array;
   pairs: number;
   ended: boolean;
+  /** Commits of the target since it started. */
+  commits: number;
 }
 
 class InventoryOperation extends RpcOperation {
@@ -81,7 +84,7 @@ class InventoryOperation extends RpcOperation {
     const empty = new Uint8Array(0);
     if (status !== 0 || bodyBytes < InventoryReply.SIZE) {
       const failed = status === 0 ? errno.EPROTO : status;
-      this.#answered({ status: failed, bytes: empty, pairs: 0, ended: false });
+      this.#answered({ status: failed, bytes: empty, pairs: 0, ended: false, commits: 0 });
       return;
     }
     const { words, bytes } = this.#arena;
@@ -94,6 +97,7 @@ class InventoryOperation extends RpcOperation {
       bytes: fits ? bytes.slice(from, from + length) : empty,
       pairs: words[(body + InventoryReply.pairCount) >>> 2]!,
       ended: words[(body + InventoryReply.end) >>> 2] !== 0,
+      commits: readU53(words, body + InventoryReply.commits),
     });
   }
 }
@@ -136,6 +140,10 @@ class OnlineStore implements StoreReader {
       return Buffer.compare(found, key) === 0 ? copyOf(value) : undefined;
     }
     return undefined;
+  }
+
+  async version(): Promise<number> {
+    return (await this.#ask(START_OF_KEYS, 1, true)).commits;
   }
 
   /** Asks until there is an answer; a small one that does not fit comes back with EAGAIN. */

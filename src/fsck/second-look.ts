@@ -6,8 +6,8 @@
  *
  * A finding stands if every piece of its evidence is unchanged both times. That is proof: inode numbers
  * are never used again, an inode's ctime changes with each of its names, and a cut is on record
- * until the last chunk is gone. The sums of a target (blocks, counts) rest on too many pairs; they
- * are made anew, and what is wrong in the same way both times stands.
+ * until the last chunk is gone. The sums of a target (blocks, counts) rest on too many pairs: they are
+ * made anew, from a walk during which the target has committed nothing.
  */
 import { InodeRecord } from '../server/inode-record.js';
 import { CheckState } from './check-state.js';
@@ -19,8 +19,8 @@ import { viewOf } from './values.js';
 
 /** Operations across targets, and cuts of small files, are done by then. */
 const PAUSE_MS = 1500;
-/** How often the sums of a target are made anew before those that never repeat are dropped. */
-const RECOUNTS = 2;
+/** How often a target is walked in the hope that nothing is committed meanwhile. */
+const RECOUNTS = 4;
 
 function sleep(ms: number): Promise<void> {
   return new Promise((resolve) => {
@@ -67,23 +67,32 @@ function isAsExpected(value: Uint8Array | undefined, expect: Evidence['expect'])
   return seconds === expect.ctimeSeconds && nanoseconds === expect.ctimeNanoseconds;
 }
 
-/** The sums of the targets that have suspicious ones, made anew. */
-async function recount(state: CheckState, findings: Finding[]): Promise<Finding[]> {
-  let standing = findings;
-  for (let round = 0; round < RECOUNTS; round++) {
-    const targets = new Set(standing.filter(isSum).map(({ target }) => target));
-    for (const target of targets) {
-      const again = new CheckState({ ...state.cluster, running: false });
-      await new InodePass(again, target).run();
-      await walkContents(again, target);
-      await again.spaces[target]!.finish(again);
-      const ids = new Set(again.findings.filter(isSum).map(({ id }) => id));
-      standing = standing.filter((finding) => {
-        return !isSum(finding) || finding.target !== target || ids.has(finding.id);
-      });
-    }
+/**
+ * The sums of the targets that have suspicious ones, made anew from a walk during which the target
+ * committed nothing. Where there is no such walk, nothing is known of them.
+ */
+async function recount(state: CheckState, findings: readonly Finding[]): Promise<Finding[]> {
+  const proved = findings.filter((finding) => !isSum(finding));
+  for (const target of new Set(findings.filter(isSum).map((finding) => finding.target))) {
+    const sums = await sumsAtRest(state, target);
+    if (sums === undefined) state.counts.busyTargets++;
+    else proved.push(...sums);
   }
-  return standing;
+  return proved;
+}
+
+async function sumsAtRest(state: CheckState, target: number): Promise<Finding[] | undefined> {
+  const { reader } = state.cluster.targets[target]!;
+  for (let attempt = 0; attempt < RECOUNTS; attempt++) {
+    const before = await reader.version?.();
+    const again = new CheckState({ ...state.cluster, running: false });
+    await new InodePass(again, target).run();
+    await walkContents(again, target);
+    await again.spaces[target]!.finish(again);
+    if ((await reader.version?.()) === before) return again.findings.filter(isSum);
+    await (state.cluster.pause ?? sleep)(PAUSE_MS);
+  }
+  return undefined;
 }
 
 function isSum(finding: Finding): boolean {

@@ -18,6 +18,8 @@ export interface StoreReader {
   ): Promise<void>;
   /** A copy of the value. */
   get(key: Uint8Array): Promise<Uint8Array | undefined>;
+  /** Of a store that may change: the same number twice says that between them it has not. */
+  version?(): Promise<number>;
 }
 
 /** Above every key: none begins with 0xffff and a byte as high. */

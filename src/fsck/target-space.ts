@@ -85,6 +85,11 @@ export class TargetSpace {
       case 'promised':
         this.#storedPromise = value.length === 8 ? viewOf(value).getFloat64(0, true) : NaN;
         return;
+      case 'transactions': {
+        const { id } = state.cluster.targets[this.#target]!;
+        state.nextTransactions.set(id, numberProblem(value) === '' ? byteU64(value, 0) : NaN);
+        return;
+      }
       case 'devices': {
         const devices = parseDevices(value);
         if (devices === undefined) {

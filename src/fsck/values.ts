@@ -32,7 +32,9 @@ import {
 import { parseXattrs } from '../server/xattr-set.js';
 
 const U53_LIMIT = 2 ** 53;
-const CUT_BYTES = 24;
+/** Of a cut intent: five numbers; those of earlier versions end after three. */
+const CUT_BYTES = 40;
+const CUT_BYTES_MIN = 24;
 const types = new Map([
   [S_IFREG, 'a file'],
   [S_IFDIR, 'a directory'],
@@ -105,7 +107,10 @@ export function attributeFlags(value: Uint8Array): number | string {
 }
 
 export function cutProblem(value: Uint8Array): string {
-  if (value.length !== CUT_BYTES) return `has ${value.length} bytes`;
+  const { length } = value;
+  if (length < CUT_BYTES_MIN || length > CUT_BYTES || length % 8 !== 0) {
+    return `has ${length} bytes`;
+  }
   const layout = byteU64(value, 16);
   if (!isInode(byteU64(value, 0)) || byteU64(value, 8) >= U53_LIMIT) return 'names no place';
   return layout === 0 || isInode(layout) ? '' : 'names no layout';

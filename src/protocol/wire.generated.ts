@@ -778,15 +778,17 @@ export const InventoryRequest = {
 
 /** InventoryPair records follow when `inlineBytes` is not 0, else they are the bulk. EAGAIN: not one fits without a slot */
 export const InventoryReply = {
-  SIZE: 16,
+  SIZE: 24,
+  /** ulong: of the target since it started: answers with the same number are of one state */
+  commits: 0,
   /** uint */
-  inlineBytes: 0,
+  inlineBytes: 8,
   /** uint */
-  pairCount: 4,
+  pairCount: 12,
   /** uint: 1: there are no pairs after these */
-  end: 8,
+  end: 16,
   /** uint */
-  reserved: 12,
+  reserved: 20,
 } as const;
 
 /** key, then value follow, padded with zeros to a multiple of 8 */

@@ -8,7 +8,7 @@ import { errno } from '../common/errno.js';
 import type { ArenaMemory } from '../native/arena-memory.js';
 import { inlineDataBytes } from '../protocol/limits.generated.js';
 import { InventoryPair, InventoryReply, InventoryRequest } from '../protocol/wire.generated.js';
-import { readU16, writeU16 } from '../protocol/u53.js';
+import { readU16, writeU16, writeU53 } from '../protocol/u53.js';
 import type { RpcRequest, RpcServer } from '../transport/rpc-server.js';
 import { ownRange } from './keys.js';
 import type { MetaStore } from './meta-store-api.js';
@@ -56,6 +56,7 @@ export function answerInventory(
   const ended = pack(arena, meta, start, packing, slot !== 0 && room === bulk.payloadBytes);
   const packed = packing.at - first;
   const status = packing.pairs === 0 && !ended ? errno.EAGAIN : 0;
+  writeU53(words, reply + InventoryReply.commits, meta.commitSequence);
   words[(reply + InventoryReply.inlineBytes) >>> 2] = slot === 0 ? packed : 0;
   words[(reply + InventoryReply.pairCount) >>> 2] = packing.pairs;
   words[(reply + InventoryReply.end) >>> 2] = ended ? 1 : 0;

@@ -13,8 +13,10 @@ import { chunkKey } from '../../src/server/data/keys.js';
 import { Dentry } from '../../src/server/dentries.js';
 import { InodeRecord } from '../../src/server/inode-record.js';
 import {
+  decisionKey,
   dentryKey,
   inodeKey,
+  intentKey,
   linkTargetKey,
   nextSequenceKey,
   orphanKey,
@@ -516,6 +518,8 @@ const data: Damage[] = [
   },
 ];
 
+const short = Buffer.from([1, 2, 3]);
+
 function inodeCount(s: DamagedStores): Pair {
   return s.property('inodes', s.record('many').target);
 }
@@ -551,6 +555,23 @@ const books: Damage[] = [
     repair: 'back',
   },
   {
+    name: 'a next transaction that is in use',
+    make: (s) => {
+      const [target, value] = [s.record('many').target, Buffer.from('nobody')];
+      return [{ target, key: decisionKey(2 ** 40).slice(), value }];
+    },
+    finds: ['next-sequence'],
+    repair: 'clean',
+  },
+  {
+    name: 'a number of transactions that is none',
+    make: (s) => {
+      return [{ target: s.record('many').target, key: propertyKey('transactions'), value: short }];
+    },
+    finds: ['next-sequence'],
+    repair: 'clean',
+  },
+  {
     name: 'a key of a bucket of another target',
     make: (s) => {
       const inode = makeInode(s.emptyBucket(0, false), firstSequence + 5);
@@ -560,8 +581,6 @@ const books: Damage[] = [
     repair: 'no',
   },
 ];
-
-const short = Buffer.from([1, 2, 3]);
 
 const malformed: Damage[] = [
   {
@@ -639,6 +658,12 @@ const malformed: Damage[] = [
     make: () => [{ target: 0, key: reclaimKey(77).slice(), value: short }],
     finds: ['malformed'],
     repair: 'no',
+  },
+  {
+    name: 'a prepared step that is none',
+    make: () => [{ target: 0, key: intentKey(77).slice(), value: short }],
+    finds: ['malformed'],
+    repair: 'back',
   },
   {
     name: 'a run of shared blocks that is none',
