@@ -13,7 +13,7 @@ import { ACCESS_ACL, DEFAULT_ACL, inheritedAcls, storeXattrs } from './inode-xat
 import type { Call, Namespace } from './namespace.js';
 import { addEntry, replyEntry, undoInode } from './namespace-create.js';
 import { blockedBy } from './transactions/locks.js';
-import { checkEmptyDirectory } from './transactions/participant.js';
+import { checkEmptyDirectory, emptyingLock } from './transactions/participant.js';
 import { PENDING, STEP_DROP_DIR, STEP_MAKE_DIR, StepRequest } from './transactions/step.js';
 
 const PERMISSION_BITS = 0o7777;
@@ -167,7 +167,7 @@ export function dropOtherDirectory(
   const refusal = checkEmptyDirectory(ns, inode);
   if (refusal === errno.ENOTEMPTY) {
     // What is in it may be about to go: whoever moved it away may have its answer already.
-    const lock = ns.locks.anyEntry(inode);
+    const lock = emptyingLock(ns, inode);
     if (lock !== undefined) return blockedBy(call, lock);
   }
   return refusal === ESTALE ? 0 : refusal;

@@ -115,6 +115,11 @@ export class LockTable {
     return undefined;
   }
 
+  /** How many entries of this directory are locked. */
+  entriesOf(directory: number): number {
+    return this.#size === 0 ? 0 : (this.#entries.get(directory)?.size ?? 0);
+  }
+
   /** What is about to change its attributes: of a directory that is any of its entries, too. */
   attributes(inode: number): Lock | undefined {
     return this.inode(inode) ?? this.anyEntry(inode);

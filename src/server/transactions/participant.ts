@@ -22,7 +22,7 @@ import { intentKey, numberOfOwnKey, ownRange } from '../keys.js';
 import { checkNameBytes } from '../check-name.js';
 import type { Call, Namespace } from '../namespace.js';
 import { addLink, isNameable } from '../unnamed.js';
-import { LOCK_ENTRY, LOCK_LINKS, LOCK_MOVE, LOCK_REMOVAL, LOCK_TOKEN } from './locks.js';
+import { LOCK_ENTRY, LOCK_LINKS, LOCK_MOVE, LOCK_REMOVAL, LOCK_TOKEN, type Lock } from './locks.js';
 import {
   decodeStep,
   STEP_ADD_LINK,
@@ -249,7 +249,7 @@ export class Participant {
   #checkDropDir({ request, coordinator, transaction }: DecodedStep): number {
     const { inode } = request;
     const status = checkEmptyDirectory(this.#ns, inode);
-    if (status !== errno.ENOTEMPTY || this.#ns.locks.anyEntry(inode) === undefined) return status;
+    if (status !== errno.ENOTEMPTY || emptyingLock(this.#ns, inode) === undefined) return status;
     for (const other of this.#intents) {
       const isOwn = other.transaction === transaction && other.coordinator === coordinator;
       if (isOwn || other.request.inode !== inode) continue;
@@ -363,6 +363,15 @@ export function checkEmptyDirectory(ns: Namespace, inode: number): number {
   if (at < 0) return -at;
   if (ns.inodes.parent(at) === 0) return errno.EBUSY;
   return ns.dentries.isEmpty(inode) ? 0 : errno.ENOTEMPTY;
+}
+
+/** Of a directory each of whose entries is locked, so that all may be about to go: one of the locks. */
+export function emptyingLock(ns: Namespace, directory: number): Lock | undefined {
+  const locked = ns.locks.entriesOf(directory);
+  if (locked === 0) return undefined;
+  let entries = 0;
+  ns.dentries.list(directory, 0, () => ++entries <= locked);
+  return entries > locked ? undefined : ns.locks.anyEntry(directory);
 }
 
 /** Of an inode that lies here: its ctime is now. */

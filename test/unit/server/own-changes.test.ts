@@ -128,4 +128,22 @@ describe('a read of a directory that something is moved out of', () => {
     assert.equal(c.finish(first).status, 0);
     assert.equal(c.finish(second).status, 0);
   });
+
+  it('a removal does not wait while there is more in it than may go', () => {
+    const s = new Scene();
+    const { c } = s;
+    for (const target of [0, 1]) {
+      const name = `on-${target}`;
+      const a = s.mkdir(s.root, name, target);
+      const b = s.mkdir(s.root, `from-${name}`, 2);
+      for (const each of ['first', 'second']) c.create(a, each);
+      const { locks } = c.nodeOf(a).target.namespace;
+      const move = s.beginRename(a, b, 'first');
+      c.world.run(() => locks.size === 1, 1000);
+      c.network.partition(c.nodeOf(a).name, c.nodeOf(b).name);
+      assert.equal(s.rmdir(s.root, name), errno.ENOTEMPTY);
+      c.network.heal(c.nodeOf(a).name, c.nodeOf(b).name);
+      assert.equal(c.finish(move).status, 0);
+    }
+  });
 });
