@@ -68,7 +68,11 @@ describe('sealfs', function () {
   const bad: [string[], number, RegExp][] = [
     [[], 2, /a command is missing; sealfs has: up, /],
     [['nosuch'], 2, /'nosuch' is not a command; sealfs has: up, /],
-    [['fsck'], 2, /'fsck' is not a command/],
+    [['top'], 2, /'top' is not a command/],
+    [['fsck', ...nobody], 1, /cannot be reached: connection refused/],
+    [['fsck', '--repair', ...nobody], 2, /--repair needs a stopped cluster/],
+    [['fsck', '--meta-dir', '/tmp'], 2, /\/tmp is not the metadata directory of a server/],
+    [['fsck', '--meta-dir', '/tmp', ...nobody], 2, /--manager for a running one, not both/],
     [['volume'], 2, /a command is missing; sealfs volume has: create, list, show, delete/],
     [['volume', 'set', 'x'], 2, /'set' is not a command; sealfs volume has/],
     [['volume', 'create'], 2, /missing required argument 'name'; see: sealfs volume create --help/],
