@@ -36,7 +36,7 @@ void History::note(const char* format, ...) {
   va_start(arguments, format);
   std::vsnprintf(text, sizeof text, format, arguments);
   va_end(arguments);
-  kept_[operations_++ % kKept] = text;
+  kept_[operations_++ % kKept] = prefix_ + text;
 }
 
 void History::fail(const char* format, ...) const {
@@ -83,6 +83,12 @@ void run(const Settings& settings) {
   Scene scene{dice, history, {&a, &b}};
   for (uint64_t i = 1; i <= settings.operations; i++) {
     const bool first = dice.one_in(2);
+    if (settings.shared) {
+      const size_t side = dice.below(2);
+      history.prefix(side == 0 ? "here: " : "there: ");
+      a.choose(side);
+      b.choose(side);
+    }
     choose(dice).run(scene, first ? a : b, first ? b : a);
     if (i % kCheckEvery == 0 || i == settings.operations) {
       a.check_all();
@@ -99,8 +105,8 @@ void run(const Settings& settings) {
 
 [[noreturn]] void refuse_usage(const std::string& what) {
   std::fprintf(stderr,
-               "sealfs_fsx: %s; sealfs_fsx DIRECTORY [--other DIRECTORY] [--seed N] "
-               "[--operations N] [--seconds N] [--largest BYTES]\n",
+               "sealfs_fsx: %s; sealfs_fsx DIRECTORY [--other DIRECTORY | --shared DIRECTORY] "
+               "[--seed N] [--operations N] [--seconds N] [--largest BYTES]\n",
                what.c_str());
   std::exit(2);
 }
@@ -123,8 +129,9 @@ Settings parse(int count, char** words) {
       continue;
     }
     const char* value = ++i < count ? words[i] : nullptr;
-    if (word == "--other" && value != nullptr) {
+    if ((word == "--other" || word == "--shared") && value != nullptr) {
       settings.other = value;
+      settings.shared = word == "--shared";
     } else if (word == "--seed") {
       settings.seed = static_cast<uint64_t>(number_of(word, value));
     } else if (word == "--operations") {

@@ -18,6 +18,9 @@ struct Settings {
   std::string directory;
   // The same directory seen through another mount: whole contents are compared there too.
   std::string other;
+  // Operations go through both mounts in turn, at random. Without mappings: what one mount's kernel
+  // has of a mapping the other does not see.
+  bool shared = false;
   uint64_t seed = 0;
   uint64_t operations = 1000;  // ends after so many, or
   double seconds = 0;          // after this time if that is sooner; 0: no limit
@@ -43,6 +46,8 @@ class History {
  public:
   explicit History(uint64_t seed) : seed_(seed) {}
   [[gnu::format(printf, 2, 3)]] void note(const char* format, ...);
+  // What stands before each following note.
+  void prefix(const char* prefix) { prefix_ = prefix; }
   uint64_t operations() const { return operations_; }
   // Prints the reason, the seed and the last operations, and ends the program with status 1.
   [[noreturn, gnu::format(printf, 2, 3)]] void fail(const char* format, ...) const;
@@ -53,6 +58,7 @@ class History {
   static constexpr size_t kKept = 60;
   uint64_t seed_;
   uint64_t operations_ = 0;
+  std::string prefix_;
   std::string kept_[kKept];
 };
 
@@ -65,19 +71,22 @@ class File {
   File& operator=(const File&) = delete;
 
   const std::string& name() const { return name_; }
-  const std::string& path() const { return path_; }
+  const std::string& path() const { return chosen_ == 0 ? path_ : other_; }
   size_t size() const { return model_.size(); }
   // How far the file may grow now: changed when it is cut to nothing, so that small files, which
   // are stored in another way, are tried as often as large ones.
   size_t limit = 0;
   size_t largest() const { return largest_; }
-  int plain() const { return plain_; }
-  int direct() const { return direct_; }
-  int appending() const { return appending_; }
-  // Bytes below page_end(size()) may be touched.
+  // Descriptors of the mount that is chosen now.
+  int plain() const { return sides_[chosen_].plain; }
+  int direct() const { return sides_[chosen_].direct; }
+  int appending() const { return sides_[chosen_].appending; }
+  // Bytes below page_end(size()) may be touched. Null in a shared run.
   uint8_t* mapping() const { return mapping_; }
 
   void reopen();
+  // 0, or in a shared run 1: the other mount.
+  void choose(size_t side) { chosen_ = side; }
 
   // The model's changes.
   void put(size_t offset, const uint8_t* bytes, size_t length);
@@ -96,9 +105,16 @@ class File {
   void check_through(const std::string& path) const;
 
  private:
+  struct Descriptors {
+    int plain = -1;
+    int direct = -1;
+    int appending = -1;
+  };
+
   void open_all();
   void close_all();
   int open_one(int flags) const;
+  void flush_mapping() const;
 
   std::string name_;
   std::string path_;
@@ -107,9 +123,9 @@ class File {
   size_t mapped_;
   History& history_;
   std::vector<uint8_t> model_;
-  int plain_ = -1;
-  int direct_ = -1;
-  int appending_ = -1;
+  size_t side_count_;
+  size_t chosen_ = 0;
+  Descriptors sides_[2];
   uint8_t* mapping_ = nullptr;
 };
 

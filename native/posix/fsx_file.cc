@@ -21,7 +21,8 @@ File::File(std::string name, const Settings& settings, History& history)
       other_(settings.other.empty() ? "" : settings.other + "/" + name_),
       largest_(settings.largest),
       mapped_(page_end(settings.largest)),
-      history_(history) {
+      history_(history),
+      side_count_(settings.shared ? 2 : 1) {
   limit = settings.largest;
   if (unlink(path_.c_str()) != 0 && errno != ENOENT) history_.fail_call("unlink", path_);
   open_all();
@@ -30,24 +31,30 @@ File::File(std::string name, const Settings& settings, History& history)
 File::~File() { close_all(); }
 
 int File::open_one(int flags) const {
-  const int fd = open(path_.c_str(), flags | O_CREAT | O_CLOEXEC, 0644);
-  if (fd < 0) history_.fail_call("open", path_);
+  const int fd = open(path().c_str(), flags | O_CREAT | O_CLOEXEC, 0644);
+  if (fd < 0) history_.fail_call("open", path());
   return fd;
 }
 
 void File::open_all() {
-  plain_ = open_one(O_RDWR);
-  direct_ = open_one(O_RDWR | O_DIRECT);
-  appending_ = open_one(O_WRONLY | O_APPEND);
-  void* at = mmap(nullptr, mapped_, PROT_READ | PROT_WRITE, MAP_SHARED, plain_, 0);
+  const size_t chosen = chosen_;
+  for (chosen_ = 0; chosen_ < side_count_; chosen_++) {
+    sides_[chosen_] = {open_one(O_RDWR), open_one(O_RDWR | O_DIRECT),
+                       open_one(O_WRONLY | O_APPEND)};
+  }
+  chosen_ = chosen;
+  if (side_count_ > 1) return;
+  void* at = mmap(nullptr, mapped_, PROT_READ | PROT_WRITE, MAP_SHARED, plain(), 0);
   if (at == MAP_FAILED) history_.fail_call("mmap", path_);
   mapping_ = static_cast<uint8_t*>(at);
 }
 
 void File::close_all() {
-  if (munmap(mapping_, mapped_) != 0) history_.fail_call("munmap", path_);
-  for (const int fd : {plain_, direct_, appending_}) {
-    if (close(fd) != 0) history_.fail_call("close", path_);
+  if (mapping_ != nullptr && munmap(mapping_, mapped_) != 0) history_.fail_call("munmap", path_);
+  for (size_t i = 0; i < side_count_; i++) {
+    for (const int fd : {sides_[i].plain, sides_[i].direct, sides_[i].appending}) {
+      if (close(fd) != 0) history_.fail_call("close", path_);
+    }
   }
 }
 
@@ -88,12 +95,17 @@ void File::expect(const char* how, size_t offset, size_t asked, const uint8_t* b
                 bytes[first], model(offset)[first]);
 }
 
+void File::flush_mapping() const {
+  if (mapping_ == nullptr || msync(mapping_, mapped_, MS_SYNC) == 0) return;
+  history_.fail_call("msync", path_);
+}
+
 void File::check_size() const {
   struct stat status {};
-  if (fstat(plain_, &status) != 0) history_.fail_call("fstat", path_);
+  if (fstat(plain(), &status) != 0) history_.fail_call("fstat", path());
   const off_t open_size = status.st_size;
-  if (stat(path_.c_str(), &status) != 0) history_.fail_call("stat", path_);
-  const off_t end = lseek(plain_, 0, SEEK_END);
+  if (stat(path().c_str(), &status) != 0) history_.fail_call("stat", path());
+  const off_t end = lseek(plain(), 0, SEEK_END);
   const off_t known = static_cast<off_t>(size());
   if (open_size == known && status.st_size == known && end == known) return;
   history_.fail("%s: size %lld by fstat, %lld by stat, %lld by lseek, the model has %zu",
@@ -102,7 +114,7 @@ void File::check_size() const {
 }
 
 void File::check_mapping(size_t offset, size_t length) const {
-  if (offset >= size()) return;
+  if (mapping_ == nullptr || offset >= size()) return;
   const size_t there = std::min(length, size() - offset);
   expect("a mapped read", offset, there, mapping_ + offset, there);
   if (offset + there < size()) return;
@@ -115,11 +127,11 @@ void File::check_mapping(size_t offset, size_t length) const {
 
 void File::check_holes() const {
   // The kernel does not flush a mapping before it asks a FUSE file system.
-  if (msync(mapping_, mapped_, MS_SYNC) != 0) history_.fail_call("msync", path_);
+  flush_mapping();
   off_t at = 0;
   const off_t end = static_cast<off_t>(size());
   while (at < end) {
-    off_t data = lseek(plain_, at, SEEK_DATA);
+    off_t data = lseek(plain(), at, SEEK_DATA);
     if (data < 0 && errno != ENXIO) history_.fail_call("lseek SEEK_DATA", path_);
     if (data < 0) data = end;
     for (off_t i = at; i < data; i++) {
@@ -129,7 +141,7 @@ void File::check_holes() const {
                     static_cast<long long>(i));
     }
     if (data >= end) return;
-    at = lseek(plain_, data, SEEK_HOLE);
+    at = lseek(plain(), data, SEEK_HOLE);
     if (at < 0) history_.fail_call("lseek SEEK_HOLE", path_);
     if (at <= data || at > end) {
       history_.fail("%s: SEEK_HOLE from %lld says %lld", name_.c_str(),
@@ -168,7 +180,7 @@ void File::check_all() const {
   check_through(path_);
   if (other_.empty()) return;
   // What lies dirty in this mount's mapping is not yet anybody else's.
-  if (msync(mapping_, mapped_, MS_SYNC) != 0) history_.fail_call("msync", path_);
+  flush_mapping();
   check_through(other_);
 }
 

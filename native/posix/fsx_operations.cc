@@ -149,6 +149,7 @@ void do_read_direct(Scene& scene, File& file, File&) {
 }
 
 void do_read_mapped(Scene& scene, File& file, File&) {
+  if (file.mapping() == nullptr) return;
   const size_t offset = draw_offset(scene.dice, file);
   const size_t length = draw_length(scene.dice, file, offset);
   scene.history.note("%s read mapped %zu +%zu", file.name().c_str(), offset, length);
@@ -157,7 +158,7 @@ void do_read_mapped(Scene& scene, File& file, File&) {
 
 // Half of the time the pages stay dirty: read(2) and all others must see them.
 void do_write_mapped(Scene& scene, File& file, File&) {
-  if (file.size() == 0) return;
+  if (file.size() == 0 || file.mapping() == nullptr) return;
   const size_t offset = std::min(draw_offset(scene.dice, file), file.size() - 1);
   const size_t length = std::min(draw_length(scene.dice, file, offset), file.size() - offset);
   const bool sync = scene.dice.one_in(2);
@@ -209,8 +210,10 @@ void do_allocate(Scene& scene, File& file, File&) {
   if ((mode & (FALLOC_FL_PUNCH_HOLE | FALLOC_FL_ZERO_RANGE)) != 0) file.zero(offset, length);
 }
 
-// Copies length bytes, which the source has; one call may copy less.
+// Copies length bytes, which the source has; one call may copy less. The kernel goes by the size
+// that it remembers, and only a stat has it ask whether another client has changed it.
 void copy(Scene& scene, File& from, size_t offset, File& to, size_t place, size_t length) {
+  from.check_size();
   for (size_t done = 0; done < length;) {
     off64_t source = static_cast<off64_t>(offset + done);
     off64_t target = static_cast<off64_t>(place + done);

@@ -24,15 +24,17 @@ describe('random I/O on a mount', function () {
     mkdirSync(join(place.mount, 'fsx'));
   });
 
-  /** Runs it in a directory of its own; `other`: what the second mount sees is compared as well. */
-  function fsx(name: string, other: boolean, ...args: string[]): Running {
-    const directory = join(place.mount, 'fsx', name);
+  /** Runs it in a directory that it makes. */
+  function startFsx(directory: string, ...args: string[]): Running {
     mkdirSync(directory);
     const seed = fixedSeed ?? `${randomInt(2 ** 32)}`;
     const options = ['--seed', seed, '--operations', '1e9', '--seconds', `${seconds}`, ...args];
-    if (other) options.push('--other', join(place.other, 'fsx', name));
     const program = join(packageRoot(), 'build/Release/sealfs_fsx');
     return startProgram(program, [directory, ...options], { timeoutMs: 60_000 + seconds * 2000 });
+  }
+
+  function fsx(name: string, ...args: string[]): Running {
+    return startFsx(join(place.mount, 'fsx', name), ...args);
   }
 
   function assertPassed({ status, out, err }: Ended): void {
@@ -42,16 +44,24 @@ describe('random I/O on a mount', function () {
   }
 
   it('gives back what was written last', async () => {
-    const runs = [fsx('large', false), fsx('small', false, '--largest', '70000')];
+    const runs = [fsx('large'), fsx('small', '--largest', '70000')];
     for (const run of runs) assertPassed(await run.ended);
   });
 
   it('gives another client the same', async () => {
-    assertPassed(await fsx('two', true, '--largest', '3000000').ended);
+    const other = join(place.other, 'fsx/two');
+    assertPassed(await fsx('two', '--other', other, '--largest', '3000000').ended);
+  });
+
+  it('gives back the same when two clients take turns', async () => {
+    const third = place.cluster.mount('third', 'attr=0,entry=0');
+    const shared = ['--shared', join(third, 'fsx/turns')];
+    assertPassed(await startFsx(join(place.other, 'fsx/turns'), ...shared).ended);
+    place.cluster.unmount(third);
   });
 
   it('gives back the same when servers are killed under it', async () => {
-    const running = fsx('killed', false);
+    const running = fsx('killed');
     for (let round = 0; round < 1 + rounds; round++) {
       await sleep(500);
       await place.cluster.killServer(round % 2);
@@ -63,7 +73,7 @@ describe('random I/O on a mount', function () {
   });
 
   it('notices a byte that somebody else has changed', async () => {
-    const running = fsx('changed', false, '--largest', '5000');
+    const running = fsx('changed', '--largest', '5000');
     const path = join(place.mount, 'fsx/changed/a');
     let failed: Ended | undefined;
     void running.ended.then((ended) => (failed = ended));
