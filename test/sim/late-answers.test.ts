@@ -6,7 +6,7 @@ import assert from 'node:assert/strict';
 import { buildCluster } from './cluster.js';
 import type { SimClient, SimCluster } from './cluster.js';
 
-const SEEDS = 40;
+const SEEDS = 24;
 
 const makes: Record<string, (client: SimClient) => Promise<void>> = {
   create: async ({ files }) => {

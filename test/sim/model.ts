@@ -159,6 +159,11 @@ export class ModelFileSystem {
     file.links++;
   }
 
+  /** Two names of one file. */
+  isSame(path: string, other: string): boolean {
+    return this.#node(path) === this.#node(other);
+  }
+
   readdir(path: string): string[] {
     const node = this.#node(path);
     if (node.kind !== 'dir') fail('ENOTDIR');

@@ -3,7 +3,7 @@
  * wrong only then. Protects: loops of directories, entries in removed directories, link counts, names
  * that are two things or nothing; and that nobody waits for ever.
  *
- * SEALFS_SIM_SEEDS: a tenth of it is how many seeds each race has.
+ * SEALFS_SIM_SEEDS: a twentieth of it is how many seeds each race has.
  */
 import assert from 'node:assert/strict';
 import { BucketTable } from '../../src/placement/bucket-table.js';
@@ -15,7 +15,7 @@ import { EXCHANGE, NameSpace, NOREPLACE } from './name-space.js';
 import type { Result } from './name-space.js';
 import { Stage, succeeded } from './stage.js';
 
-const seeds = Math.ceil(Number(process.env['SEALFS_SIM_SEEDS'] ?? '200') / 10);
+const seeds = Math.ceil(Number(process.env['SEALFS_SIM_SEEDS'] ?? '200') / 20);
 const firstSeed = Number(process.env['SEALFS_SIM_FIRST'] ?? '1');
 /** The operations begin within so long: about what one of them takes, or several of them. */
 const SPREAD_MS = [0.6, 3];
