@@ -12,7 +12,7 @@ import type { SimCluster, SimTarget } from '../../sim/cluster.js';
 import { fsckOf, linesOf } from '../../support/fsck.js';
 import { pattern } from './content.js';
 
-/** More in the long run of ci/test-full.sh. */
+/** More with SEALFS_SIM_SEEDS from 1,000 on. */
 const SEEDS = Number(process.env['SEALFS_SIM_SEEDS'] ?? 200) >= 1000 ? 8 : 1;
 const PAIRS_A_REQUEST = 5;
 const MIB = 1048576;
