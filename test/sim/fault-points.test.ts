@@ -9,6 +9,7 @@
  */
 import assert from 'node:assert/strict';
 import { BucketTable } from '../../src/placement/bucket-table.js';
+import { faultPoints } from '../../src/server/transactions/fault-points.js';
 import { buildCluster } from './cluster.js';
 import type { SimClient, SimCluster, SimTarget } from './cluster.js';
 import { HistoryClient } from './history-client.js';
@@ -350,11 +351,14 @@ const FIRST_POINTS = 12;
 
 describe('operations across targets, killed at every point', function () {
   this.timeout(3_600_000);
+  /** Target and name, of all scenes. */
+  const allPoints = new Set<string>();
 
   for (const [number, scene] of Object.keys(scenes).entries()) {
     it(scene, async () => {
       for (const seed of isLong ? LONG_SEEDS : [1 + (number % 2)]) {
         const points = await perform(scene, seed);
+        for (const point of points) allPoints.add(point);
         for (const at of points.keys()) {
           const turn = at + number + seed;
           const victims = isLong ? VICTIMS : [VICTIMS[turn % VICTIMS.length]!];
@@ -366,6 +370,11 @@ describe('operations across targets, killed at every point', function () {
       }
     });
   }
+
+  it('every point is passed by one of them', () => {
+    const passed = new Set([...allPoints].map((point) => point.split(' ')[1]));
+    assert.deepEqual([...passed].sort(), [...faultPoints].sort());
+  });
 
   it('the first ones of new targets', async () => {
     for (const seed of [1, 2]) {
