@@ -13,7 +13,7 @@ import { fsckOf, linesOf } from '../../support/fsck.js';
 import { pattern } from './content.js';
 
 /** More with SEALFS_SIM_SEEDS from 1,000 on. */
-const SEEDS = Number(process.env['SEALFS_SIM_SEEDS'] ?? 200) >= 1000 ? 8 : 1;
+const SEEDS = Number(process.env['SEALFS_SIM_SEEDS'] ?? 200) >= 1000 ? 20 : 3;
 const PAIRS_A_REQUEST = 5;
 const MIB = 1048576;
 
@@ -65,7 +65,8 @@ function running(cluster: SimCluster): FsckCluster {
     ...target,
     reader: new SlowStore(cluster.targets[index]!, pause),
   }));
-  return { ...still, targets, running: true, pause };
+  // What is under way is known of, not waited for: the real pause only saves looks.
+  return { ...still, targets, running: true, pause: () => pause(20) };
 }
 
 /** One client's share of the trouble: names come, move and go; files grow and shrink. */
