@@ -38,7 +38,7 @@ describe('SQLite on a mount', function () {
       await createDatabase(path, mode);
       let committed = 0;
       let recovered = 0;
-      for (let round = 0; round < 3 + 5 * rounds; round++) {
+      for (let round = 0; round < 3 + 3 * rounds; round++) {
         const writer = new SqliteWriter(path, committed + 1);
         const goal = committed + 1 + ((round * 7) % 20);
         await until('rows', () => writer.committed >= goal || writer.failed !== undefined);
@@ -94,7 +94,7 @@ describe('PostgreSQL on a mount', function () {
   it('initialises a cluster and takes transactions', async () => {
     await postgres.start();
     await postgres.command('pgbench', '-i', '-q', '-s', `${rounds}`);
-    const done = await postgres.bench(2 * rounds);
+    const done = await postgres.bench(rounds);
     assert.equal(done.status, 0, done.err);
     assert.ok(done.transactions > 0);
     assert.equal(await sumOfHistory(postgres), done.transactions);
@@ -112,7 +112,14 @@ describe('PostgreSQL on a mount', function () {
       const after = await sumOfHistory(postgres);
       assert.ok(transactions > 0);
       assert.ok(after >= before + transactions, `${before} + ${transactions} became ${after}`);
-      await postgres.command('pg_amcheck', '--install-missing', '--heapallindexed', 'postgres');
+      await postgres.command(
+        'pg_amcheck',
+        '--install-missing',
+        '--heapallindexed',
+        '-t',
+        'pgbench_*',
+        'postgres',
+      );
     }
   });
 
