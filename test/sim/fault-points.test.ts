@@ -1,8 +1,8 @@
 /**
- * Every operation of two phases, killed at every point of it: the target that is there, the others, all
- * of them, or the client. Protects: what was asked for has happened or it has not, alike for whoever
- * looks, at every instant; a client that lives gets its answer; nothing stays locked; in the end
- * nothing is left (docs/transactions.md).
+ * Every operation of two phases, struck at every point of it: the target that is there is killed, the
+ * others, all of them, or the client, or the targets are cut off from each other. Protects: what was asked
+ * for has happened or it has not, alike for whoever looks, at every instant; a client that lives gets its
+ * answer; nothing stays locked; in the end nothing is left (docs/transactions.md).
  *
  * Each operation runs once without trouble, to learn which points it passes; then once for each of
  * them and a victim. SEALFS_SIM_SEEDS: from 1,000 on, each victim, and several seeds.
@@ -25,7 +25,7 @@ const LONG_SEEDS = [1, 2, 3];
 const AWAY_MS = [20, 3000, 300];
 /** Commits and what follows them come after the answer. */
 const AFTERWARDS_MS = 30;
-const VICTIMS = ['itself', 'others', 'all', 'client'] as const;
+const VICTIMS = ['itself', 'others', 'all', 'client', 'network'] as const;
 type Victim = (typeof VICTIMS)[number];
 
 interface Act {
@@ -255,13 +255,28 @@ class Performance {
       this.#cluster.clients[0]!.kill();
       this.#clientDied();
     }
-    for (const one of this.#cluster.targets) {
+    if (strike.victim === 'network') this.#cut(strike.awayMs);
+    for (const [i, one] of this.#cluster.targets.entries()) {
       const isHere = one === target;
       const falls = strike.victim === 'all' || strike.victim === (isHere ? 'itself' : 'others');
       if (!falls || !one.running) continue;
       if (this.#power) one.losePower();
       else one.kill();
-      one.startAfter(strike.awayMs);
+      // Not all at once: who is back first must not tell what only the others know better.
+      one.startAfter(strike.awayMs * (1 + ((i + strike.at) % Stage.TARGETS)));
+    }
+  }
+
+  /** Clients reach all targets, targets do not reach each other. */
+  #cut(forMs: number): void {
+    const { world, network, targets } = this.#cluster;
+    for (const [i, { name }] of targets.entries()) {
+      for (const other of targets.slice(i + 1)) {
+        network.partition(name, other.name);
+        world.schedule(forMs, () => {
+          network.heal(name, other.name);
+        });
+      }
     }
   }
 
