@@ -11,7 +11,7 @@ import type { Ground } from './programs-ground.js';
 import { Postgres, sumOfHistory } from './programs-postgres.js';
 import { SqliteWriter, checkDatabase, createDatabase } from './programs-sqlite.js';
 
-const journalModes = ['delete', 'truncate', 'persist', 'wal'];
+const journalModes = ['delete', 'persist', 'wal', ...(rounds > 1 ? ['truncate'] : [])];
 
 /** kill -9 of one server; it is away for a moment, then it comes back. */
 async function bounceServer(place: Ground, index: number): Promise<void> {

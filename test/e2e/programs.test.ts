@@ -38,11 +38,11 @@ describe('programs on a mount', function () {
       await run(repository, who);
       await run(
         repository,
-        `cp -r "${packageRoot()}/src" "${packageRoot()}/docs" . && git add . && git commit -qm one`,
+        `cp -r "${packageRoot()}"/{docs,src/client,src/server} . && git add . && git commit -qm one`,
       );
       await run(
         repository,
-        `git checkout -qb side && git mv src/client src/moved && git commit -qm moved
+        `git checkout -qb side && git mv client moved && git commit -qm moved
          git checkout -q main && echo more >> docs/client.md && git commit -qam main
          git merge -q -m merged side && git tag -a -m tag v1
          git stash list && echo junk > new && git stash -qu && git stash pop -q && rm new
@@ -60,7 +60,7 @@ describe('programs on a mount', function () {
       for (const clone of ['linked', 'near']) {
         const there = join(root, clone);
         await run(there, `${who} && echo x >> new && git add . && git commit -qm two`);
-        await run(there, 'git repack -qad && git gc -q --prune=now && git fsck --full --strict');
+        await run(there, 'git gc -q --prune=now && git fsck --full --strict');
         await run(
           there,
           'git worktree add -q ../worktree HEAD~1 && git worktree remove ../worktree',
@@ -100,7 +100,7 @@ describe('programs on a mount', function () {
       root,
       `mkdir big && tar xf "${local}/big.tar" -C big && tar df "${local}/big.tar" -C big`,
     );
-    await run(root, `tar cf - big | tar tf - | wc -l && rm -rf big`);
+    await run(root, 'rm -rf big');
   });
 
   it('tar and rsync keep hard links, attributes, lists, holes, times and odd names', async () => {
