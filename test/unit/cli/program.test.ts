@@ -253,10 +253,11 @@ describe('sealfs', function () {
       const status = JSON.parse(json.stdout) as Record<string, unknown>;
       assert.equal(status['managerUrl'], client.url);
       assert.equal(status['epoch'], 1);
-      assert.equal((status['servers'] as { state: string }[])[0]!.state, 'up');
+      // Nobody sends heartbeats here: on a slow machine it is missed by now.
+      assert.match((status['servers'] as { state: string }[])[0]!.state, /^(up|suspect)$/);
       const text = await run(['cluster', 'status', ...at]);
       assert.match(text.stdout, /^manager {3}http:/);
-      assert.match(text.stdout, /s1 +11111111-.* up +member +1\.00 GiB +512 MiB/);
+      assert.match(text.stdout, /s1 +11111111-.* (up|suspect) +member +1\.00 GiB +512 MiB/);
       assert.match(text.stdout, /1 of 1 failed: \/d/);
     });
   });
