@@ -198,7 +198,13 @@ export class ClientContext {
   checkReply(status: number, bodyBytes: number, expectedBytes: number): number {
     if (status !== 0) return status;
     if (bodyBytes >= expectedBytes) return 0;
+    return this.malformed(`${bodyBytes} bytes where ${expectedBytes} are due`);
+  }
+
+  /** A reply contradicts the protocol: counted, said, EIO. */
+  malformed(what: string): number {
     this.counters.malformedReplies++;
+    this.options.log(`a reply contradicts the protocol: ${what}`);
     return errno.EIO;
   }
 }

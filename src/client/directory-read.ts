@@ -2,7 +2,6 @@
  * Reading directories: one request fetches packed DirEntry records from a cookie on; they are
  * handed to the front end as they came, after every length in them has been checked.
  */
-import { errno } from '../common/errno.js';
 import { inlineDataBytes, nameBytesMax } from '../protocol/limits.generated.js';
 import { isU53, readU16, readU53, writeU16, writeU53 } from '../protocol/u53.js';
 import {
@@ -155,8 +154,7 @@ class ReadDirectoryOperation extends CoreOperation {
   }
 
   #malformed(): void {
-    this.context.counters.malformedReplies++;
-    this.finishError(errno.EIO);
+    this.finishError(this.context.malformed('a listing'));
   }
 }
 

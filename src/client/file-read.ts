@@ -185,8 +185,7 @@ class ReadPiece extends CoreOperation {
         ? inlineBytes === lengthBytes && ReadReply.SIZE + inlineBytes <= bodyBytes
         : bulkBytes === lengthBytes);
     if (!wellFormed) {
-      counters.malformedReplies++;
-      return errno.EIO;
+      return this.context.malformed('data of a read');
     }
     if (inlineBytes !== 0) {
       const from = body + ReadReply.SIZE;

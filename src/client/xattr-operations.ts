@@ -168,8 +168,7 @@ class ReadOperation extends CoreOperation {
     const here = inlineBytes !== 0 ? inlineBytes : bulkBytes;
     const fits = XattrReply.SIZE + inlineBytes <= bodyBytes && length <= this.#maxBytes;
     if (asked && (here !== length || !fits)) {
-      context.counters.malformedReplies++;
-      this.finishError(errno.EIO);
+      this.finishError(context.malformed('an extended attribute'));
       return;
     }
     const offset = inlineBytes !== 0 ? body + XattrReply.SIZE : this.landingOffset;
