@@ -12,7 +12,7 @@ import { isU53, readU16, readU53, writeU53 } from '../../protocol/u53.js';
 import type { RpcRequest } from '../../transport/rpc-server.js';
 import { byteU64, InodeRecord, S_IFDIR, S_IFMT, storedInode } from '../inode-record.js';
 import type { Call, Namespace, WireMemory } from '../namespace.js';
-import type { Lock } from './locks.js';
+import { LOCK_MOVE, type Lock } from './locks.js';
 
 /** Requests that only targets may make. */
 export function isOfTargets(opcode: number): boolean {
@@ -23,11 +23,20 @@ export function getParent(ns: Namespace, call: Call): number {
   const inode = ns.inodeField(call, InodeRequest.inode);
   const record = inode === 0 ? undefined : storedInode(ns.meta, inode);
   if (record === undefined) return ESTALE;
+  if (isMoving(ns, inode)) return errno.EAGAIN;
   const mode = record[InodeRecord.mode]! | (record[InodeRecord.mode + 1]! << 8);
   if ((mode & S_IFMT) !== S_IFDIR) return errno.ENOTDIR;
   writeU53(call.out.words, call.reply, byteU64(record, InodeRecord.parent));
   call.replyBytes = ParentReply.SIZE;
   return 0;
+}
+
+/**
+ * Whether the directory is about to get another parent: who asks for the present one must ask again. It may
+ * be decided, and the token be somebody else's already, before this target has heard of it.
+ */
+export function isMoving(ns: Namespace, directory: number): boolean {
+  return ns.locks.inode(directory)?.kind === LOCK_MOVE;
 }
 
 export function transactionStatus(ns: Namespace, call: Call): number {

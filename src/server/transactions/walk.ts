@@ -9,6 +9,7 @@ import { Opcode, ParentReply } from '../../protocol/wire.generated.js';
 import { readU53 } from '../../protocol/u53.js';
 import type { CoordinatorHost, StepAnswer } from './coordinator.js';
 import { NumberOperation } from './messages.js';
+import { isMoving } from './questions.js';
 
 /** Deeper than any path: PATH_MAX / 2. */
 const DEPTH_MAX = 2048;
@@ -17,7 +18,7 @@ type WalkEnd = (status: number, answer: StepAnswer | undefined) => void;
 
 /**
  * `done`, never before this returns: 0 with the root's inode; EINVAL when `moving` is on the way;
- * EAGAIN when something on it is gone or a target does not answer.
+ * EAGAIN when something on it is gone, or moves, or a target does not answer.
  */
 export function walk(
   host: CoordinatorHost,
@@ -54,7 +55,8 @@ function askParent(
       () => {
         const { namespace } = host;
         const at = namespace.loadDirectory(inode);
-        status = at < 0 ? -at : 0;
+        if (at < 0) status = -at;
+        else if (isMoving(namespace, inode)) status = errno.EAGAIN;
         if (at >= 0) parent = namespace.inodes.parent(at);
       },
       () => {
