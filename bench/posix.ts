@@ -12,6 +12,7 @@ import {
   openSync,
   readSync,
   renameSync,
+  rmdirSync,
   rmSync,
   statSync,
   writeFileSync,
@@ -99,12 +100,27 @@ class PosixBench {
     throw new Error('200 directories lie on one target; the bench needs two');
   }
 
+  /** A directory at `path` whose inode is on the target of `other`'s. */
+  #makeBeside(other: string, path: string): void {
+    for (let tries = 0; tries < 200; tries++) {
+      const made = `${path}-${tries}`;
+      mkdirSync(made);
+      if (this.#memberOf(made) === this.#memberOf(other)) {
+        renameSync(made, path);
+        return;
+      }
+      rmdirSync(made);
+    }
+    throw new Error('200 directories lie on other targets than the first');
+  }
+
   /** A full directory and an empty one, renamed in turns: where they are, then from target to target. */
   #renameRows(): Row[] {
     const { files, renames } = this.#sizes;
     const [here, there] = this.#twoTargets();
+    // Both on the same target: a rename also tells the directory's inode, wherever that lies.
     mkdirSync(join(here, 'full-0'));
-    mkdirSync(join(here, 'empty-0'));
+    this.#makeBeside(join(here, 'full-0'), join(here, 'empty-0'));
     for (let i = 0; i < files; i++) closeSync(openSync(join(here, 'full-0', `file-${i}`), 'wx'));
     const measure = (places: readonly string[]): { value: number; baseline: number } => {
       const times = { full: [] as number[], empty: [] as number[] };

@@ -322,9 +322,10 @@ describe('links', () => {
     `);
   });
 
-  it('65,000 of one file, then EMLINK (SEALFS_POSIX_FULL)', async function () {
-    // Some 130,000 requests; in unit tests the count is set instead.
-    if (process.env['SEALFS_POSIX_FULL'] === undefined) this.skip();
+  // Some 130,000 requests; in unit tests the count is set instead.
+  if (process.env['SEALFS_POSIX_FULL'] === undefined) return;
+
+  it('65,000 of one file, then EMLINK', async function () {
     this.timeout(300_000);
     await ground.expect(`
       mknod f file 0644  => 0
