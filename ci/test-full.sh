@@ -9,9 +9,9 @@ step build bash ci/build.sh
 [ ${#failed_steps[@]} -eq 0 ] || exit 1
 step 'native tests under sanitizers' bash ci/test-native.sh --sanitize
 export SEALFS_SIM_SEEDS=${SEALFS_SIM_SEEDS:-1200}
-export SEALFS_FUZZ_SECONDS=${SEALFS_FUZZ_SECONDS:-60}
-export SEALFS_KILL_ROUNDS=${SEALFS_KILL_ROUNDS:-6}
-export SEALFS_PROGRAM_ROUNDS=${SEALFS_PROGRAM_ROUNDS:-5}
+export SEALFS_FUZZ_SECONDS=${SEALFS_FUZZ_SECONDS:-30}
+export SEALFS_KILL_ROUNDS=${SEALFS_KILL_ROUNDS:-3}
+export SEALFS_PROGRAM_ROUNDS=${SEALFS_PROGRAM_ROUNDS:-2}
 step 'long simulation' bash ci/mocha.sh sim
 step 'long fuzzing' bash ci/mocha.sh fuzz
 step 'long kill loops' bash ci/mocha.sh fault

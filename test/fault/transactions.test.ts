@@ -113,8 +113,10 @@ describe('servers that die in the middle of operations across targets', function
         const top = join(mount, `${point}-${round}`);
         prepare(top);
         const dead = await operateUnder(point, round, top);
-        // Whether anything is given up depends on who is faster.
-        if (point !== 'coordinator-aborting') assert.ok(dead.size > 0, 'nobody died');
+        // Whether anything is given up depends on who is faster, and a point may be passed but once.
+        if (round === 1 && point !== 'coordinator-aborting') {
+          assert.ok(dead.size > 0, 'nobody died');
+        }
         check(top);
       });
     }
