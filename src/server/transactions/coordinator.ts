@@ -14,7 +14,7 @@ import { errno, ESTALE } from '../../common/errno.js';
 import type { Scheduler } from '../../common/scheduler.js';
 import type { ArenaMemory } from '../../native/arena-memory.js';
 import { bucketOfInode } from '../../placement/inode-number.js';
-import { Opcode, PrepareReply } from '../../protocol/wire.generated.js';
+import { PrepareReply } from '../../protocol/wire.generated.js';
 import { readU53 } from '../../protocol/u53.js';
 import type { RpcPeer } from '../../transport/rpc-client.js';
 import type { Mutation } from '../batch.js';
@@ -23,7 +23,8 @@ import type { MetaStore } from '../meta-store-api.js';
 import type { Namespace } from '../namespace.js';
 import type { FaultPoint } from './fault-points.js';
 import { blockedBy, whenReleased } from './locks.js';
-import { NumberOperation, PrepareOperation, ResolveOperation } from './messages.js';
+import { PrepareOperation, ResolveOperation } from './messages.js';
+import { ParticipantSync } from './participant-sync.js';
 import {
   AGAIN,
   BLOCKED,
@@ -109,25 +110,6 @@ export class Transaction {
   }
 }
 
-/** Waits until decisions have become history. */
-class DecisionSync {
-  readonly #numbers: Set<number>;
-  readonly #done: () => void;
-
-  constructor(numbers: Set<number>, done: () => void) {
-    this.#numbers = numbers;
-    this.#done = done;
-  }
-
-  start(): void {
-    if (this.#numbers.size === 0) this.#done();
-  }
-
-  forgotten(number: number): void {
-    if (this.#numbers.delete(number) && this.#numbers.size === 0) this.#done();
-  }
-}
-
 export interface TransactionCounters {
   committed: number;
   aborted: number;
@@ -142,9 +124,7 @@ export class Coordinator {
   readonly #active = new Map<number, Transaction>();
   /** Decided, and not yet known to be done everywhere: participants. */
   readonly #decisions = new Map<number, Set<string>>();
-  /** Participants that have done something since they were last asked to sync. */
-  readonly #unsynced = new Set<string>();
-  #syncs: DecisionSync[] = [];
+  readonly #sync: ParticipantSync;
   #next = 0;
   #reserved = 0;
   /** What waits for numbers. */
@@ -154,6 +134,7 @@ export class Coordinator {
   constructor(host: CoordinatorHost) {
     this.#host = host;
     this.#id = Buffer.from(host.targetId, 'latin1');
+    this.#sync = new ParticipantSync(host);
   }
 
   /** Counters by name, for people. */
@@ -192,48 +173,12 @@ export class Coordinator {
 
   close(): void {
     this.#closed = true;
+    this.#sync.close();
   }
 
   /** `done` when all that was decided until now is done everywhere, and power-safe there. */
   sync(done: () => void): void {
-    const sync = new DecisionSync(new Set(this.#decisions.keys()), () => {
-      this.#syncs = this.#syncs.filter((other) => other !== sync);
-      this.#syncPeers(done);
-    });
-    this.#syncs.push(sync);
-    sync.start();
-  }
-
-  #syncPeers(done: () => void): void {
-    const ids = [...this.#unsynced];
-    // Who does something from here on is the next sync's.
-    this.#unsynced.clear();
-    let left = ids.length;
-    const end = (): void => {
-      if (--left === 0) done();
-    };
-    if (ids.length === 0) done();
-    for (const id of ids) this.#syncAt(id, end);
-  }
-
-  #syncAt(targetId: string, done: () => void): void {
-    if (this.#closed) return;
-    const peer = this.#host.peerOfTarget(targetId);
-    const again = (): void => {
-      this.#host.scheduler.setTimer(RETRY_MS, () => {
-        this.#syncAt(targetId, done);
-      });
-    };
-    if (peer === undefined) {
-      again();
-      return;
-    }
-    const operation = new NumberOperation(this.#host.arena, Opcode.Fsync, 0);
-    operation.answered = (status) => {
-      if (status === 0) done();
-      else again();
-    };
-    peer.call(operation);
+    this.#sync.sync(this.#decisions.keys(), done);
   }
 
   /** 0: aborted, 1: under way, 2: committed. */
@@ -483,7 +428,7 @@ export class Coordinator {
     if (participants.length === 0) return;
     this.counters.committed++;
     this.#decisions.set(transaction.number, new Set(participants));
-    for (const id of participants) this.#unsynced.add(id);
+    this.#sync.decided(participants);
     this.#host.faultPoint('coordinator-decided');
     for (const id of participants) this.#commitAt(transaction.number, id);
   }
@@ -512,7 +457,7 @@ export class Coordinator {
       },
       () => {
         this.#decisions.delete(number);
-        for (const sync of [...this.#syncs]) sync.forgotten(number);
+        this.#sync.done(number);
       },
     );
   }
