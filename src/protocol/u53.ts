@@ -59,3 +59,8 @@ export function writeU16(words: Uint32Array, byteOffset: number, value: number):
   const shift = (byteOffset & 2) << 3;
   words[at] = (words[at]! & ~(0xffff << shift)) | ((value & 0xffff) << shift);
 }
+
+/** The number at this offset; 0 when it is too large for one. */
+export function readU53OrZero(words: Uint32Array, byteOffset: number): number {
+  return isU53(words, byteOffset) ? readU53(words, byteOffset) : 0;
+}

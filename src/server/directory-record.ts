@@ -1,7 +1,11 @@
-/** The attributes of a directory that has just been made: of its record, and of the answer to mkdir. */
+/** A directory that is being made: its inode, and the attributes of its record and of the answer to mkdir. */
+import { errno } from '../common/errno.js';
 import { Attributes } from '../protocol/wire.generated.js';
 import { writeI53, writeU53 } from '../protocol/u53.js';
 import { DIRECTORY_BYTES, FLAG_ACCESS_ACL, FLAG_DEFAULT_ACL, FLAG_XATTRS } from './inode-record.js';
+import { ACCESS_ACL, DEFAULT_ACL, storeXattrs } from './inode-xattrs.js';
+import type { Namespace } from './namespace.js';
+import { undoInode } from './namespace-create.js';
 
 export interface NewDirectory {
   /** Where it stands. */
@@ -43,4 +47,19 @@ export function fillDirectory(
   words[(at + Attributes.gid) >>> 2] = directory.gid;
   words[(at + Attributes.flags) >>> 2] = flags === 0 ? 0 : flags | FLAG_XATTRS;
   writeU53(words, at + Attributes.layout, directory.other);
+}
+
+/** Inside a transaction: the new inode in this bucket, or minus an errno; then nothing has changed. */
+export function storeDirectory(ns: Namespace, bucket: number, directory: NewDirectory): number {
+  const inode = ns.allocateInode(bucket);
+  if (inode === 0) return -errno.ENOSPC;
+  const at = ns.inodes.add(inode);
+  ns.countInodes(1);
+  fillDirectory(ns.inodes.words, at, inode, directory);
+  const { accessAcl, defaultAcl } = directory;
+  const acls = [];
+  if (accessAcl.length > 0) acls.push({ name: ACCESS_ACL, value: accessAcl });
+  if (defaultAcl.length > 0) acls.push({ name: DEFAULT_ACL, value: defaultAcl });
+  const status = acls.length === 0 ? 0 : storeXattrs(ns, at, acls);
+  return status === 0 ? inode : -undoInode(ns, at, status);
 }

@@ -67,7 +67,11 @@ export function storedInode(meta: MetaStore, inode: number): Uint8Array | undefi
 /** Mode of the stored record; 0 when there is none. */
 export function storedMode(meta: MetaStore, inode: number): number {
   const record = storedInode(meta, inode);
-  if (record === undefined) return 0;
+  return record === undefined ? 0 : modeOf(record);
+}
+
+/** Mode of a record in unaligned memory. */
+export function modeOf(record: Uint8Array): number {
   const at = InodeRecord.mode;
   return record[at]! | (record[at + 1]! << 8) | (record[at + 2]! << 16);
 }

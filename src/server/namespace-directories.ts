@@ -7,11 +7,11 @@ import { bucketCount, linkCountMax } from '../protocol/limits.generated.js';
 import { MakeDirRequest, NameRequest } from '../protocol/wire.generated.js';
 import { readU16 } from '../protocol/u53.js';
 import type { Mutation } from './batch.js';
-import { fillDirectory } from './directory-record.js';
+import { fillDirectory, storeDirectory } from './directory-record.js';
 import { FLAG_DEFAULT_ACL, InodeRecord, S_IFDIR, S_ISGID } from './inode-record.js';
-import { ACCESS_ACL, DEFAULT_ACL, inheritedAcls, storeXattrs } from './inode-xattrs.js';
+import { DEFAULT_ACL, inheritedAcls } from './inode-xattrs.js';
 import type { Call, Namespace } from './namespace.js';
-import { addEntry, replyEntry, undoInode } from './namespace-create.js';
+import { addEntry, replyEntry } from './namespace-create.js';
 import { blockedBy } from './transactions/locks.js';
 import { checkEmptyDirectory, emptyingLock } from './transactions/participant.js';
 import { PENDING, STEP_DROP_DIR, STEP_MAKE_DIR, StepRequest } from './transactions/step.js';
@@ -92,17 +92,8 @@ function newDirectory(
 }
 
 function makeHere(ns: Namespace, call: Call, directory: number, request: StepRequest): number {
-  const inode = ns.allocateInode(request.bucket);
-  if (inode === 0) return errno.ENOSPC;
-  const at = ns.inodes.add(inode);
-  ns.countInodes(1);
-  fillDirectory(ns.inodes.words, at, inode, request);
-  const { accessAcl, defaultAcl } = request;
-  const acls = [];
-  if (accessAcl.length > 0) acls.push({ name: ACCESS_ACL, value: accessAcl });
-  if (defaultAcl.length > 0) acls.push({ name: DEFAULT_ACL, value: defaultAcl });
-  const status = acls.length === 0 ? 0 : storeXattrs(ns, at, acls);
-  if (status !== 0) return undoInode(ns, at, status);
+  const inode = storeDirectory(ns, request.bucket, request);
+  if (inode < 0) return -inode;
   linkDirectory(ns, call, directory, inode, request);
   return 0;
 }

@@ -10,17 +10,12 @@ import {
 import { symlinkBytesMax } from '../protocol/limits.generated.js';
 import { readU16, readU53, writeU16, writeU53 } from '../protocol/u53.js';
 import { Dentry } from './dentries.js';
-import { InodeRecord, S_IFDIR, S_IFLNK, S_IFMT, storedInode } from './inode-record.js';
+import { InodeRecord, modeOf, S_IFDIR, S_IFLNK, S_IFMT, storedInode } from './inode-record.js';
 import { linkTargetKey } from './keys.js';
 import type { Call, Namespace, WireMemory } from './namespace.js';
 
 /** Bytes that a LookupReply needs while it is written: a record is copied whole. */
 export const LOOKUP_ROOM = LookupReply.attributes + InodeRecord.SIZE;
-
-function modeOf(record: Uint8Array): number {
-  const at = InodeRecord.mode;
-  return record[at]! | (record[at + 1]! << 8) | (record[at + 2]! << 16);
-}
 
 export function lookup(ns: Namespace, call: Call): number {
   const refused = ns.checkName(call, NameRequest.nameBytes, NameRequest.SIZE);

@@ -17,7 +17,7 @@ import {
   StatFsReply,
   TransactionStatusReply,
 } from '../protocol/wire.generated.js';
-import { isU53, readU53, writeU53 } from '../protocol/u53.js';
+import { readU53OrZero, writeU53 } from '../protocol/u53.js';
 import type { RpcRequest, RpcServer } from '../transport/rpc-server.js';
 import type { ChunkStore } from './data/chunk-store.js';
 import { Call, type Namespace, type WireMemory } from './namespace.js';
@@ -146,8 +146,8 @@ export class TargetReads {
     const { arena, rpc, namespace, statistics } = this.#deps;
     const { words, bulk } = arena;
     const { body, memory } = this.#call;
-    const inode = numberAt(memory.words, body + ReadDirRequest.inode);
-    const cookie = numberAt(memory.words, body + ReadDirRequest.cookie);
+    const inode = readU53OrZero(memory.words, body + ReadDirRequest.inode);
+    const cookie = readU53OrZero(memory.words, body + ReadDirRequest.cookie);
     const asked = memory.words[(body + ReadDirRequest.maxBytes) >>> 2]!;
     const flags = memory.words[(body + ReadDirRequest.flags) >>> 2]!;
     const full = (flags & READDIR_ATTRIBUTES) !== 0;
@@ -195,9 +195,4 @@ export class TargetReads {
     statistics.answered(request.opcode, 0);
     rpc.endReply(request, 0, StatFsReply.SIZE);
   }
-}
-
-/** The number in this field; 0 when it is too large for one. */
-function numberAt(words: Uint32Array, at: number): number {
-  return isU53(words, at) ? readU53(words, at) : 0;
 }

@@ -23,7 +23,7 @@ import {
   PrepareRequest,
   SetAttrRequest,
 } from '../protocol/wire.generated.js';
-import { isU53, readU16, readU53 } from '../protocol/u53.js';
+import { readU16, readU53, readU53OrZero } from '../protocol/u53.js';
 import { RpcClient, type RpcPeer } from '../transport/rpc-client.js';
 import {
   RpcServer,
@@ -396,8 +396,7 @@ export class Target
   }
 
   #inodeAt(request: RpcRequest, field: number): number {
-    const at = request.body + field;
-    return isU53(this.arena.words, at) ? readU53(this.arena.words, at) : 0;
+    return readU53OrZero(this.arena.words, request.body + field);
   }
 
   #closedByAll(inode: number): void {

@@ -257,6 +257,23 @@ export class RdmaCluster {
     return [...(await answer.text()).matchAll(pattern)].map((match) => Number(match[1]));
   }
 
+  /** Both targets are up, and none has counted an error that no fault may cause. */
+  async assertUnharmed(): Promise<void> {
+    const targets = await this.targets();
+    assert.deepEqual(
+      targets.map(({ state }) => state),
+      ['up', 'up'],
+    );
+    for (const name of [
+      'arrivalChecksumErrors',
+      'readChecksumErrors',
+      'protocolErrors',
+      'abortedTransactions',
+    ]) {
+      assert.deepEqual(await this.counter(name), [0, 0], name);
+    }
+  }
+
   /** Ends everything. */
   async stop(): Promise<void> {
     for (const client of this.#clients) await client.close();

@@ -16,11 +16,10 @@ import type { Place } from './history-client.js';
 import { History, check, describePending } from './history.js';
 import { assertNothingLeft } from './left-overs.js';
 import { NameSpace } from './name-space.js';
+import { describeSeeds } from './seeds.js';
 import { Trouble } from './trouble.js';
 
-const onlySeed = process.env['SEALFS_SIM_SEED'];
 const seeds = Math.ceil(Number(process.env['SEALFS_SIM_SEEDS'] ?? '200') * 0.4);
-const firstSeed = Number(process.env['SEALFS_SIM_FIRST'] ?? '1');
 const OPERATIONS = 70;
 const STRIKES = 12;
 const POINT_STRIKES = 4;
@@ -133,25 +132,4 @@ async function play(seed: number): Promise<string> {
   return cluster.world.traceHash;
 }
 
-describe('histories of several clients', function () {
-  this.timeout(3_600_000);
-
-  if (onlySeed !== undefined) {
-    it(`seed ${onlySeed}`, async () => {
-      console.log(`trace ${await play(Number(onlySeed))}`);
-    });
-    return;
-  }
-
-  it('a seed gives the same run each time', async () => {
-    assert.equal(await play(4711), await play(4711));
-  });
-
-  const batch = 50;
-  for (let from = firstSeed; from < firstSeed + seeds; from += batch) {
-    const to = Math.min(from + batch, firstSeed + seeds) - 1;
-    it(`seeds ${from} to ${to} are linearizable and leave nothing`, async () => {
-      for (let seed = from; seed <= to; seed++) await play(seed);
-    });
-  }
-});
+describeSeeds('histories of several clients', 'are linearizable and leave nothing', seeds, play);

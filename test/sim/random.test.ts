@@ -14,11 +14,10 @@ import type { SimClient } from './cluster.js';
 import { assertNothingLeft } from './left-overs.js';
 import { ModelFileSystem } from './model.js';
 import type { Outcome } from './model.js';
+import { describeSeeds } from './seeds.js';
 import { Trouble } from './trouble.js';
 
-const onlySeed = process.env['SEALFS_SIM_SEED'];
 const seeds = Number(process.env['SEALFS_SIM_SEEDS'] ?? '200');
-const firstSeed = Number(process.env['SEALFS_SIM_FIRST'] ?? '1');
 const steps = 60;
 const chunk = 1 << 20;
 
@@ -392,25 +391,4 @@ async function play(seed: number): Promise<string> {
   return cluster.world.traceHash;
 }
 
-describe('random operations on a simulated cluster', function () {
-  this.timeout(3_600_000);
-
-  if (onlySeed !== undefined) {
-    it(`seed ${onlySeed}`, async () => {
-      console.log(`trace ${await play(Number(onlySeed))}`);
-    });
-    return;
-  }
-
-  it('a seed gives the same run each time', async () => {
-    assert.equal(await play(4711), await play(4711));
-  });
-
-  const batch = 50;
-  for (let from = firstSeed; from < firstSeed + seeds; from += batch) {
-    const to = Math.min(from + batch, firstSeed + seeds) - 1;
-    it(`seeds ${from} to ${to} agree with the model`, async () => {
-      for (let seed = from; seed <= to; seed++) await play(seed);
-    });
-  }
-});
+describeSeeds('random operations on a simulated cluster', 'agree with the model', seeds, play);

@@ -14,7 +14,7 @@ import { crc32cVerifyBlocks } from '../../native/crc32c.js';
 import { blockBytes, chunkBytes } from '../../protocol/limits.generated.js';
 import type { ChunkPlace } from './chunk-walk.js';
 import type { DataContext } from './data-context.js';
-import { DeviceIo } from './device.js';
+import { CallbackIo } from './device.js';
 import { ExtentMap } from './extent-map.js';
 import { chunkKey } from './keys.js';
 
@@ -51,19 +51,6 @@ interface FoundDamage {
   reason: string;
 }
 
-class VerifierIo extends DeviceIo {
-  readonly #ended: (status: number) => void;
-
-  constructor(ended: (status: number) => void) {
-    super();
-    this.#ended = ended;
-  }
-
-  override ended(status: number): void {
-    this.#ended(status);
-  }
-}
-
 export type VerifierContext = Pick<DataContext, 'arena' | 'scheduler' | 'store' | 'disks'>;
 
 /** One chunk at a time. */
@@ -71,7 +58,7 @@ export class ChunkVerifier {
   readonly #context: VerifierContext;
   readonly #sink: VerifierSink;
   readonly #map = new ExtentMap();
-  readonly #io: VerifierIo;
+  readonly #io: CallbackIo;
   #place: ChunkPlace = { bucket: 0, inode: 0, chunk: 0 };
   /** As it was loaded. */
   #value: Uint8Array | undefined;
@@ -89,7 +76,7 @@ export class ChunkVerifier {
   constructor(context: VerifierContext, sink: VerifierSink) {
     this.#context = context;
     this.#sink = sink;
-    this.#io = new VerifierIo((status) => {
+    this.#io = new CallbackIo((status) => {
       this.#transferred(status);
     });
   }

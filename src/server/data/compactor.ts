@@ -16,7 +16,7 @@ import { blockBytes, chunkBytes } from '../../protocol/limits.generated.js';
 import { ChunkRead } from './chunk-read.js';
 import type { CrowdedChunk } from './crowded-chunks.js';
 import type { DataContext } from './data-context.js';
-import { DeviceIo } from './device.js';
+import { CallbackIo } from './device.js';
 import { ExtentMap, UNWRITTEN_DEVICE } from './extent-map.js';
 import { chunkKey } from './keys.js';
 import type { ChunkReader } from './reader.js';
@@ -212,7 +212,7 @@ export class Compactor {
     for (let i = 0; i < runs.count; i++) {
       const number = runs.devices[i]!;
       const device = disks.inUse(number);
-      const io = new CompactionIo((status) => {
+      const io = new CallbackIo((status) => {
         this.#written(number, status);
       });
       if (device === undefined) this.#written(number, errno.EIO);
@@ -342,18 +342,5 @@ class CompactionRead extends ChunkRead {
 
   override giveSlot(_arena: unknown, slot: number): void {
     this.#slots.push(slot);
-  }
-}
-
-class CompactionIo extends DeviceIo {
-  readonly #ended: (status: number) => void;
-
-  constructor(ended: (status: number) => void) {
-    super();
-    this.#ended = ended;
-  }
-
-  override ended(status: number): void {
-    this.#ended(status);
   }
 }

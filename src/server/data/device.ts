@@ -13,6 +13,20 @@ export abstract class DeviceIo {
   abstract ended(status: number): void;
 }
 
+/** One whose owner has a single thing to do when it has ended. */
+export class CallbackIo extends DeviceIo {
+  readonly #ended: (status: number) => void;
+
+  constructor(ended: (status: number) => void) {
+    super();
+    this.#ended = ended;
+  }
+
+  override ended(status: number): void {
+    this.#ended(status);
+  }
+}
+
 export interface BlockDevice {
   /** Its number in the target, as extents have it; constant. */
   readonly number: number;

@@ -15,8 +15,7 @@ import { bucketCount, linkCountMax, nameBytesMax } from '../../protocol/limits.g
 import { PrepareReply, PrepareRequest, ResolveRequest } from '../../protocol/wire.generated.js';
 import { isU53, readU16, readU53, writeU53 } from '../../protocol/u53.js';
 import type { Execute } from '../batch.js';
-import { fillDirectory } from '../directory-record.js';
-import { ACCESS_ACL, DEFAULT_ACL, storeXattrs } from '../inode-xattrs.js';
+import { storeDirectory } from '../directory-record.js';
 import { S_IFDIR, S_IFMT } from '../inode-record.js';
 import { intentKey, numberOfOwnKey, ownRange } from '../keys.js';
 import { checkNameBytes } from '../check-name.js';
@@ -220,23 +219,11 @@ export class Participant {
     const { bucket, accessAcl, defaultAcl } = request;
     if (bucket >= bucketCount || request.other === 0) return errno.EINVAL;
     if (!ns.host.owns(bucket)) return ESTALE;
-    const acls = [];
-    if (accessAcl.length > 0) acls.push({ name: ACCESS_ACL, value: accessAcl });
-    if (defaultAcl.length > 0) acls.push({ name: DEFAULT_ACL, value: defaultAcl });
-    if (acls.some((each) => !isAcl(each.value))) return errno.EINVAL;
-    const inode = ns.allocateInode(bucket);
-    if (inode === 0) return errno.ENOSPC;
-    const at = ns.inodes.add(inode);
-    ns.countInodes(1);
-    fillDirectory(ns.inodes.words, at, inode, request);
-    if (acls.length > 0) {
-      const status = storeXattrs(ns, at, acls);
-      if (status !== 0) {
-        ns.inodes.remove(at);
-        ns.countInodes(-1);
-        return status;
-      }
+    for (const acl of [accessAcl, defaultAcl]) {
+      if (acl.length > 0 && !isAcl(acl)) return errno.EINVAL;
     }
+    const inode = storeDirectory(ns, bucket, request);
+    if (inode < 0) return -inode;
     answer.inode = inode;
     answer.mode = S_IFDIR;
     return 0;

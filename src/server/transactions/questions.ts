@@ -10,7 +10,7 @@ import {
 } from '../../protocol/wire.generated.js';
 import { isU53, readU16, readU53, writeU53 } from '../../protocol/u53.js';
 import type { RpcRequest } from '../../transport/rpc-server.js';
-import { byteU64, InodeRecord, S_IFDIR, S_IFMT, storedInode } from '../inode-record.js';
+import { byteU64, InodeRecord, modeOf, S_IFDIR, S_IFMT, storedInode } from '../inode-record.js';
 import type { Call, Namespace, WireMemory } from '../namespace.js';
 import { LOCK_MOVE, type Lock } from './locks.js';
 
@@ -24,8 +24,7 @@ export function getParent(ns: Namespace, call: Call): number {
   const record = inode === 0 ? undefined : storedInode(ns.meta, inode);
   if (record === undefined) return ESTALE;
   if (isMoving(ns, inode)) return errno.EAGAIN;
-  const mode = record[InodeRecord.mode]! | (record[InodeRecord.mode + 1]! << 8);
-  if ((mode & S_IFMT) !== S_IFDIR) return errno.ENOTDIR;
+  if ((modeOf(record) & S_IFMT) !== S_IFDIR) return errno.ENOTDIR;
   writeU53(call.out.words, call.reply, byteU64(record, InodeRecord.parent));
   call.replyBytes = ParentReply.SIZE;
   return 0;
