@@ -74,6 +74,9 @@ enum class Opcode : uint8_t {
   kTransactionStatus = 42,
   kGetParent = 43,
   kTmpFile = 45,
+  kAwait = 46,
+  kReturned = 47,
+  kDropLeases = 48,
 };
 
 struct FrameHeader {
@@ -223,14 +226,22 @@ static_assert(offsetof(NameRequest, reserved1) == 12);
 struct LookupReply {
   uint64_t inode;
   uint32_t mode;
-  uint32_t has_attributes;
+  uint32_t flags;
   Attributes attributes;
 };
 static_assert(sizeof(LookupReply) == 112);
 static_assert(offsetof(LookupReply, inode) == 0);
 static_assert(offsetof(LookupReply, mode) == 8);
-static_assert(offsetof(LookupReply, has_attributes) == 12);
+static_assert(offsetof(LookupReply, flags) == 12);
 static_assert(offsetof(LookupReply, attributes) == 16);
+
+struct AbsentReply {
+  uint32_t flags;
+  uint32_t reserved;
+};
+static_assert(sizeof(AbsentReply) == 8);
+static_assert(offsetof(AbsentReply, flags) == 0);
+static_assert(offsetof(AbsentReply, reserved) == 4);
 
 struct SetAttrRequest {
   uint64_t inode;
@@ -454,13 +465,13 @@ struct ReadDirReply {
   uint32_t inline_bytes;
   uint32_t entry_count;
   uint32_t end_of_directory;
-  uint32_t reserved;
+  uint32_t flags;
 };
 static_assert(sizeof(ReadDirReply) == 16);
 static_assert(offsetof(ReadDirReply, inline_bytes) == 0);
 static_assert(offsetof(ReadDirReply, entry_count) == 4);
 static_assert(offsetof(ReadDirReply, end_of_directory) == 8);
-static_assert(offsetof(ReadDirReply, reserved) == 12);
+static_assert(offsetof(ReadDirReply, flags) == 12);
 
 struct DirEntry {
   uint64_t inode;
@@ -475,6 +486,70 @@ static_assert(offsetof(DirEntry, cookie) == 8);
 static_assert(offsetof(DirEntry, name_bytes) == 16);
 static_assert(offsetof(DirEntry, has_attributes) == 18);
 static_assert(offsetof(DirEntry, mode) == 20);
+
+struct AwaitRequest {
+  uint64_t acknowledged;
+  uint32_t flags;
+  uint32_t reserved;
+};
+static_assert(sizeof(AwaitRequest) == 16);
+static_assert(offsetof(AwaitRequest, acknowledged) == 0);
+static_assert(offsetof(AwaitRequest, flags) == 8);
+static_assert(offsetof(AwaitRequest, reserved) == 12);
+
+struct NoticesReply {
+  uint32_t count;
+  uint32_t reserved;
+};
+static_assert(sizeof(NoticesReply) == 8);
+static_assert(offsetof(NoticesReply, count) == 0);
+static_assert(offsetof(NoticesReply, reserved) == 4);
+
+struct Notice {
+  uint64_t number;
+  uint64_t inode;
+  uint64_t hash;
+  uint16_t kind;
+  uint16_t status;
+  uint32_t reserved;
+};
+static_assert(sizeof(Notice) == 32);
+static_assert(offsetof(Notice, number) == 0);
+static_assert(offsetof(Notice, inode) == 8);
+static_assert(offsetof(Notice, hash) == 16);
+static_assert(offsetof(Notice, kind) == 24);
+static_assert(offsetof(Notice, status) == 26);
+static_assert(offsetof(Notice, reserved) == 28);
+
+struct ReturnedRequest {
+  uint32_t count;
+  uint32_t reserved;
+};
+static_assert(sizeof(ReturnedRequest) == 8);
+static_assert(offsetof(ReturnedRequest, count) == 0);
+static_assert(offsetof(ReturnedRequest, reserved) == 4);
+
+struct DropLeasesRequest {
+  uint32_t count;
+  uint32_t reserved;
+};
+static_assert(sizeof(DropLeasesRequest) == 8);
+static_assert(offsetof(DropLeasesRequest, count) == 0);
+static_assert(offsetof(DropLeasesRequest, reserved) == 4);
+
+struct Lease {
+  uint64_t inode;
+  uint64_t hash;
+  uint16_t kind;
+  uint16_t reserved0;
+  uint32_t reserved1;
+};
+static_assert(sizeof(Lease) == 24);
+static_assert(offsetof(Lease, inode) == 0);
+static_assert(offsetof(Lease, hash) == 8);
+static_assert(offsetof(Lease, kind) == 16);
+static_assert(offsetof(Lease, reserved0) == 18);
+static_assert(offsetof(Lease, reserved1) == 20);
 
 struct StatFsReply {
   uint64_t total_bytes;

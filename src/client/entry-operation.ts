@@ -58,7 +58,7 @@ export abstract class EntryOperation extends CoreOperation {
       return;
     }
     const { words } = context.arena;
-    if (!isAttributes && words[(body + LookupReply.hasAttributes) >>> 2] === 0) {
+    if (!isAttributes && words[(body + LookupReply.flags) >>> 2] === 0) {
       this.#inode = readU53(words, body + LookupReply.inode);
       this.#mode = words[(body + LookupReply.mode) >>> 2]!;
       this.send(context.peerOfInode(this.#inode), Opcode.GetAttr, InodeRequest.SIZE);

@@ -93,7 +93,7 @@ class LookupOperation extends CoreOperation implements SizeWaiter {
     }
     const words = this.context.arena.words;
     this.#inode = readU53(words, body + LookupReply.inode);
-    if (words[(body + LookupReply.hasAttributes) >>> 2] !== 0) {
+    if (words[(body + LookupReply.flags) >>> 2] !== 0) {
       const file = this.context.files.peek(this.#inode);
       if (file === undefined || this.tracker.flush(file, this)) {
         this.#reply(this.context.readAttributes(body + LookupReply.attributes));

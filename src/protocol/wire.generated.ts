@@ -67,6 +67,12 @@ export const Opcode = {
   GetParent: 43,
   /** O_TMPFILE: an inode without a name, registered as open */
   TmpFile: 45,
+  /** kept outstanding by a client that wants leases or locks: answered when there are notices */
+  Await: 46,
+  /** what these notices recalled is held no more */
+  Returned: 47,
+  /** the client has no room for them */
+  DropLeases: 48,
 } as const;
 
 export const FrameHeader = {
@@ -191,7 +197,7 @@ export const AttributesReply = {
   SIZE: 104,
   /** Attributes */
   attributes: 0,
-  /** uint: bit 0 (Create): the file existed already */
+  /** uint: bit 0 (Create): the file existed already; bits 1 to 3: leases, as in LookupReply */
   flags: 96,
   /** uint */
   reserved: 100,
@@ -223,10 +229,19 @@ export const LookupReply = {
   inode: 0,
   /** uint: type bits only, when attributes are absent */
   mode: 8,
-  /** uint: 0: the inode lives on another target, ask there */
-  hasAttributes: 12,
+  /** uint: bit 0: attributes follow, else the inode lives on another target, ask there; leases that are granted: bit 1 of the inode, 2 of the entry, 3 of all entries (MakeDir: of the new directory's) */
+  flags: 12,
   /** Attributes */
   attributes: 16,
+} as const;
+
+/** Lookup of a name that is not there (status ENOENT), if a lease is granted */
+export const AbsentReply = {
+  SIZE: 8,
+  /** uint: as in LookupReply */
+  flags: 0,
+  /** uint */
+  reserved: 4,
 } as const;
 
 export const SetAttrRequest = {
@@ -463,8 +478,8 @@ export const ReadDirReply = {
   entryCount: 4,
   /** uint: 1: nothing after these */
   endOfDirectory: 8,
-  /** uint */
-  reserved: 12,
+  /** uint: bit 3: all entries are leased, asked for with cookie 0 */
+  flags: 12,
 } as const;
 
 /** the name follows, padded with zeros to a multiple of 8 */
@@ -480,6 +495,73 @@ export const DirEntry = {
   hasAttributes: 18,
   /** uint: type bits */
   mode: 20,
+} as const;
+
+export const AwaitRequest = {
+  SIZE: 16,
+  /** ulong: number of the last notice that has arrived */
+  acknowledged: 0,
+  /** uint: bit 0: the session wants leases */
+  flags: 8,
+  /** uint */
+  reserved: 12,
+} as const;
+
+/** the Notices follow, oldest first */
+export const NoticesReply = {
+  SIZE: 8,
+  /** uint */
+  count: 0,
+  /** uint */
+  reserved: 4,
+} as const;
+
+export const Notice = {
+  SIZE: 32,
+  /** ulong: of the session's, they grow by 1 */
+  number: 0,
+  /** ulong: that is recalled; of an entry: its directory; Lock: the file */
+  inode: 8,
+  /** ulong: Entry: of the name; Lock: the waiter */
+  hash: 16,
+  /** ushort: Inode 1, Entry 2, Directory 3, Lock 4 */
+  kind: 24,
+  /** ushort: Lock: 0, it is held, or an errno */
+  status: 26,
+  /** uint */
+  reserved: 28,
+} as const;
+
+/** `count` u64 numbers of notices follow */
+export const ReturnedRequest = {
+  SIZE: 8,
+  /** uint */
+  count: 0,
+  /** uint */
+  reserved: 4,
+} as const;
+
+/** `count` Leases follow */
+export const DropLeasesRequest = {
+  SIZE: 8,
+  /** uint */
+  count: 0,
+  /** uint */
+  reserved: 4,
+} as const;
+
+export const Lease = {
+  SIZE: 24,
+  /** ulong: as in Notice */
+  inode: 0,
+  /** ulong */
+  hash: 8,
+  /** ushort */
+  kind: 16,
+  /** ushort */
+  reserved0: 18,
+  /** uint */
+  reserved1: 20,
 } as const;
 
 export const StatFsReply = {

@@ -83,7 +83,7 @@ export function replyEntry(
   const { reply } = call;
   writeU53(words, reply + LookupReply.inode, inode);
   words[(reply + LookupReply.mode) >>> 2] = mode;
-  words[(reply + LookupReply.hasAttributes) >>> 2] = from === undefined ? 0 : 1;
+  words[(reply + LookupReply.flags) >>> 2] = from === undefined ? 0 : 1;
   const to = (reply + LookupReply.attributes) >>> 2;
   const source = at >>> 2;
   for (let i = 0; i < Attributes.SIZE / 4; i++) words[to + i] = from?.[source + i] ?? 0;

@@ -41,7 +41,7 @@ export function lookup(ns: Namespace, call: Call): number {
   else bytes.set(record, at);
   writeU53(words, call.reply + LookupReply.inode, inode);
   words[(call.reply + LookupReply.mode) >>> 2] = mode;
-  words[(call.reply + LookupReply.hasAttributes) >>> 2] = hasAttributes;
+  words[(call.reply + LookupReply.flags) >>> 2] = hasAttributes;
   call.replyBytes = LookupReply.SIZE;
   return 0;
 }

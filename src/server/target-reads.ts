@@ -171,7 +171,7 @@ export class TargetReads {
     words[(reply + ReadDirReply.inlineBytes) >>> 2] = inlined ? listing.bytes : 0;
     words[(reply + ReadDirReply.entryCount) >>> 2] = listing.entries;
     words[(reply + ReadDirReply.endOfDirectory) >>> 2] = listing.ended ? 1 : 0;
-    words[(reply + ReadDirReply.reserved) >>> 2] = 0;
+    words[(reply + ReadDirReply.flags) >>> 2] = 0;
     if (large !== 0 && inlined) {
       arena.bytes.copyWithin(reply + ReadDirReply.SIZE, large, large + listing.bytes);
       bulk.give(large);

@@ -331,7 +331,8 @@ export class RpcPeer implements RpcSink {
       this.#refused(refusal);
       return;
     }
-    const changed = this.incarnation !== '' && this.incarnation !== reply.incarnation;
+    const other = reply.newSession || this.incarnation !== reply.incarnation;
+    const changed = this.incarnation !== '' && other;
     this.incarnation = reply.incarnation;
     this.targetEpoch = reply.mapEpoch;
     this.#becomeReady(changed);

@@ -237,7 +237,7 @@ export class Harness implements NamespaceHost {
     return {
       status,
       inode: status === 0 ? readU53(words, LookupReply.inode) : 0,
-      here: status === 0 && words[LookupReply.hasAttributes / 4] === 1,
+      here: status === 0 && words[LookupReply.flags / 4] === 1,
     };
   }
 

@@ -1,0 +1,26 @@
+/** Bits and kinds of leases on the wire (docs/leases.md). */
+
+/** LookupReply.flags: the attributes follow. */
+export const HAS_ATTRIBUTES = 1;
+/** Leases that a reply grants: flags of LookupReply, AbsentReply, AttributesReply, ReadDirReply. */
+export const LEASE_INODE = 2;
+export const LEASE_ENTRY = 4;
+export const LEASE_DIRECTORY = 8;
+
+/** Notice.kind, Lease.kind. */
+export const NOTICE_INODE = 1;
+export const NOTICE_ENTRY = 2;
+export const NOTICE_DIRECTORY = 3;
+export const NOTICE_LOCK = 4;
+
+/** AwaitRequest.flags */
+export const AWAIT_LEASES = 1;
+/** Notices of one reply, at most. */
+export const NOTICES_MAX = 256;
+
+/** An Await without notices is answered after this time. */
+export const AWAIT_BEAT_MS = 2000;
+/** A client trusts leases for so long after it sent the last request that was answered. */
+export const LEASE_TRUST_MS = 12_000;
+/** A session that has not answered a recall is closed after. */
+export const RECALL_LIMIT_MS = 15_000;
