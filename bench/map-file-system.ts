@@ -134,6 +134,9 @@ export class MapFileSystem implements FuseHandler {
         return this.#list(request, node);
       case Operation.StatFs:
         return this.#statFs(request);
+      case Operation.GetXattr:
+      case Operation.ListXattr:
+        return request.replyStatus(errno.ENODATA);
       default: // Release, Fsync, Flush, …
         return request.replyStatus(0);
     }

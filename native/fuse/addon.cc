@@ -100,6 +100,7 @@ class SessionObject : public Napi::ObjectWrap<SessionObject> {
     options.direct_io_mmap = flag(from, "directIoMmap");
     options.posix_acl = flag(from, "posixAcl");
     options.flush = flag(from, "flush");
+    options.locks = flag(from, "locks");
     options.max_background = number(from, "maxBackground");
     options.reserve_bulk_slots = number(from, "reserveBulkSlots");
     options.small_write_bytes = std::min<uint32_t>(number(from, "smallWriteBytes"), kMessageSlot);
@@ -151,6 +152,7 @@ class SessionObject : public Napi::ObjectWrap<SessionObject> {
     set(&out, "maxWriteBytes", from.max_write);
     out.Set("killPriv", Napi::Boolean::New(env_, from.kill_priv));
     out.Set("posixAcl", Napi::Boolean::New(env_, from.posix_acl));
+    out.Set("locks", Napi::Boolean::New(env_, from.locks));
     out.Set("directIoMmap", Napi::Boolean::New(env_, from.direct_io_mmap));
     return out;
   }

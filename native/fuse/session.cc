@@ -260,6 +260,12 @@ Session::Opened Session::begin(fuse_req_t request, Operation operation, fuse_ino
   return {record, index};
 }
 
+bool Session::may_wait_for_lock() {
+  if (lock_waits_ >= kLockWaitsMax) return false;
+  lock_waits_++;
+  return true;
+}
+
 void Session::on_interrupt(fuse_req_t request, void* data) {
   Session* session = static_cast<Session*>(fuse_req_userdata(request));
   session->counters_.interrupts++;
@@ -312,8 +318,8 @@ void Session::negotiate(fuse_conn_info* connection) {
   // The second version, which libfuse does not know: see write_device.
   want(FUSE_CAP_HANDLE_KILLPRIV, false);
   want(FUSE_CAP_WRITEBACK_CACHE | FUSE_CAP_SPLICE_READ | FUSE_CAP_SPLICE_WRITE, false);
-  want(FUSE_CAP_SPLICE_MOVE | FUSE_CAP_POSIX_LOCKS | FUSE_CAP_FLOCK_LOCKS, false);
-  want(FUSE_CAP_IOCTL_DIR | FUSE_CAP_EXPORT_SUPPORT, false);
+  want(FUSE_CAP_SPLICE_MOVE | FUSE_CAP_IOCTL_DIR | FUSE_CAP_EXPORT_SUPPORT, false);
+  want(FUSE_CAP_POSIX_LOCKS | FUSE_CAP_FLOCK_LOCKS, options_.locks);
   connection->max_write = kBulkPayload;
   connection->max_read = kBulkPayload;
   connection->max_background = options_.max_background;
@@ -321,6 +327,7 @@ void Session::negotiate(fuse_conn_info* connection) {
   connection->time_gran = 1;
   negotiated_.wanted = connection->want;
   negotiated_.posix_acl = (connection->want & FUSE_CAP_POSIX_ACL) != 0;
+  negotiated_.locks = (connection->want & FUSE_CAP_POSIX_LOCKS) != 0;
 }
 
 // libfuse's way to the device. Two things are ours: the answer to INIT gets the flags that this

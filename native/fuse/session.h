@@ -37,6 +37,7 @@ struct SessionOptions {
   bool direct_io_mmap = true;         // negotiate shared mmap of direct I/O files (Linux 6.6)
   bool posix_acl = true;              // the kernel enforces ACLs and asks for them
   bool flush = false;                 // Flush requests reach JavaScript; else ENOSYS once
+  bool locks = false;                 // lock requests do, and Flush; else the kernel keeps locks
   uint32_t max_background = 256;      // asynchronous requests that the kernel keeps in flight
   uint32_t reserve_bulk_slots = 0;    // never takes the arena's last ones
   uint32_t small_write_bytes = 8192;  // up to here a WRITE moves to a message slot
@@ -52,6 +53,7 @@ struct Negotiated {
   bool kill_priv = false;       // requests say when set-ID bits go
   bool setxattr_flags = false;  // SETXATTR has the longer struct
   bool posix_acl = false;
+  bool locks = false;  // fcntl(2) and flock(2) come here
 };
 
 struct SessionCounters {
@@ -114,7 +116,9 @@ class Session : public EventSource {
   const T* body() const {
     return reinterpret_cast<const T*>(body_);
   }
-  const SessionOptions& options() const { return options_; }
+  bool wants_flush() const { return options_.flush || options_.locks; }
+  // Counts the waiter that is to be opened; false: there are too many.
+  bool may_wait_for_lock();
   SessionCounters& count() { return counters_; }
 
  private:
@@ -129,6 +133,9 @@ class Session : public EventSource {
   // A request brings its own event, and may bring the interrupt of another.
   static_assert(kEventCapacity >= 2 * kBatchRequests + 2);
   static_assert(kSubmissionBytes >= 128 * 1024);
+  // Requests that wait for a lock: whoever is to release it needs an index as well.
+  static constexpr uint32_t kLockWaitsMax = 1024;
+  static_assert(kLockWaitsMax <= RequestTable::kCapacity / 2);
 
   Session(std::shared_ptr<Arena> arena, uint32_t block, SessionOptions options);
   bool start(const std::string& path, std::string* error);
@@ -165,6 +172,7 @@ class Session : public EventSource {
   bool end_reported_ = false;
   bool ready_pending_ = false;
   bool init_pending_ = false;  // the INIT request is being answered
+  uint32_t lock_waits_ = 0;
   std::string mountpoint_;
   std::string device_;  // of the mount, to know it again
   Negotiated negotiated_;

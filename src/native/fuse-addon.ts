@@ -18,6 +18,7 @@ export interface NativeFuseOptions {
   directIoMmap: boolean;
   posixAcl: boolean;
   flush: boolean;
+  locks: boolean;
   maxBackground: number;
   reserveBulkSlots: number;
   smallWriteBytes: number;
@@ -59,6 +60,8 @@ export interface FuseInfo {
   killPriv: boolean;
   /** It enforces and asks for access control lists. */
   posixAcl: boolean;
+  /** fcntl(2) and flock(2) locks come as requests; otherwise the kernel keeps them by itself. */
+  locks: boolean;
   /** Files opened with DirectIo can be mapped MAP_SHARED (Linux 6.6 and newer). */
   directIoMmap: boolean;
 }

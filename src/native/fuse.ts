@@ -23,7 +23,7 @@ import { errno, errnoName } from '../common/errno.js';
 import { SealfsError } from '../common/errors.js';
 
 export type { FuseCounters, FuseInfo } from './fuse-addon.js';
-export { FuseRequest } from './fuse-request.js';
+export { FuseRequest, LOCK_OFFSET_MAX, LockType } from './fuse-request.js';
 export { OpenFlag, Operation } from './fuse-layout.generated.js';
 
 export interface FuseOptions {
@@ -45,6 +45,11 @@ export interface FuseOptions {
   posixAcl?: boolean;
   /** Flush requests (one at every close) are wanted. Default false. */
   flush?: boolean;
+  /**
+   * Locks of files are ours: GetLock, SetLock and SetLockWait come as requests, and so does Flush,
+   * which releases a process's locks. Default false: the kernel keeps them, for this mount alone.
+   */
+  locks?: boolean;
   /** Asynchronous requests that the kernel keeps in flight. Default 256. */
   maxBackground?: number;
   /** The arena's last bulk slots, left to others. Default 4. */
@@ -103,6 +108,7 @@ export class FuseSession {
       directIoMmap: options.directIoMmap ?? true,
       posixAcl: options.posixAcl ?? true,
       flush: options.flush ?? false,
+      locks: options.locks ?? false,
       maxBackground: options.maxBackground ?? 256,
       reserveBulkSlots: options.reserveBulkSlots ?? 4,
       smallWriteBytes: options.smallWriteBytes ?? 8192,
