@@ -17,6 +17,7 @@ import type { Transport, TransportKind } from '../transport/transport.js';
 import { FileAttributes } from './attributes.js';
 import { AccessTimes } from './access-times.js';
 import { InodeFacts } from './inode-facts.js';
+import { Notices } from './leases/notices.js';
 import type { OpenFile, OpenFileTable } from './open-file.js';
 
 export interface ClientOptions {
@@ -29,6 +30,13 @@ export interface ClientOptions {
   sizeFreshMs: number;
   /** Reading changes access times, by relatime's rule. */
   accessTimes: boolean;
+  /**
+   * leases: what targets grant is kept and believed until it is recalled; timeout: nothing is
+   * kept here, and the kernel believes what it has for a stated time.
+   */
+  coherence: 'leases' | 'timeout';
+  /** Notices are awaited without leases, too: locks that are waited for. */
+  awaitsNotices: boolean;
   log: (message: string) => void;
 }
 
@@ -38,6 +46,8 @@ export const defaultClientOptions: ClientOptions = {
   softTimeoutMs: 60_000,
   sizeFreshMs: 1000,
   accessTimes: true,
+  coherence: 'timeout',
+  awaitsNotices: false,
   log: () => undefined,
 };
 
@@ -77,6 +87,7 @@ export class ClientContext {
   readonly counters = new ClientCounters();
   readonly facts = new InodeFacts();
   readonly accessTimes: AccessTimes;
+  readonly notices: Notices;
   /** Lent to reply methods; see request.ts. */
   readonly attributes: FileAttributes;
   /** A message slot kept for good, where attributes that a reply's body does not hold are lent. */
@@ -104,6 +115,10 @@ export class ClientContext {
     this.scheduler = environment.scheduler;
     this.options = options;
     this.#transports = transportKinds(transport);
+    const wantsLeases = options.coherence === 'leases';
+    const awaits = wantsLeases || options.awaitsNotices;
+    const { arena, scheduler } = environment;
+    this.notices = new Notices({ wantsLeases, arena, scheduler, log: options.log });
     this.rpc = new RpcClient(transport, this.arena, this.scheduler, {
       clusterId: environment.map.clusterId,
       clientName: options.clientName,
@@ -111,7 +126,13 @@ export class ClientContext {
       mode: options.mode,
       softTimeoutMs: options.softTimeoutMs,
       log: options.log,
-      onReady,
+      onNewSession: (peer) => {
+        if (awaits) this.notices.newSession(peer);
+      },
+      onReady: (peer, incarnationChanged) => {
+        onReady(peer, incarnationChanged);
+        if (awaits) this.notices.ready(peer);
+      },
     });
     this.#scratch = this.arena.messages.take();
     if (this.#scratch === 0) throw new SealfsError('FAILED', 'the arena has no message slot left');

@@ -22,6 +22,7 @@ import { FileSpace } from './file-space.js';
 import { FileSyncs } from './file-sync.js';
 import { FileWrites } from './file-write.js';
 import { HandleTable } from './handles.js';
+import type { Notices } from './leases/notices.js';
 import { Namespace } from './namespace.js';
 import { OpenFileTable } from './open-file.js';
 import type { OpenFile } from './open-file.js';
@@ -70,6 +71,16 @@ export class FileSystemCore {
 
   get counters(): ClientCounters {
     return this.#context.counters;
+  }
+
+  /** What targets tell this client; for who handles one kind of it. */
+  get notices(): Notices {
+    return this.#context.notices;
+  }
+
+  /** Until when (scheduler's ms) leases of this inode's target are believed, as of now. */
+  trustedUntilMs(inode: number): number {
+    return this.#context.peerOfInode(inode).trustedUntilMs;
   }
 
   get openHandles(): number {
