@@ -76,7 +76,6 @@ enum class Opcode : uint8_t {
   kTmpFile = 45,
   kAwait = 46,
   kReturned = 47,
-  kDropLeases = 48,
 };
 
 struct FrameHeader {
@@ -490,12 +489,12 @@ static_assert(offsetof(DirEntry, mode) == 20);
 struct AwaitRequest {
   uint64_t acknowledged;
   uint32_t flags;
-  uint32_t reserved;
+  uint32_t incarnation;
 };
 static_assert(sizeof(AwaitRequest) == 16);
 static_assert(offsetof(AwaitRequest, acknowledged) == 0);
 static_assert(offsetof(AwaitRequest, flags) == 8);
-static_assert(offsetof(AwaitRequest, reserved) == 12);
+static_assert(offsetof(AwaitRequest, incarnation) == 12);
 
 struct NoticesReply {
   uint32_t count;
@@ -528,28 +527,6 @@ struct ReturnedRequest {
 static_assert(sizeof(ReturnedRequest) == 8);
 static_assert(offsetof(ReturnedRequest, count) == 0);
 static_assert(offsetof(ReturnedRequest, reserved) == 4);
-
-struct DropLeasesRequest {
-  uint32_t count;
-  uint32_t reserved;
-};
-static_assert(sizeof(DropLeasesRequest) == 8);
-static_assert(offsetof(DropLeasesRequest, count) == 0);
-static_assert(offsetof(DropLeasesRequest, reserved) == 4);
-
-struct Lease {
-  uint64_t inode;
-  uint64_t hash;
-  uint16_t kind;
-  uint16_t reserved0;
-  uint32_t reserved1;
-};
-static_assert(sizeof(Lease) == 24);
-static_assert(offsetof(Lease, inode) == 0);
-static_assert(offsetof(Lease, hash) == 8);
-static_assert(offsetof(Lease, kind) == 16);
-static_assert(offsetof(Lease, reserved0) == 18);
-static_assert(offsetof(Lease, reserved1) == 20);
 
 struct StatFsReply {
   uint64_t total_bytes;

@@ -266,6 +266,9 @@ export class InodePass {
       case KEY.session:
         this.#session(key, value);
         return;
+      case KEY.holder:
+        this.#holder(key, value);
+        return;
       case KEY.prepared:
         this.#prepared(key, value);
         return;
@@ -334,6 +337,13 @@ export class InodePass {
       repair: `set it to ${next}`,
       edits,
     });
+  }
+
+  #holder(key: Uint8Array, value: Uint8Array): void {
+    if (value.length === 0) return;
+    const edits = [replacement(this.#target, key, new Uint8Array(0))];
+    const text = `session ${hexOf(key.subarray(3))}, which may hold leases, has a value`;
+    this.#state.reportMalformed(this.#target, key, value, text, { repair: 'empty it', edits });
   }
 
   #session(key: Uint8Array, value: Uint8Array): void {

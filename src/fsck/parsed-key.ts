@@ -15,6 +15,7 @@ export const KEY = {
   cut: 0x51, // 'Q'
   shared: 0x52, // 'R'
   session: 0x53, // 'S'
+  holder: 0x48, // 'H'
   property: 0x54, // 'T'
   region: 0x41, // 'A'
   prepared: 0x50, // 'P'
@@ -33,6 +34,7 @@ const lengths = new Map<number, number>([
   [KEY.cut, 10],
   [KEY.shared, 9],
   [KEY.session, 19],
+  [KEY.holder, 19],
   [KEY.property, 0],
   [KEY.region, 9],
   [KEY.prepared, 10],

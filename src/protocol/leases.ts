@@ -7,7 +7,7 @@ export const LEASE_INODE = 2;
 export const LEASE_ENTRY = 4;
 export const LEASE_DIRECTORY = 8;
 
-/** Notice.kind, Lease.kind. */
+/** Notice.kind */
 export const NOTICE_INODE = 1;
 export const NOTICE_ENTRY = 2;
 export const NOTICE_DIRECTORY = 3;
@@ -15,6 +15,15 @@ export const NOTICE_LOCK = 4;
 
 /** AwaitRequest.flags */
 export const AWAIT_LEASES = 1;
+/** AwaitRequest.incarnation: 32 bits of a target's incarnation, FNV-1a of its UTF-16 units. */
+export function incarnationTag(incarnation: string): number {
+  let tag = 0x811c9dc5;
+  for (let i = 0; i < incarnation.length; i++) {
+    tag = Math.imul(tag ^ incarnation.charCodeAt(i), 0x01000193);
+  }
+  return tag >>> 0;
+}
+
 /** Notices of one reply, at most. */
 export const NOTICES_MAX = 256;
 

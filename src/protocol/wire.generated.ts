@@ -71,8 +71,6 @@ export const Opcode = {
   Await: 46,
   /** what these notices recalled is held no more */
   Returned: 47,
-  /** the client has no room for them */
-  DropLeases: 48,
 } as const;
 
 export const FrameHeader = {
@@ -503,8 +501,8 @@ export const AwaitRequest = {
   acknowledged: 0,
   /** uint: bit 0: the session wants leases */
   flags: 8,
-  /** uint */
-  reserved: 12,
+  /** uint: tag of the target's incarnation: of what others granted the client holds nothing */
+  incarnation: 12,
 } as const;
 
 /** the Notices follow, oldest first */
@@ -539,29 +537,6 @@ export const ReturnedRequest = {
   count: 0,
   /** uint */
   reserved: 4,
-} as const;
-
-/** `count` Leases follow */
-export const DropLeasesRequest = {
-  SIZE: 8,
-  /** uint */
-  count: 0,
-  /** uint */
-  reserved: 4,
-} as const;
-
-export const Lease = {
-  SIZE: 24,
-  /** ulong: as in Notice */
-  inode: 0,
-  /** ulong */
-  hash: 8,
-  /** ushort */
-  kind: 16,
-  /** ushort */
-  reserved0: 18,
-  /** uint */
-  reserved1: 20,
 } as const;
 
 export const StatFsReply = {

@@ -38,6 +38,8 @@ export interface CommitterOptions {
 }
 
 export interface CommitterHost {
+  /** Inside the transaction: the mutation was executed, with status 0. */
+  executed(mutation: Mutation): void;
   /** The mutation is committed, or has failed; `answer` follows, perhaps later. */
   decided(mutation: Mutation): void;
   /** Sends the mutation's reply. */
@@ -219,6 +221,9 @@ export class Committer {
     mutation.openInode = 0;
     mutation.waitForCut = 0;
     mutation.outcome = 0;
+    mutation.recalls = undefined;
+    mutation.leases = 0;
+    namespace.touched.clear();
     mutation.deferred = mutation.sizeInode !== 0 && reclaimer.isBlocked(mutation.sizeInode);
     if (mutation.deferred) return;
     coordinator.begin(mutation);
@@ -230,6 +235,7 @@ export class Committer {
       return;
     }
     mutation.status = status;
+    if (status === 0) this.#host.executed(mutation);
     this.#record(mutation);
   }
 
@@ -257,6 +263,8 @@ export class Committer {
       mutation.result1 = 0;
       mutation.openInode = 0;
       mutation.waitForCut = 0;
+      mutation.recalls = undefined;
+      mutation.leases = 0;
       this.#record(mutation);
     }
   }
@@ -286,6 +294,8 @@ export class Committer {
       this.#finish(batch, 0);
       return;
     }
+    // Replies to reads may overtake these: they grant nothing.
+    for (const mutation of mutations) mutation.leases = 0;
     meta.flush((error) => {
       if (error !== undefined) this.#options.log(`a flush failed: ${error.message}`);
       this.#finish(batch, error === undefined ? 0 : errno.EIO);
@@ -298,7 +308,7 @@ export class Committer {
     for (const mutation of batch.mutations) {
       this.#options.coordinator.end(mutation);
       if (flushStatus !== 0 && mutation.status === 0) mutation.status = flushStatus;
-      this.#answerWhenCut(mutation);
+      this.#answerWhenReturned(mutation);
     }
     batch.clear();
     this.#batches.push(batch);
@@ -320,6 +330,24 @@ export class Committer {
     });
   }
 
+  /** Nobody holds a lease on what it has changed when it is answered. */
+  #answerWhenReturned(mutation: Mutation): void {
+    const left = mutation.recalls?.filter((recall) => !recall.released) ?? [];
+    mutation.recalls = undefined;
+    if (left.length === 0) {
+      this.#answerWhenCut(mutation);
+      return;
+    }
+    keepReply(mutation);
+    mutation.leases = 0;
+    let waiting = left.length;
+    for (const recall of left) {
+      recall.waiters.push(() => {
+        if (--waiting === 0) this.#answerWhenCut(mutation);
+      });
+    }
+  }
+
   #answerWhenCut(mutation: Mutation): void {
     if (mutation.waitForCut === 0 || mutation.status !== 0) {
       this.#host.answer(mutation);
@@ -327,6 +355,7 @@ export class Committer {
       return;
     }
     keepReply(mutation);
+    mutation.leases = 0;
     this.#options.reclaimer.wait(mutation.waitForCut, () => {
       this.#host.answer(mutation);
       this.#release(mutation);

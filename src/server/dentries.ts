@@ -6,6 +6,7 @@
 import { nameHash44 } from '../placement/hash.js';
 import { nameBytesMax } from '../protocol/limits.generated.js';
 import { COLLISIONS, cookieOfDentryKey, dentryEndKey, dentryKey } from './keys.js';
+import type { Touched } from './leases/touched.js';
 import type { MetaStore } from './meta-store-api.js';
 
 const TWO_32 = 4294967296;
@@ -25,6 +26,11 @@ export class FoundEntry {
   /** Type bits. */
   mode = 0;
   cookie = 0;
+}
+
+/** The hash that a lease of the entry is known by: that of its cookie, never 0. */
+export function entryHash(nameHash: number): number {
+  return nameHash === 0 ? 1 : nameHash;
 }
 
 export interface DirectoryVisitor {
@@ -52,12 +58,14 @@ function dentryMode(value: Uint8Array): number {
 export class DentryTable {
   readonly #meta: MetaStore;
   readonly #hash: NameHash;
+  readonly #touched: Touched;
   readonly #value = new Uint8Array(Dentry.name + nameBytesMax);
   readonly #views: Uint8Array[] = [];
 
   /** `hash`: replaced by tests, to make names collide. */
-  constructor(meta: MetaStore, hash: NameHash = nameHash44) {
+  constructor(meta: MetaStore, touched: Touched, hash: NameHash = nameHash44) {
     this.#meta = meta;
+    this.#touched = touched;
     this.#hash = hash;
     for (let length = 0; length <= this.#value.length; length++) {
       this.#views.push(this.#value.subarray(0, length));
@@ -115,12 +123,14 @@ export class DentryTable {
     value[8] = 0;
     value[9] = (mode & 0xf000) >>> 8;
     for (let i = 0; i < lengthBytes; i++) value[Dentry.name + i] = bytes[offset + i]!;
+    this.#touched.entry(directory, Math.floor(cookie / COLLISIONS));
     this.#meta.put(dentryKey(directory, cookie), this.#views[Dentry.name + lengthBytes]!);
   }
 
   /** Removes the entry; the last of those with its hash takes its place. */
   remove(directory: number, cookie: number): void {
     const end = cookie - (cookie % COLLISIONS) + COLLISIONS;
+    this.#touched.entry(directory, Math.floor(cookie / COLLISIONS));
     let last = cookie;
     while (last + 1 < end && this.#meta.get(dentryKey(directory, last + 1)) !== undefined) last++;
     if (last !== cookie) {
@@ -155,8 +165,7 @@ export class DentryTable {
 
   /** Never 0, which stands for a directory's beginning. */
   #firstCookie(bytes: Uint8Array, offset: number, lengthBytes: number): number {
-    const hash = this.#hash(bytes, offset, lengthBytes);
-    return (hash === 0 ? 1 : hash) * COLLISIONS;
+    return entryHash(this.#hash(bytes, offset, lengthBytes)) * COLLISIONS;
   }
 }
 

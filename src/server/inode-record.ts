@@ -10,6 +10,7 @@ import { Attributes } from '../protocol/wire.generated.js';
 import { readI53, readU53, writeI53, writeU53 } from '../protocol/u53.js';
 import type { WallClock } from '../common/scheduler.js';
 import { inodeKey } from './keys.js';
+import type { Touched } from './leases/touched.js';
 import type { MetaStore } from './meta-store-api.js';
 
 export const InodeRecord = {
@@ -95,14 +96,16 @@ export class InodeTable {
   bytes = new Uint8Array(INITIAL_SLOTS * InodeRecord.SIZE);
   words = new Uint32Array(this.bytes.buffer);
   readonly #meta: MetaStore;
+  readonly #touched: Touched;
   readonly #slots = new Map<number, number>();
   #views: Uint8Array[] = [];
   #dirty = new Uint8Array(INITIAL_SLOTS);
   #removed = new Uint8Array(INITIAL_SLOTS);
   #count = 0;
 
-  constructor(meta: MetaStore) {
+  constructor(meta: MetaStore, touched: Touched) {
     this.#meta = meta;
+    this.#touched = touched;
     this.#makeViews(INITIAL_SLOTS);
   }
 
@@ -131,12 +134,14 @@ export class InodeTable {
   /** The record at this offset has been changed. */
   touch(at: number): void {
     this.#dirty[at / InodeRecord.SIZE] = 1;
+    this.#touched.inode(this.inode(at));
   }
 
   remove(at: number): void {
     const slot = at / InodeRecord.SIZE;
     this.#removed[slot] = 1;
     this.#dirty[slot] = 1;
+    this.#touched.inode(this.inode(at));
   }
 
   /** Inside the transaction, at its end. */

@@ -14,6 +14,7 @@ const DENTRY = 0x44; // 'D'
 const LINK_TARGET = 0x4c; // 'L'
 const XATTRS = 0x58; // 'X'
 /** Kinds of the target's own keys. */
+const HOLDER = 0x48; // 'H'
 const DECISION = 0x4b; // 'K'
 const NEXT_SEQUENCE = 0x4e; // 'N'
 const ORPHAN = 0x4f; // 'O'
@@ -35,6 +36,7 @@ const sequenceBuffer = new Uint8Array(5);
 const orphanBuffer = new Uint8Array(10);
 const reclaimBuffer = new Uint8Array(10);
 const sessionBuffer = new Uint8Array(19);
+const holderBuffer = new Uint8Array(19);
 const intentBuffer = new Uint8Array(10);
 const decisionBuffer = new Uint8Array(10);
 
@@ -156,6 +158,13 @@ export function sessionKey(id: Uint8Array): Uint8Array {
   return sessionBuffer;
 }
 
+/** Of a session that may hold leases and locks; `id`: 16 bytes. */
+export function holderKey(id: Uint8Array): Uint8Array {
+  fillOwn(holderBuffer, HOLDER);
+  holderBuffer.set(id, 3);
+  return holderBuffer;
+}
+
 export function propertyKey(name: string): Uint8Array {
   const text = Buffer.from(name);
   const key = new Uint8Array(3 + text.length);
@@ -164,9 +173,10 @@ export function propertyKey(name: string): Uint8Array {
   return key;
 }
 
-export type OwnKind = 'decision' | 'intent' | 'orphan' | 'reclaim' | 'session';
+export type OwnKind = 'decision' | 'holder' | 'intent' | 'orphan' | 'reclaim' | 'session';
 const KINDS: Readonly<Record<OwnKind, number>> = {
   decision: DECISION,
+  holder: HOLDER,
   intent: INTENT,
   orphan: ORPHAN,
   reclaim: RECLAIM,

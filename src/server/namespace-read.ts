@@ -98,7 +98,9 @@ export function listDirectory(
   ns.dentries.list(directory, cookie, (entryCookie, inode, mode, value) => {
     const nameBytes = value.length - Dentry.name;
     // Attributes that are about to change are asked for one by one: then the answer can wait.
-    const isLocked = ns.locks.size > 0 && ns.locks.attributes(inode) !== undefined;
+    const isLocked =
+      (ns.locks.size > 0 && ns.locks.attributes(inode) !== undefined) ||
+      ns.recalls.inode(inode) !== undefined;
     const attributes = withAttributes && !isLocked && ns.ownsInode(inode) ? 1 : 0;
     const name = at + DirEntry.SIZE + attributes * Attributes.SIZE;
     const end = (name + nameBytes + 7) & ~7;

@@ -17,7 +17,7 @@ import { Attributes, AttributesReply } from '../protocol/wire.generated.js';
 import { isU53, readU16, readU53 } from '../protocol/u53.js';
 import type { Session } from '../transport/rpc-server.js';
 import { checkNameBytes } from './check-name.js';
-import { DentryTable, FoundEntry, type NameHash } from './dentries.js';
+import { DentryTable, entryHash, FoundEntry, type NameHash } from './dentries.js';
 import type { FileSpace } from './file-space.js';
 import {
   FLAG_PROMISED,
@@ -35,6 +35,8 @@ import {
   propertyKey,
   xattrsKey,
 } from './keys.js';
+import { RecallTable } from './leases/recalls.js';
+import { Touched } from './leases/touched.js';
 import type { MetaStore } from './meta-store-api.js';
 import { RemovedDirectories } from './removed-directories.js';
 import type { Coordinator, Transaction } from './transactions/coordinator.js';
@@ -107,6 +109,9 @@ export class Namespace {
   /** What transactions of other targets hold here, and this target's own. */
   readonly locks = new LockTable();
   readonly participant: Participant;
+  /** What the operation in execution changes, and what of that is being recalled (leases/). */
+  readonly touched = new Touched();
+  readonly recalls = new RecallTable();
   /** Inodes without a name that were open when it went. */
   readonly orphans = new Set<number>();
   readonly #sequences = new Map<number, { next: number; end: number }>();
@@ -118,8 +123,8 @@ export class Namespace {
   constructor(meta: MetaStore, host: NamespaceHost, hash?: NameHash) {
     this.meta = meta;
     this.host = host;
-    this.inodes = new InodeTable(meta);
-    this.dentries = new DentryTable(meta, hash);
+    this.inodes = new InodeTable(meta, this.touched);
+    this.dentries = new DentryTable(meta, this.touched, hash);
     this.participant = new Participant(this, () => host.scheduler.nowMs());
   }
 
@@ -237,9 +242,12 @@ export class Namespace {
 
   /** An entry of this name is about to be added, changed or removed: 0 or BLOCKED. */
   checkEntryLock(call: Call, directory: number, name: number, nameBytes: number): number {
-    if (this.locks.size === 0) return 0;
+    if (this.locks.size === 0 && this.recalls.size === 0) return 0;
     const hash = this.dentries.hashOf(call.memory.bytes, name, nameBytes);
-    const lock = this.locks.entry(directory, hash) ?? this.locks.removal(directory);
+    const lock =
+      this.locks.entry(directory, hash) ??
+      this.locks.removal(directory) ??
+      this.recalls.entry(directory, entryHash(hash));
     return lock === undefined ? 0 : blockedBy(call, lock);
   }
 

@@ -1,6 +1,7 @@
 /** What each opcode is: the shortest body it can have, and the function that executes it. */
 import {
   AdoptLayoutRequest,
+  AwaitRequest,
   ChangeSpaceRequest,
   AccessedRequest,
   CloneRangeRequest,
@@ -20,6 +21,7 @@ import {
   RenameRequest,
   ReserveRequest,
   ResolveRequest,
+  ReturnedRequest,
   SeekDataRequest,
   SetAttrRequest,
   SetXattrRequest,
@@ -96,6 +98,8 @@ const operations: Partial<Record<number, Operation>> = {
   [Opcode.ListXattr]: { bodyBytes: XattrRequest.SIZE },
   [Opcode.RemoveXattr]: { bodyBytes: XattrRequest.SIZE, execute: removeXattr, frees: true },
   [Opcode.Accessed]: { bodyBytes: AccessedRequest.SIZE, execute: accessed },
+  [Opcode.Await]: { bodyBytes: AwaitRequest.SIZE },
+  [Opcode.Returned]: { bodyBytes: ReturnedRequest.SIZE },
   [Opcode.EnsureEmptyRoot]: {
     bodyBytes: InodeRequest.SIZE,
     execute: ensureEmptyRoot,

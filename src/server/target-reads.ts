@@ -8,7 +8,9 @@
 import { errno } from '../common/errno.js';
 import type { ArenaMemory } from '../native/arena-memory.js';
 import {
+  AbsentReply,
   AttributesReply,
+  LookupReply,
   Opcode,
   ParentReply,
   ReadDirReply,
@@ -17,9 +19,10 @@ import {
   StatFsReply,
   TransactionStatusReply,
 } from '../protocol/wire.generated.js';
-import { readU53OrZero, writeU53 } from '../protocol/u53.js';
+import { readU53, readU53OrZero, writeU53 } from '../protocol/u53.js';
 import type { RpcRequest, RpcServer } from '../transport/rpc-server.js';
 import type { ChunkStore } from './data/chunk-store.js';
+import type { Grants } from './leases/grants.js';
 import { Call, type Namespace, type WireMemory } from './namespace.js';
 import {
   getAttr,
@@ -49,6 +52,7 @@ export interface TargetReadsDeps {
   namespace: Namespace;
   chunks: ChunkStore;
   statistics: TargetStatistics;
+  grants: Grants;
 }
 
 export class TargetReads {
@@ -64,7 +68,8 @@ export class TargetReads {
   /** Answers the request, now or later; false: it is none of these. */
   answer(request: RpcRequest): boolean {
     const { namespace, arena } = this.#deps;
-    if (namespace.locks.size > 0 && this.#waits(request)) return true;
+    const maybeLocked = namespace.locks.size > 0 || namespace.recalls.size > 0;
+    if (maybeLocked && this.#waits(request)) return true;
     return this.#answer(request, arena, request.body);
   }
 
@@ -138,8 +143,29 @@ export class TargetReads {
     call.replyBytes = 0;
     const status = execute(namespace, call);
     statistics.answered(request.opcode, status);
-    rpc.endReply(request, status, status === 0 ? call.replyBytes : 0);
+    rpc.endReply(request, status, this.#grant(request, status));
     return true;
+  }
+
+  /** Puts the leases into the reply that stands there; returns its length. */
+  #grant(request: RpcRequest, status: number): number {
+    const call = this.#call;
+    const { grants } = this.#deps;
+    const { words } = call.out;
+    const { session, opcode } = request;
+    if (opcode === Opcode.Lookup && (status === 0 || status === errno.ENOENT)) {
+      const flags = grants.lookup(session, call, status);
+      if (status === 0) words[(call.reply + LookupReply.flags) >>> 2]! |= flags;
+      else if (flags !== 0) {
+        words[(call.reply + AbsentReply.flags) >>> 2] = flags;
+        words[(call.reply + AbsentReply.reserved) >>> 2] = 0;
+        return AbsentReply.SIZE;
+      }
+    } else if (opcode === Opcode.GetAttr && status === 0) {
+      const inode = readU53(words, call.reply + AttributesReply.attributes);
+      words[(call.reply + AttributesReply.flags) >>> 2]! |= grants.stored(session, inode);
+    }
+    return status === 0 ? call.replyBytes : 0;
   }
 
   #readDir(request: RpcRequest): void {
@@ -156,6 +182,7 @@ export class TargetReads {
     const reply = rpc.beginReply(request, ReadDirReply.SIZE + INLINE_LISTING_BYTES);
     const place = large === 0 ? reply + ReadDirReply.SIZE : large;
     const listing = this.#listing;
+    const leases = this.#deps.grants.listing(request.session, memory, body);
     const most = Math.min(asked, room);
     const status =
       inode === 0
@@ -171,7 +198,7 @@ export class TargetReads {
     words[(reply + ReadDirReply.inlineBytes) >>> 2] = inlined ? listing.bytes : 0;
     words[(reply + ReadDirReply.entryCount) >>> 2] = listing.entries;
     words[(reply + ReadDirReply.endOfDirectory) >>> 2] = listing.ended ? 1 : 0;
-    words[(reply + ReadDirReply.flags) >>> 2] = 0;
+    words[(reply + ReadDirReply.flags) >>> 2] = leases;
     if (large !== 0 && inlined) {
       arena.bytes.copyWithin(reply + ReadDirReply.SIZE, large, large + listing.bytes);
       bulk.give(large);

@@ -39,6 +39,7 @@ import type { ChunkStore } from './data/chunk-store.js';
 import type { NameHash } from './dentries.js';
 import { FileSpace } from './file-space.js';
 import { HandleTable } from './handles.js';
+import { LeaseService } from './leases/lease-service.js';
 import { answerInventory } from './inventory.js';
 import type { MetaStore } from './meta-store-api.js';
 import { S_IFDIR, S_IFMT, storedMode } from './inode-record.js';
@@ -103,6 +104,8 @@ export class Target
   readonly handles = new HandleTable();
   readonly coordinator: Coordinator;
   readonly statistics: TargetStatistics;
+  /** Leases, notices to sessions, the grace after a start. */
+  readonly lease: LeaseService;
   readonly #deps: TargetDeps;
   readonly #committer: Committer;
   readonly #recovery: IntentRecovery;
@@ -168,20 +171,25 @@ export class Target
       kind: 'target',
       log,
     });
+    this.lease = new LeaseService(this, this.#rpc, incarnation);
     this.#reads = new TargetReads({
       arena: deps.arena,
       rpc: this.#rpc,
       namespace: this.namespace,
       chunks: deps.chunks,
       statistics: this.statistics,
+      grants: this.lease.grants,
     });
     this.#data = new TargetData(this, this.#rpc, this.#committer, deps.chunks);
     this.#call.memory = deps.arena;
     this.#call.out = deps.arena;
     deps.scheduler.onTurnEnd(TURN_COMMIT, () => {
       if (this.#closed) return;
-      if (this.#data.holdsCommit(this.#committer.queued)) deps.scheduler.requestTurn();
-      else this.#committer.commit();
+      if (this.lease.grace.isOver) {
+        if (this.#data.holdsCommit(this.#committer.queued)) deps.scheduler.requestTurn();
+        else this.#committer.commit();
+      }
+      this.lease.notices.flush();
     });
   }
 
@@ -189,6 +197,7 @@ export class Target
   open(): void {
     this.namespace.open();
     this.#sessions.open(this.scheduler.nowMs());
+    this.lease.grace.open();
     this.#reclaimer.open();
     this.coordinator.open();
     this.#orphanTimer = this.scheduler.setTimer(ORPHAN_GRACE_MS, () => {
@@ -218,8 +227,10 @@ export class Target
   close(): void {
     if (this.#closed) return;
     this.#committer.close();
-    this.#committer.commit();
+    // What waits for the end of the grace is repeated by its clients.
+    if (this.lease.grace.isOver) this.#committer.commit();
     this.#closed = true;
+    this.lease.close();
     this.#orphanTimer?.cancel();
     this.#sweepTimer?.cancel();
     this.#reclaimer.close();
@@ -350,6 +361,14 @@ export class Target
       case Opcode.Cut:
         this.#cut(request);
         return;
+      case Opcode.Await:
+        this.statistics.answered(request.opcode, 0);
+        this.lease.notices.await(request);
+        return;
+      case Opcode.Returned:
+        this.lease.returned(request);
+        this.answerStatus(request, 0);
+        return;
       case Opcode.Inventory:
         this.statistics.answered(
           request.opcode,
@@ -379,10 +398,24 @@ export class Target
       mutation.frees = true;
       return;
     }
+    const recall = this.namespace.recalls.inode(inode);
+    if (recall === undefined) this.#openNow(request, inode);
+    else {
+      recall.waiters.push(() => {
+        this.#openNow(request, inode);
+      });
+    }
+  }
+
+  #openNow(request: RpcRequest, inode: number): void {
     const call = this.#call;
     call.reply = this.#rpc.beginReply(request, ATTRIBUTES_ROOM);
     const status = inode === 0 ? errno.EINVAL : this.namespace.replyStored(call, inode);
-    if (status === 0) this.handles.open(request.session, inode);
+    if (status === 0) {
+      this.handles.open(request.session, inode);
+      const flags = this.lease.grants.inode(request.session, inode);
+      this.arena.words[(call.reply + AttributesReply.flags) >>> 2]! |= flags;
+    }
     request.session.recordVolatile(request.slot, request.sequence, request.opcode, status);
     this.statistics.answered(request.opcode, status);
     this.#rpc.endReply(request, status, status === 0 ? call.replyBytes : 0);
@@ -493,6 +526,7 @@ export class Target
       inodes: this.namespace.inodeCount,
       intents: this.namespace.participant.intents.size,
       ...this.coordinator.report(),
+      ...this.lease.leases.report(),
       ...this.#reclaimer.report(),
       mapEpoch: this.#rpc.mapEpoch,
     };
@@ -536,6 +570,7 @@ export class Target
   onSessionClosed(session: Session, reason: string): void {
     this.log(`session of ${session.clientName} ends: ${reason}`);
     this.#sessions.closed(session, this.scheduler.nowMs());
+    this.lease.sessionClosed(session);
     this.handles.drop(session, (inode) => {
       this.#closedByAll(inode);
     });
@@ -559,6 +594,10 @@ export class Target
 
   // ---------------------------------------------------------------- of the committer
 
+  executed(mutation: Mutation): void {
+    this.lease.executed(mutation);
+  }
+
   decided(mutation: Mutation): void {
     if (mutation.status === 0 && mutation.openInode !== 0 && mutation.session !== undefined) {
       this.handles.open(mutation.session, mutation.openInode);
@@ -579,6 +618,7 @@ export class Target
     const source = reply >>> 2;
     const words = bytes >>> 2;
     for (let i = 0; i < words; i++) to[body + i] = from[source + i]!;
+    if (bytes !== 0) this.lease.answered(mutation, body << 2);
     this.#rpc.endReply(request, status, bytes);
   }
 

@@ -20,7 +20,12 @@ import { errno } from '../../common/errno.js';
 import { TURN_FLUSH } from '../../common/scheduler.js';
 import type { Scheduler } from '../../common/scheduler.js';
 import type { ArenaMemory } from '../../native/arena-memory.js';
-import { AWAIT_LEASES, LEASE_TRUST_MS, NOTICES_MAX } from '../../protocol/leases.js';
+import {
+  AWAIT_LEASES,
+  incarnationTag,
+  LEASE_TRUST_MS,
+  NOTICES_MAX,
+} from '../../protocol/leases.js';
 import { readU16, readU53, writeU53 } from '../../protocol/u53.js';
 import {
   AwaitRequest,
@@ -82,7 +87,7 @@ class AwaitOperation extends RpcOperation {
     this.sentMs = this.#channel.nowMs();
     writeU53(words, body + AwaitRequest.acknowledged, this.#channel.last);
     words[(body + AwaitRequest.flags) >>> 2] = this.#wantsLeases ? AWAIT_LEASES : 0;
-    words[(body + AwaitRequest.reserved) >>> 2] = 0;
+    words[(body + AwaitRequest.incarnation) >>> 2] = this.#channel.incarnationTag;
     return AwaitRequest.SIZE;
   }
 
@@ -143,6 +148,11 @@ export class NoticeChannel {
     this.#options = options;
     this.#await = new AwaitOperation(this, options);
     this.#view.channel = this;
+  }
+
+  /** Of the target, as its last handshake said. */
+  get incarnationTag(): number {
+    return incarnationTag(this.peer.incarnation);
   }
 
   nowMs(): number {

@@ -19,6 +19,7 @@ import { storeDirectory } from '../directory-record.js';
 import { S_IFDIR, S_IFMT } from '../inode-record.js';
 import { intentKey, numberOfOwnKey, ownRange } from '../keys.js';
 import { checkNameBytes } from '../check-name.js';
+import { entryHash } from '../dentries.js';
 import type { Call, Namespace } from '../namespace.js';
 import { addLink, isNameable } from '../unnamed.js';
 import { LOCK_ENTRY, LOCK_LINKS, LOCK_MOVE, LOCK_REMOVAL, LOCK_TOKEN, type Lock } from './locks.js';
@@ -134,7 +135,25 @@ export class Participant {
     const kind = lockKind(intent.request.step);
     if (kind === 0) return true;
     const blocked = this.#ns.locks.acquire(intent, kind, intent.request.inode, this.#hash(intent));
-    return blocked === undefined;
+    if (blocked !== undefined) return false;
+    this.#touch(intent, kind);
+    return true;
+  }
+
+  /** The coordinator answers before the step is done: leases are recalled when it is prepared. */
+  #touch(intent: Intent, kind: number): void {
+    const { touched } = this.#ns;
+    const { inode } = intent.request;
+    if (kind === LOCK_TOKEN) return;
+    touched.inode(inode);
+    if (kind === LOCK_ENTRY) touched.entry(inode, entryHash(this.#hash(intent)));
+  }
+
+  #isRecalled({ inode, name }: StepRequest): boolean {
+    const { recalls, dentries } = this.#ns;
+    if (recalls.size === 0) return false;
+    if (name.length === 0) return recalls.inode(inode) !== undefined;
+    return recalls.entry(inode, entryHash(dentries.hashOf(name, 0, name.length))) !== undefined;
   }
 
   #unlock(intent: Intent): void {
@@ -153,6 +172,8 @@ export class Participant {
     answer.inode = step.request.inode;
     answer.mode = 0;
     answer.count = 0;
+    // What it would find may not be known to everybody yet.
+    if (this.#isRecalled(step.request)) return errno.EAGAIN;
     const status = this.#check(step, answer);
     if (status !== 0) return status;
     const made = step.request.step === STEP_MAKE_DIR ? answer.inode : 0;

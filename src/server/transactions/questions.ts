@@ -10,6 +10,7 @@ import {
 } from '../../protocol/wire.generated.js';
 import { isU53, readU16, readU53, writeU53 } from '../../protocol/u53.js';
 import type { RpcRequest } from '../../transport/rpc-server.js';
+import { entryHash } from '../dentries.js';
 import { byteU64, InodeRecord, modeOf, S_IFDIR, S_IFMT, storedInode } from '../inode-record.js';
 import type { Call, Namespace, WireMemory } from '../namespace.js';
 import { LOCK_MOVE, type Lock } from './locks.js';
@@ -63,12 +64,16 @@ export function readLock(
   const { words } = memory;
   if (!isU53(words, body)) return undefined;
   const inode = readU53(words, body);
-  const { locks } = ns;
+  const { locks, recalls } = ns;
   switch (request.opcode) {
     case Opcode.GetAttr:
       return attributesLock(ns, inode, before);
     case Opcode.ReadDir:
-      return ifBlocking(locks.anyEntry(inode), before);
+      return ifBlocking(locks.anyEntry(inode), before) ?? recalls.anyEntry(inode);
+    case Opcode.GetXattr:
+    case Opcode.ListXattr:
+    case Opcode.SeekData:
+      return recalls.inode(inode);
     case Opcode.Lookup:
       return lookupLock(ns, inode, memory, body, request.bodyBytes, before);
     default:
@@ -83,7 +88,11 @@ function ifBlocking(lock: Lock | undefined, before: number): Lock | undefined {
 /** Attributes of a directory are changed by what happens to its entries, too. */
 function attributesLock(ns: Namespace, inode: number, before: number): Lock | undefined {
   const { locks } = ns;
-  return ifBlocking(locks.inode(inode), before) ?? ifBlocking(locks.anyEntry(inode), before);
+  return (
+    ifBlocking(locks.inode(inode), before) ??
+    ifBlocking(locks.anyEntry(inode), before) ??
+    ns.recalls.inode(inode)
+  );
 }
 
 function lookupLock(
@@ -98,7 +107,8 @@ function lookupLock(
   if (nameBytes === 0 || NameRequest.SIZE + nameBytes > bodyBytes) return undefined;
   const name = body + NameRequest.SIZE;
   const hash = ns.dentries.hashOf(memory.bytes, name, nameBytes);
-  const entry = ifBlocking(ns.locks.entry(parent, hash), before);
+  const entry =
+    ifBlocking(ns.locks.entry(parent, hash), before) ?? ns.recalls.entry(parent, entryHash(hash));
   if (entry !== undefined) return entry;
   // The answer has the inode's attributes where it lies here.
   const exists = ns.dentries.find(parent, memory.bytes, name, nameBytes, ns.found);
