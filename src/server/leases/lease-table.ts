@@ -51,9 +51,9 @@ export class LeaseTable {
     return this.#size >= this.#leasesMax;
   }
 
-  /** False: nobody has this lease. True: somebody may have it. */
-  mayBeHeld(kind: number, inode: number, hash: number): boolean {
-    return this.#size > 0 && this.#filter[this.#mix(kind, inode, hash) & (this.#slots - 1)] !== 0;
+  /** At least as many as hold this lease; nearly always exactly. */
+  holdersAtMost(kind: number, inode: number, hash: number): number {
+    return this.#size === 0 ? 0 : this.#filter[this.#mix(kind, inode, hash) & (this.#slots - 1)]!;
   }
 
   has(session: number, kind: number, inode: number, hash: number): boolean {

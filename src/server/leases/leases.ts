@@ -171,13 +171,14 @@ export class Leases {
     hash: number,
     met: Recall[] | undefined,
   ): Recall[] | undefined {
-    if (!this.#table.mayBeHeld(kind, inode, hash)) {
-      const known = this.recalls.find(kind, inode, hash);
-      return known === undefined ? met : add(met, known);
-    }
-    for (const holder of this.#holders.values()) {
-      if (holder === own || !this.#table.has(holder.index, kind, inode, hash)) continue;
-      this.#recall(holder, kind, inode, hash);
+    const table = this.#table;
+    let others = table.holdersAtMost(kind, inode, hash);
+    if (others > 0 && own !== undefined && table.has(own.index, kind, inode, hash)) others--;
+    if (others > 0) {
+      for (const holder of this.#holders.values()) {
+        if (holder === own || !table.has(holder.index, kind, inode, hash)) continue;
+        this.#recall(holder, kind, inode, hash);
+      }
     }
     const recall = this.recalls.find(kind, inode, hash);
     return recall === undefined ? met : add(met, recall);
