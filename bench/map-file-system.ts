@@ -92,6 +92,14 @@ export class MapFileSystem implements FuseHandler {
     // Every request is answered in its turn.
   }
 
+  onNotified(_number: number): void {
+    // Nothing is declared invalid.
+  }
+
+  onPagesDropped(_number: number): void {
+    // Nor are pages.
+  }
+
   onEnded(reason: string): void {
     this.endedBecause = reason;
     this.onEnd();

@@ -48,6 +48,8 @@ enum class EventKind : uint8_t {
   kRequest = 0,
   kInterrupt = 1,
   kReady = 2,
+  kNotified = 4,
+  kPagesDropped = 5,
   kEnded = 3,
 };
 
@@ -64,6 +66,7 @@ enum class ReplyKind : uint8_t {
   kXattrSize = 10,
   kStatFs = 8,
   kLock = 11,
+  kNotice = 12,
 };
 
 enum class OpenFlag : uint8_t {
@@ -73,6 +76,12 @@ enum class OpenFlag : uint8_t {
   kCacheDirectory = 8,
   kNoFlush = 32,
   kParallelDirectWrites = 64,
+};
+
+enum class NoticeKind : uint8_t {
+  kAttributes = 0,
+  kEpoch = 1,
+  kPages = 2,
 };
 
 struct RequestRecord {
@@ -180,6 +189,20 @@ static_assert(offsetof(ReplyRecord, open_flags) == 32);
 static_assert(offsetof(ReplyRecord, entry_timeout_ms) == 36);
 static_assert(offsetof(ReplyRecord, attributes_timeout_ms) == 40);
 static_assert(offsetof(ReplyRecord, reserved) == 44);
+
+struct Notice {
+  uint64_t inode;
+  uint64_t offset;
+  uint64_t length_bytes;
+  uint32_t kind;
+  uint32_t reserved;
+};
+static_assert(sizeof(Notice) == 32);
+static_assert(offsetof(Notice, inode) == 0);
+static_assert(offsetof(Notice, offset) == 8);
+static_assert(offsetof(Notice, length_bytes) == 16);
+static_assert(offsetof(Notice, kind) == 24);
+static_assert(offsetof(Notice, reserved) == 28);
 
 struct FileLock {
   uint64_t start;

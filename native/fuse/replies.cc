@@ -87,10 +87,29 @@ void Session::submit() {
     ReplyRecord record;
     memcpy(&record, area + at, sizeof record);
     if (record.bytes < sizeof record || record.bytes > end - at) break;
-    reply(record, area + at + sizeof record, record.bytes - sizeof record);
+    const uint8_t* body = area + at + sizeof record;
+    const size_t body_bytes = record.bytes - sizeof record;
+    if (record.kind == static_cast<uint32_t>(ReplyKind::kNotice)) {
+      keep_notice(body, body_bytes);
+    } else {
+      reply(record, body, body_bytes);
+    }
     at += record.bytes;
   }
+  for (const Notifier::Lane lane : {Notifier::kAttributes, Notifier::kPages}) {
+    if (notices_[lane].empty()) continue;
+    if (notifier_) notifier_->post(notices_[lane], lane);
+    notices_[lane].clear();
+  }
   if (closed_ && table_.active() == 0) free_block();
+}
+
+// Posted at the submission's end, once for all of it: behind the replies of the same turn.
+void Session::keep_notice(const uint8_t* body, size_t body_bytes) {
+  Notice notice;
+  if (!take(body, body_bytes, &notice)) return;
+  if (notice.inode == options_.root_inode) notice.inode = FUSE_ROOT_ID;
+  notices_[Notifier::lane_of(notice)].push_back(notice);
 }
 
 void Session::reply(const ReplyRecord& record, const uint8_t* body, size_t body_bytes) {
@@ -166,6 +185,8 @@ void Session::send_reply(fuse_req_t request, const RequestRecord& asked, const R
     case ReplyKind::kLock:
       if (!take(body, body_bytes, &lock)) break;
       result = reply_lock(request, lock);
+      break;
+    case ReplyKind::kNotice:
       break;
   }
   if (result == -EPROTO) fuse_reply_err(request, EIO);

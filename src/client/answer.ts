@@ -7,7 +7,7 @@ import type { ArenaMemory } from '../native/arena-memory.js';
 import type { FileAttributes } from './attributes.js';
 import { S_IFDIR, S_IFLNK, S_IFMT, S_IFREG } from './attributes.js';
 import { EntryCursor } from './directory-read.js';
-import { FileSystemTotals } from './request.js';
+import { FileSystemTotals, PageUse, VALID_AS_OPTIONS } from './request.js';
 import type { ClientRequest } from './request.js';
 
 /** What an operation of the promise API rejects with; shaped as errors of node:fs. */
@@ -94,6 +94,9 @@ export class Answer implements ClientRequest {
   readonly dropsSetId: boolean;
   readonly readsSilently = false;
   synchronous = false;
+  entryValidMs = VALID_AS_OPTIONS;
+  attributesValidMs = VALID_AS_OPTIONS;
+  pageUse: PageUse = PageUse.AsOptions;
   stats: FileStats | undefined;
   handle = 0;
   lengthBytes = 0;

@@ -24,7 +24,7 @@ import { AttributeChange, SET_DROP_SET_ID } from './attributes.js';
 import { callerIsDying } from './callers.js';
 import type { FileSystemCore } from './core.js';
 import { FuseOperation } from './fuse-operation.js';
-import { NameReference } from './request.js';
+import { NameReference, PageUse } from './request.js';
 import type { FileSystemTotals } from './request.js';
 
 export interface FuseFrontOptions {
@@ -62,6 +62,7 @@ const SEEK_HOLE = 4;
 const BULK_SLOTS_FOR_WRITES = 8;
 /** Message slots that reads leave to the RPC layer. */
 const MESSAGE_SLOTS_FOR_RPC = 160;
+const DIRECT = OpenFlag.DirectIo | OpenFlag.ParallelDirectWrites;
 const INTERRUPT_CHECK_MS = 250;
 /** Of one copy_file_range: its answer has 32 bits. */
 const COPY_BYTES_MAX = 2 ** 31;
@@ -76,6 +77,10 @@ export class FuseFront implements FuseHandler {
   onGone: (reason: string) => void = () => undefined;
   /** The kernel has agreed. */
   onMounted: (info: FuseInfo) => void = () => undefined;
+  /** FuseSession.notifyInode and notifyEpoch: written up to this number. */
+  onKernelNotified: (number: number) => void = () => undefined;
+  /** FuseSession.notifyPages: written up to this number. */
+  onKernelDropped: (number: number) => void = () => undefined;
 
   readonly #scheduler: Scheduler;
   readonly #free: FuseOperation[] = [];
@@ -117,12 +122,20 @@ export class FuseFront implements FuseHandler {
     const { directIo } = this.options;
     const direct = directIo === 'on' || (directIo === 'auto' && info.directIoMmap);
     this.#killPriv = info.killPriv;
-    this.openFlags = direct ? OpenFlag.DirectIo | OpenFlag.ParallelDirectWrites : 0;
+    this.openFlags = direct ? DIRECT : 0;
     this.onMounted(info);
   }
 
   onEnded(reason: string): void {
     this.onGone(reason);
+  }
+
+  onNotified(number: number): void {
+    this.onKernelNotified(number);
+  }
+
+  onPagesDropped(number: number): void {
+    this.onKernelDropped(number);
   }
 
   onInterrupt(fuse: FuseRequest): void {
@@ -356,8 +369,11 @@ export class FuseFront implements FuseHandler {
   }
 
   /** Of FuseOperation: OpenFlag bits for what this request opened. */
-  flagsOf(fuse: FuseRequest): number {
-    return fuse.operation === Operation.OpenDir ? 0 : this.openFlags;
+  flagsOf(fuse: FuseRequest, use: PageUse): number {
+    if (fuse.operation === Operation.OpenDir) return 0;
+    if (use === PageUse.AsOptions) return this.openFlags;
+    if (use === PageUse.Direct) return DIRECT;
+    return use === PageUse.Kept ? OpenFlag.KeepCache : 0;
   }
 
   /** Of FuseOperation: lays the totals out as StatFsReply, valid until the next call. */

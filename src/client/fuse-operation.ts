@@ -14,6 +14,7 @@ import { Operation } from '../native/fuse.js';
 import type { FuseRequest } from '../native/fuse.js';
 import type { FileAttributes } from './attributes.js';
 import type { FuseFront } from './fuse-front.js';
+import { PageUse, VALID_AS_OPTIONS } from './request.js';
 import type { ClientRequest, FileSystemTotals } from './request.js';
 import { giveSlot } from './slot-owner.js';
 
@@ -27,6 +28,9 @@ export class FuseOperation implements ClientRequest {
   dropsSetId = false;
   readsSilently = false;
   synchronous = false;
+  entryValidMs = VALID_AS_OPTIONS;
+  attributesValidMs = VALID_AS_OPTIONS;
+  pageUse: PageUse = PageUse.AsOptions;
   /** Null in the pool, and once abandoned. */
   fuse: FuseRequest | null = null;
   startedMs = 0;
@@ -51,6 +55,9 @@ export class FuseOperation implements ClientRequest {
     this.readsSilently = this.#front.readsSilently(fuse);
     this.synchronous = fuse.operation === Operation.Write && (fuse.flags & O_DSYNC) !== 0;
     this.startedMs = nowMs;
+    this.entryValidMs = VALID_AS_OPTIONS;
+    this.attributesValidMs = VALID_AS_OPTIONS;
+    this.pageUse = PageUse.AsOptions;
   }
 
   /** Answers EINTR now; the core's answer will find nobody. */
@@ -80,9 +87,23 @@ export class FuseOperation implements ClientRequest {
   }
 
   replyError(status: number): void {
+    const { entryValidMs } = this;
     const fuse = this.#end();
     this.#recycle();
-    fuse?.replyStatus(status);
+    const absent = status === errno.ENOENT && fuse?.operation === Operation.Lookup;
+    if (absent && entryValidMs > 0) fuse.replyNoEntry(entryValidMs);
+    else fuse?.replyStatus(status);
+  }
+
+  /** For replies that say how long an entry is valid. */
+  #entryMs(): number {
+    const { entryValidMs } = this;
+    return entryValidMs < 0 ? this.#front.options.entryTimeoutMs : entryValidMs;
+  }
+
+  #attributesMs(): number {
+    const { attributesValidMs } = this;
+    return attributesValidMs < 0 ? this.#front.options.attributesTimeoutMs : attributesValidMs;
   }
 
   replyDone(): void {
@@ -92,35 +113,33 @@ export class FuseOperation implements ClientRequest {
   }
 
   replyEntry(attributes: FileAttributes): void {
-    const { entryTimeoutMs, attributesTimeoutMs } = this.#front.options;
     const fuse = this.#end();
     this.#recycle();
-    fuse?.replyEntry(attributes.offset, entryTimeoutMs, attributesTimeoutMs);
+    fuse?.replyEntry(attributes.offset, this.#entryMs(), this.#attributesMs());
   }
 
   replyAttributes(attributes: FileAttributes): void {
     const fuse = this.#end();
     this.#recycle();
-    fuse?.replyAttributes(attributes.offset, this.#front.options.attributesTimeoutMs);
+    fuse?.replyAttributes(attributes.offset, this.#attributesMs());
   }
 
   replyCreated(attributes: FileAttributes, handle: number): void {
-    const { entryTimeoutMs, attributesTimeoutMs } = this.#front.options;
     const fuse = this.#end();
     this.#recycle();
     if (fuse === null) {
       this.#front.core.closeHandle(handle);
       return;
     }
-    const flags = this.#front.openFlags;
-    fuse.replyCreate(attributes.offset, entryTimeoutMs, attributesTimeoutMs, handle, flags);
+    const flags = this.#front.flagsOf(fuse, this.pageUse);
+    fuse.replyCreate(attributes.offset, this.#entryMs(), this.#attributesMs(), handle, flags);
   }
 
   replyOpened(handle: number): void {
     const fuse = this.#end();
     this.#recycle();
     if (fuse === null) this.#front.core.closeHandle(handle);
-    else fuse.replyOpen(handle, this.#front.flagsOf(fuse));
+    else fuse.replyOpen(handle, this.#front.flagsOf(fuse, this.pageUse));
   }
 
   replyText(offset: number, lengthBytes: number): void {
@@ -169,12 +188,12 @@ export class FuseOperation implements ClientRequest {
   }
 
   replyEntries(offset: number, lengthBytes: number): void {
-    const { entryTimeoutMs, attributesTimeoutMs } = this.#front.options;
     const fuse = this.#end();
     const { landing } = this;
     const landed = landing !== 0 && offset >= landing && offset < landing + this.landingBytes;
     if (fuse !== null) {
-      fuse.replyDirectory(offset, lengthBytes, landed, 0, entryTimeoutMs, attributesTimeoutMs);
+      const entryMs = this.#entryMs();
+      fuse.replyDirectory(offset, lengthBytes, landed, 0, entryMs, this.#attributesMs());
       if (landed) {
         this.landing = 0;
         this.#front.slotsLeave();

@@ -10,6 +10,22 @@
  */
 import type { FileAttributes } from './attributes.js';
 
+/** entryValidMs, attributesValidMs: as the front end's options say; absence: not at all. */
+export const VALID_AS_OPTIONS = -1;
+
+/** What a kernel may do with the pages of a file while this open of it lasts. */
+export const PageUse = {
+  /** As the front end's options say. */
+  AsOptions: 0,
+  /** Every read and write comes here (but for mappings). */
+  Direct: 1,
+  /** It may cache them from now on; what it had from earlier opens is dropped. */
+  Cached: 2,
+  /** It may cache them, and use what it has from earlier opens. */
+  Kept: 3,
+} as const;
+export type PageUse = (typeof PageUse)[keyof typeof PageUse];
+
 export interface ClientRequest {
   /** Owner of what is created. */
   uid: number;
@@ -22,6 +38,17 @@ export interface ClientRequest {
   readsSilently: boolean;
   /** write: what was written is power-safe before the reply (O_SYNC, O_DSYNC). */
   readonly synchronous: boolean;
+
+  /**
+   * For how many milliseconds the front end (and with it a kernel) may believe the reply without
+   * asking again; set by the core before it replies, VALID_AS_OPTIONS otherwise. Entries: replyEntry,
+   * replyCreated, replyEntries (of each), and the absence that a lookup's replyError(ENOENT) tells.
+   */
+  entryValidMs: number;
+  /** The same for attributes; also of replyAttributes. */
+  attributesValidMs: number;
+  /** Set by the core before replyOpened and replyCreated of a file. */
+  pageUse: PageUse;
 
   /** Any operation: an errno, never 0. */
   replyError(status: number): void;

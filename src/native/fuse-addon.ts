@@ -60,6 +60,8 @@ export interface FuseInfo {
   killPriv: boolean;
   /** It enforces and asks for access control lists. */
   posixAcl: boolean;
+  /** The kernel can be told that all names are no longer valid (Linux 6.16). */
+  epochNotify: boolean;
   /** fcntl(2) and flock(2) locks come as requests; otherwise the kernel keeps them by itself. */
   locks: boolean;
   /** Files opened with DirectIo can be mapped MAP_SHARED (Linux 6.6 and newer). */
@@ -80,6 +82,14 @@ export interface FuseCounters {
   writeBytesCopied: number;
   /** Times that reading stopped because no slot was free. */
   pauses: number;
+  /** Notices that the kernel has got. */
+  notices: number;
+  /** … of inodes that it does not know, and so remembers nothing of. */
+  noticesUnknown: number;
+  /** … that it refused. */
+  noticesFailed: number;
+  /** Times that all names were declared no longer valid, for one notice or for many. */
+  epochs: number;
   activeRequests: number;
 }
 

@@ -47,6 +47,10 @@ export const EventKind = {
   Interrupt: 1,
   /** the kernel and we have agreed; value is 0 */
   Ready: 2,
+  /** `value` more notices of attributes and names are written */
+  Notified: 4,
+  /** `value` more notices of pages are written */
+  PagesDropped: 5,
   /** unmounted or aborted; value is an errno, ENODEV in the usual case; the last event */
   Ended: 3,
 } as const;
@@ -72,6 +76,8 @@ export const ReplyKind = {
   StatFs: 8,
   /** FileLock: GetLock */
   Lock: 11,
+  /** Notice: answers nothing, tells the kernel */
+  Notice: 12,
 } as const;
 
 export const OpenFlag = {
@@ -82,6 +88,15 @@ export const OpenFlag = {
   NoFlush: 32,
   /** with DirectIo: writes that do not extend the file need no lock */
   ParallelDirectWrites: 64,
+} as const;
+
+export const NoticeKind = {
+  /** of the inode are no longer valid */
+  Attributes: 0,
+  /** all names are no longer valid */
+  Epoch: 1,
+  /** of the inode, and its attributes */
+  Pages: 2,
 } as const;
 
 export const RequestRecord = {
@@ -188,6 +203,20 @@ export const ReplyRecord = {
   attributesTimeoutMs: 40,
   /** uint */
   reserved: 44,
+} as const;
+
+export const Notice = {
+  SIZE: 32,
+  /** ulong */
+  inode: 0,
+  /** ulong: Pages: from this byte on … */
+  offset: 8,
+  /** ulong: … so many; 0: to the end */
+  lengthBytes: 16,
+  /** uint */
+  kind: 24,
+  /** uint */
+  reserved: 28,
 } as const;
 
 export const FileLock = {

@@ -4,6 +4,7 @@ import { spawn, type ChildProcess } from 'node:child_process';
 import { existsSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { createInterface } from 'node:readline';
 import { MapFileSystem, type MapFileSystemOptions } from '../../../bench/map-file-system.js';
 import { NativeArena } from '../../../src/native/arena.js';
 import { isMountPoint } from '../../../src/native/fuse-mount.js';
@@ -13,6 +14,7 @@ import {
   type FuseOptions,
   type FuseRequest,
 } from '../../../src/native/fuse.js';
+import { nativeFolder } from '../../../src/native/load.js';
 import { Reactor } from '../../../src/native/reactor.js';
 import { errno } from '../../../src/common/errno.js';
 
@@ -28,6 +30,8 @@ export class HoldingFileSystem extends MapFileSystem {
   readonly dataOffsets: number[] = [];
   readies = 0;
   ends = 0;
+  notified = 0;
+  pagesDropped = 0;
 
   override onReady(): void {
     this.readies++;
@@ -37,6 +41,14 @@ export class HoldingFileSystem extends MapFileSystem {
     this.interrupted.push(request);
     this.held.splice(this.held.indexOf(request), 1);
     request.replyStatus(errno.EINTR);
+  }
+
+  override onNotified(number: number): void {
+    this.notified = number;
+  }
+
+  override onPagesDropped(number: number): void {
+    this.pagesDropped = number;
   }
 
   override onEnded(reason: string): void {
@@ -109,6 +121,42 @@ export class FuseGround {
 }
 
 export const fuseIsHere = existsSync('/dev/fuse');
+
+const posix = join(nativeFolder(), 'sealfs_posix');
+export const callerIsHere = existsSync(posix);
+
+/** A process that makes calls in a mount's folder, one script line after another (native/posix). */
+export class Caller {
+  readonly #child;
+  readonly #lines: AsyncIterator<string>;
+  readonly pid: number;
+  readonly ended: Promise<number | string>;
+
+  constructor(path: string) {
+    // Not spawn's own `cwd`: this thread would wait for it, and serves the mount.
+    const script = 'cd "$0" && exec "$1"';
+    const stdio = ['pipe', 'pipe', 'inherit'] as const;
+    this.#child = spawn('sh', ['-c', script, path, posix], { stdio: [...stdio] });
+    this.#lines = createInterface({ input: this.#child.stdout })[Symbol.asyncIterator]();
+    this.pid = this.#child.pid!;
+    this.ended = exit(this.#child);
+  }
+
+  async call(line: string): Promise<string> {
+    this.#child.stdin.write(`${line}\n`);
+    const answer = await this.#lines.next();
+    return answer.done === true ? 'ended' : answer.value;
+  }
+
+  kill(): void {
+    this.#child.kill('SIGTERM');
+  }
+
+  end(): Promise<number | string> {
+    this.#child.stdin.end();
+    return this.ended;
+  }
+}
 
 export async function until(what: string, holds: () => boolean, timeoutMs = 5000): Promise<void> {
   const end = Date.now() + timeoutMs;

@@ -4,21 +4,21 @@
  * are made by native/posix, one script line after another.
  */
 import assert from 'node:assert/strict';
-import { spawn } from 'node:child_process';
-import { existsSync } from 'node:fs';
-import { join } from 'node:path';
-import { createInterface } from 'node:readline';
 import {
   LOCK_OFFSET_MAX,
   LockType,
   Operation,
   type FuseRequest,
 } from '../../../src/native/fuse.js';
-import { nativeFolder } from '../../../src/native/load.js';
 import { errno } from '../../../src/common/errno.js';
-import { FuseGround, exit, fuseIsHere, until, type Mounted } from './fuse-ground.js';
-
-const posix = join(nativeFolder(), 'sealfs_posix');
+import {
+  Caller,
+  FuseGround,
+  callerIsHere,
+  fuseIsHere,
+  until,
+  type Mounted,
+} from './fuse-ground.js';
 
 /** What a lock request said; the request itself ends with its reply. */
 interface Asked {
@@ -49,45 +49,12 @@ function describeLock(request: FuseRequest): Asked {
   };
 }
 
-/** A process that makes calls in the mount's folder. */
-class Caller {
-  readonly #child;
-  readonly #lines: AsyncIterator<string>;
-  readonly pid: number;
-  readonly ended: Promise<number | string>;
-
-  constructor(path: string) {
-    // Not spawn's own `cwd`: this thread would wait for it, and serves the mount.
-    const script = 'cd "$0" && exec "$1"';
-    const stdio = ['pipe', 'pipe', 'inherit'] as const;
-    this.#child = spawn('sh', ['-c', script, path, posix], { stdio: [...stdio] });
-    this.#lines = createInterface({ input: this.#child.stdout })[Symbol.asyncIterator]();
-    this.pid = this.#child.pid!;
-    this.ended = exit(this.#child);
-  }
-
-  async call(line: string): Promise<string> {
-    this.#child.stdin.write(`${line}\n`);
-    const answer = await this.#lines.next();
-    return answer.done === true ? 'ended' : answer.value;
-  }
-
-  kill(): void {
-    this.#child.kill('SIGTERM');
-  }
-
-  end(): Promise<number | string> {
-    this.#child.stdin.end();
-    return this.ended;
-  }
-}
-
 describe('FUSE locks', function () {
   this.timeout(20_000);
   let ground: FuseGround;
 
   before(function () {
-    if (!fuseIsHere || !existsSync(posix)) this.skip();
+    if (!fuseIsHere || !callerIsHere) this.skip();
     ground = new FuseGround();
   });
 
