@@ -29,6 +29,7 @@ constexpr uint64_t kXattrBytesMax = 262144u;
 constexpr uint64_t kAclBytesMax = 4096u;
 constexpr uint64_t kExtentsPerChunkMax = 256u;
 constexpr uint64_t kLinkCountMax = 65000u;
+constexpr uint64_t kBatchItemsMax = 100u;
 constexpr uint64_t kFileBytesMax = 9007199254740991u;
 
 enum class Opcode : uint8_t {
@@ -76,6 +77,11 @@ enum class Opcode : uint8_t {
   kTmpFile = 45,
   kAwait = 46,
   kReturned = 47,
+  kBatchLookup = 60,
+  kBatchGetAttr = 61,
+  kBatchRead = 62,
+  kBatchWrite = 63,
+  kBatchUnlink = 64,
 };
 
 struct FrameHeader {
@@ -835,5 +841,53 @@ static_assert(sizeof(InventoryPair) == 8);
 static_assert(offsetof(InventoryPair, key_bytes) == 0);
 static_assert(offsetof(InventoryPair, omitted) == 2);
 static_assert(offsetof(InventoryPair, value_bytes) == 4);
+
+struct BatchRequest {
+  uint16_t count;
+  uint16_t reserved;
+  uint32_t data_bytes;
+};
+static_assert(sizeof(BatchRequest) == 8);
+static_assert(offsetof(BatchRequest, count) == 0);
+static_assert(offsetof(BatchRequest, reserved) == 2);
+static_assert(offsetof(BatchRequest, data_bytes) == 4);
+
+struct BatchItem {
+  uint16_t body_bytes;
+  uint16_t flags;
+  uint32_t data_bytes;
+  uint32_t checksum;
+  uint32_t reserved;
+};
+static_assert(sizeof(BatchItem) == 16);
+static_assert(offsetof(BatchItem, body_bytes) == 0);
+static_assert(offsetof(BatchItem, flags) == 2);
+static_assert(offsetof(BatchItem, data_bytes) == 4);
+static_assert(offsetof(BatchItem, checksum) == 8);
+static_assert(offsetof(BatchItem, reserved) == 12);
+
+struct BatchReply {
+  uint16_t count;
+  uint16_t reserved;
+  uint32_t inline_bytes;
+};
+static_assert(sizeof(BatchReply) == 8);
+static_assert(offsetof(BatchReply, count) == 0);
+static_assert(offsetof(BatchReply, reserved) == 2);
+static_assert(offsetof(BatchReply, inline_bytes) == 4);
+
+struct BatchResult {
+  uint16_t status;
+  uint16_t has_data;
+  uint32_t data_bytes;
+  uint32_t checksum;
+  uint32_t reserved;
+};
+static_assert(sizeof(BatchResult) == 16);
+static_assert(offsetof(BatchResult, status) == 0);
+static_assert(offsetof(BatchResult, has_data) == 2);
+static_assert(offsetof(BatchResult, data_bytes) == 4);
+static_assert(offsetof(BatchResult, checksum) == 8);
+static_assert(offsetof(BatchResult, reserved) == 12);
 
 }  // namespace sealfs::wire

@@ -26,6 +26,7 @@ import { END_OF_KEYS, START_OF_KEYS } from './store-reader.js';
 import { TargetSpace } from './target-space.js';
 import {
   attributeFlags,
+  batchStatusesProblem,
   cutProblem,
   inodeProblem,
   linkTargetProblem,
@@ -37,6 +38,7 @@ import {
 
 const ATTRIBUTE_FLAGS = FLAG_XATTRS | FLAG_ACCESS_ACL | FLAG_DEFAULT_ACL | FLAG_CAPABILITY;
 const SEQUENCES_RESERVED = 1024;
+const SESSION_ID_BYTES = 16;
 
 export class InodePass {
   readonly #state: CheckState;
@@ -264,7 +266,10 @@ export class InodePass {
         this.#sequence(key, value);
         return;
       case KEY.session:
-        this.#session(key, value);
+        this.#ofSession(key, value, 'record', sessionProblem(value));
+        return;
+      case KEY.batchStatuses:
+        this.#ofSession(key, value, "last batch's statuses", batchStatusesProblem(value));
         return;
       case KEY.holder:
         this.#holder(key, value);
@@ -346,13 +351,12 @@ export class InodePass {
     this.#state.reportMalformed(this.#target, key, value, text, { repair: 'empty it', edits });
   }
 
-  #session(key: Uint8Array, value: Uint8Array): void {
-    const problem = sessionProblem(value);
+  #ofSession(key: Uint8Array, value: Uint8Array, what: string, problem: string): void {
     if (problem === '') return;
-    const id = hexOf(key.subarray(3));
+    const id = hexOf(key.subarray(3, 3 + SESSION_ID_BYTES));
     const edits = [removal(this.#target, key)];
     const repair = 'remove it: it answers no retransmission';
-    const text = `the record of session ${id} ${problem}`;
+    const text = `the ${what} of session ${id} ${problem}`;
     this.#state.reportMalformed(this.#target, key, value, text, { repair, edits });
   }
 }

@@ -20,6 +20,7 @@ export const KEY = {
   region: 0x41, // 'A'
   prepared: 0x50, // 'P'
   decision: 0x4b, // 'K'
+  batchStatuses: 0x42, // 'B'
 } as const;
 
 /** Length of the keys of each kind; 0: it varies. */
@@ -39,6 +40,7 @@ const lengths = new Map<number, number>([
   [KEY.region, 9],
   [KEY.prepared, 10],
   [KEY.decision, 10],
+  [KEY.batchStatuses, 20],
 ]);
 
 /** One object, filled anew for each key. */

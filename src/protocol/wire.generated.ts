@@ -71,6 +71,16 @@ export const Opcode = {
   Await: 46,
   /** what these notices recalled is held no more */
   Returned: 47,
+  /** many names: docs/batches.md */
+  BatchLookup: 60,
+  /** many inodes */
+  BatchGetAttr: 61,
+  /** many names, with the contents of small files */
+  BatchRead: 62,
+  /** many files are made, or made empty, each with its whole content */
+  BatchWrite: 63,
+  /** many names */
+  BatchUnlink: 64,
 } as const;
 
 export const FrameHeader = {
@@ -857,4 +867,53 @@ export const InventoryPair = {
   omitted: 2,
   /** uint */
   valueBytes: 4,
+} as const;
+
+export const BatchRequest = {
+  SIZE: 8,
+  /** ushort: 1 .. batchItemsMax */
+  count: 0,
+  /** ushort */
+  reserved: 2,
+  /** uint: BatchWrite: of all contents, one behind the other; BatchRead: contents that may come as bulk */
+  dataBytes: 4,
+} as const;
+
+export const BatchItem = {
+  SIZE: 16,
+  /** ushort: with the padding */
+  bodyBytes: 0,
+  /** ushort: BatchWrite: bit 0: a file that is there loses its set-ID bits */
+  flags: 2,
+  /** uint: BatchWrite: the file's content, at most inlineDataBytes */
+  dataBytes: 4,
+  /** uint: CRC-32C of it */
+  checksum: 8,
+  /** uint */
+  reserved: 12,
+} as const;
+
+export const BatchReply = {
+  SIZE: 8,
+  /** ushort: as in the request */
+  count: 0,
+  /** ushort */
+  reserved: 2,
+  /** uint: BatchRead: 0: the contents, if any, are the bulk */
+  inlineBytes: 4,
+} as const;
+
+/** with status 0 a LookupReply follows, of BatchGetAttr an AttributesReply */
+export const BatchResult = {
+  SIZE: 16,
+  /** ushort: of the item; EAGAIN: nothing was done, ask for it alone */
+  status: 0,
+  /** ushort: BatchRead: 1: it is among the contents, whole */
+  hasData: 2,
+  /** uint */
+  dataBytes: 4,
+  /** uint: CRC-32C of the content */
+  checksum: 8,
+  /** uint */
+  reserved: 12,
 } as const;

@@ -67,6 +67,8 @@ export class Mutation extends Call {
   leaseInode = 0;
   leaseParent = 0;
   leaseHash = 0;
+  /** Operations that it stands for. */
+  weight = 1;
   /** Of the data side: the write that this commits. */
   context: unknown = undefined;
 }

@@ -11,6 +11,8 @@
  */
 import { errno } from '../common/errno.js';
 import type { Scheduler } from '../common/scheduler.js';
+import { isBatch } from '../protocol/batch.js';
+import { BatchReply } from '../protocol/wire.generated.js';
 import type { RpcRequest } from '../transport/rpc-server.js';
 import { Batch, keepBody, keepReply, Mutation, REPLY_ROOM, type Execute } from './batch.js';
 import type { MetaStore } from './meta-store-api.js';
@@ -19,7 +21,7 @@ import type { Reclaimer } from './reclaimer.js';
 import type { SessionRecords } from './sessions.js';
 import type { Coordinator } from './transactions/coordinator.js';
 
-/** Bounds a transaction: its time, and the pages that it may take. */
+/** Bounds a transaction: its time, and the pages that it may take. An item of a batch counts as one. */
 const TRANSACTION_MUTATIONS_MAX = 2048;
 
 export type Durability = 'fsync' | 'commit';
@@ -156,6 +158,7 @@ export class Committer {
     mutation.frees = false;
     mutation.context = undefined;
     mutation.attempts = 0;
+    mutation.weight = 1;
     return mutation;
   }
 
@@ -173,8 +176,8 @@ export class Committer {
     const batch = this.#filling;
     this.#filling = this.#batches.pop() ?? new Batch();
     const { mutations } = batch;
-    for (let first = 0; first < mutations.length; first += TRANSACTION_MUTATIONS_MAX) {
-      const end = Math.min(mutations.length, first + TRANSACTION_MUTATIONS_MAX);
+    for (let first = 0, end = 0; first < mutations.length; first = end) {
+      end = endOfTransaction(mutations, first);
       if (this.#try(mutations, first, end) !== 0) this.#eachAlone(mutations, first, end);
     }
     this.#committing = false;
@@ -246,6 +249,10 @@ export class Committer {
     const { status, result0, result1 } = mutation;
     session.record(slot, sequence, opcode, status, result0, result1);
     this.#options.sessions.touch(session);
+    if (status !== 0 || result0 === 0 || !isBatch(opcode)) return;
+    const { out, reply, replyBytes } = mutation;
+    const statuses = out.bytes.subarray(reply + BatchReply.SIZE, reply + replyBytes);
+    this.#options.sessions.keepStatuses(request, statuses);
   }
 
   #eachAlone(mutations: Mutation[], first: number, end: number): void {
@@ -386,4 +393,13 @@ export class Committer {
     mutation.context = undefined;
     this.#pool.push(mutation);
   }
+}
+
+function endOfTransaction(mutations: readonly Mutation[], first: number): number {
+  let end = first;
+  let weight = 0;
+  while (end < mutations.length && weight < TRANSACTION_MUTATIONS_MAX) {
+    weight += mutations[end++]!.weight;
+  }
+  return end;
 }

@@ -15,6 +15,7 @@ const LINK_TARGET = 0x4c; // 'L'
 const XATTRS = 0x58; // 'X'
 /** Kinds of the target's own keys. */
 const HOLDER = 0x48; // 'H'
+const BATCH_STATUSES = 0x42; // 'B'
 const DECISION = 0x4b; // 'K'
 const NEXT_SEQUENCE = 0x4e; // 'N'
 const ORPHAN = 0x4f; // 'O'
@@ -37,6 +38,7 @@ const orphanBuffer = new Uint8Array(10);
 const reclaimBuffer = new Uint8Array(10);
 const sessionBuffer = new Uint8Array(19);
 const holderBuffer = new Uint8Array(19);
+const statusesBuffer = new Uint8Array(20);
 const intentBuffer = new Uint8Array(10);
 const decisionBuffer = new Uint8Array(10);
 
@@ -165,6 +167,14 @@ export function holderKey(id: Uint8Array): Uint8Array {
   return holderBuffer;
 }
 
+/** The statuses of a session's last batch in this slot; `id`: 16 bytes. */
+export function batchStatusesKey(id: Uint8Array, slot: number): Uint8Array {
+  fillOwn(statusesBuffer, BATCH_STATUSES);
+  statusesBuffer.set(id, 3);
+  statusesBuffer[19] = slot;
+  return statusesBuffer;
+}
+
 export function propertyKey(name: string): Uint8Array {
   const text = Buffer.from(name);
   const key = new Uint8Array(3 + text.length);
@@ -173,8 +183,16 @@ export function propertyKey(name: string): Uint8Array {
   return key;
 }
 
-export type OwnKind = 'decision' | 'holder' | 'intent' | 'orphan' | 'reclaim' | 'session';
+export type OwnKind =
+  | 'batchStatuses'
+  | 'decision'
+  | 'holder'
+  | 'intent'
+  | 'orphan'
+  | 'reclaim'
+  | 'session';
 const KINDS: Readonly<Record<OwnKind, number>> = {
+  batchStatuses: BATCH_STATUSES,
   decision: DECISION,
   holder: HOLDER,
   intent: INTENT,

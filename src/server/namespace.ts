@@ -87,6 +87,8 @@ export interface NamespaceHost {
    * other chunks or targets are asked, and replies wait for that.
    */
   cutData(inode: number, layout: number, fromByte: number, striped: boolean): boolean;
+  /** The file's data is being cut: what changes its size has to wait. */
+  isBeingCut(inode: number): boolean;
   readonly space: FileSpace;
   readonly scheduler: Scheduler;
   /** Of operations that need other targets. */

@@ -4,6 +4,7 @@ import {
   AwaitRequest,
   ChangeSpaceRequest,
   AccessedRequest,
+  BatchRequest,
   CloneRangeRequest,
   CreateRequest,
   CutRequest,
@@ -41,6 +42,7 @@ import {
   setAttr,
   setSize,
 } from './namespace-attributes.js';
+import { batchUnlink, batchWrite } from './namespace-batch.js';
 import { create, ensureRoot, link, symlink } from './namespace-create.js';
 import { ensureEmptyRoot, unlink } from './namespace-remove.js';
 import { makeDir, removeDir } from './namespace-directories.js';
@@ -100,6 +102,11 @@ const operations: Partial<Record<number, Operation>> = {
   [Opcode.Accessed]: { bodyBytes: AccessedRequest.SIZE, execute: accessed },
   [Opcode.Await]: { bodyBytes: AwaitRequest.SIZE },
   [Opcode.Returned]: { bodyBytes: ReturnedRequest.SIZE },
+  [Opcode.BatchLookup]: { bodyBytes: BatchRequest.SIZE },
+  [Opcode.BatchGetAttr]: { bodyBytes: BatchRequest.SIZE },
+  [Opcode.BatchRead]: { bodyBytes: BatchRequest.SIZE },
+  [Opcode.BatchWrite]: { bodyBytes: BatchRequest.SIZE, execute: batchWrite },
+  [Opcode.BatchUnlink]: { bodyBytes: BatchRequest.SIZE, execute: batchUnlink, frees: true },
   [Opcode.EnsureEmptyRoot]: {
     bodyBytes: InodeRequest.SIZE,
     execute: ensureEmptyRoot,

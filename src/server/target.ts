@@ -13,6 +13,8 @@ import { TURN_COMMIT, type Scheduler, type Timer, type WallClock } from '../comm
 import type { ArenaMemory } from '../native/arena-memory.js';
 import { BucketTable } from '../placement/bucket-table.js';
 import { targetAddress, type ClusterMap } from '../placement/cluster-map.js';
+import { isBatch } from '../protocol/batch.js';
+import { batchItemsMax } from '../protocol/limits.generated.js';
 import {
   AttributesReply,
   ChangeSpaceRequest,
@@ -49,6 +51,7 @@ import { isFreeing, minimumBody, mutationOf, openTruncating } from './operations
 import { Reclaimer, type ReclaimHost } from './reclaimer.js';
 import { replay } from './replay.js';
 import { SessionRecords } from './sessions.js';
+import { replayBatch, TargetBatches } from './target-batches.js';
 import { TargetData } from './target-data.js';
 import { TargetReads } from './target-reads.js';
 import { TargetStatistics } from './target-statistics.js';
@@ -113,6 +116,7 @@ export class Target
   readonly #reclaimer: Reclaimer;
   readonly #data: TargetData;
   readonly #reads: TargetReads;
+  readonly #batches: TargetBatches;
   readonly #rpc: RpcServer;
   readonly #peers: RpcClient;
   readonly #call = new Call();
@@ -172,14 +176,16 @@ export class Target
       log,
     });
     this.lease = new LeaseService(this, this.#rpc, incarnation);
-    this.#reads = new TargetReads({
+    const reading = {
       arena: deps.arena,
       rpc: this.#rpc,
       namespace: this.namespace,
       chunks: deps.chunks,
       statistics: this.statistics,
       grants: this.lease.grants,
-    });
+    };
+    this.#reads = new TargetReads(reading);
+    this.#batches = new TargetBatches(reading);
     this.#data = new TargetData(this, this.#rpc, this.#committer, deps.chunks);
     this.#call.memory = deps.arena;
     this.#call.out = deps.arena;
@@ -301,7 +307,8 @@ export class Target
     if (execute !== undefined) {
       if (opcode === Opcode.Resolve) this.faultPoint('participant-resolving');
       const mutation = this.#committer.enqueue(request, execute, this.arena);
-      if (opcode === Opcode.SetXattr && request.bulkOffset !== 0) {
+      if (isBatch(opcode)) mutation.weight = batchItemsMax;
+      if (takesBulk(opcode) && request.bulkOffset !== 0) {
         // The request keeps its slot until it is answered.
         const { bulkOffset, bulkBytes } = request;
         mutation.context = this.arena.bytes.subarray(bulkOffset, bulkOffset + bulkBytes);
@@ -310,7 +317,8 @@ export class Target
       mutation.frees = isFreeing(opcode) || this.#frees(request, mutation.sizeInode);
       return;
     }
-    if (!this.#reads.answer(request)) this.#onOther(request);
+    if (this.#batches.answer(request) || this.#reads.answer(request)) return;
+    this.#onOther(request);
   }
 
   /** A truncation, a request that makes a hole, a step of a removal. */
@@ -552,7 +560,9 @@ export class Target
     call.openInode = 0;
     call.replyBytes = 0;
     call.reply = this.#rpc.beginReply(request, REPLY_ROOM);
-    const status = replay(this.namespace, call, request);
+    const status = isBatch(request.opcode)
+      ? replayBatch(call, request, this.#sessions)
+      : replay(this.namespace, call, request);
     if (status === 0 && call.openInode !== 0) {
       this.handles.open(request.session, call.openInode);
     }
@@ -616,7 +626,7 @@ export class Target
     const to = this.arena.words;
     const from = out.words;
     const source = reply >>> 2;
-    const words = bytes >>> 2;
+    const words = (bytes + 3) >>> 2;
     for (let i = 0; i < words; i++) to[body + i] = from[source + i]!;
     if (bytes !== 0) this.lease.answered(mutation, body << 2);
     this.#rpc.endReply(request, status, bytes);
@@ -631,6 +641,10 @@ export class Target
   removeData(inode: number, layout: number, hasData: boolean, striped: boolean): void {
     if (!striped && !hasData) return;
     this.#reclaimer.remove(inode, layout, striped, this.#sizeInTransaction(inode));
+  }
+
+  isBeingCut(inode: number): boolean {
+    return this.#reclaimer.isBlocked(inode);
   }
 
   cutData(inode: number, layout: number, fromByte: number, striped: boolean): boolean {
@@ -650,4 +664,9 @@ export class Target
   enqueue(work: () => void, after: () => void): void {
     this.#committer.enqueueWork(work, after);
   }
+}
+
+/** Mutations that keep the request's bulk until they are executed. */
+function takesBulk(opcode: number): boolean {
+  return opcode === Opcode.SetXattr || opcode === Opcode.BatchWrite;
 }

@@ -81,6 +81,20 @@ export function readLock(
   }
 }
 
+/** The same of an item of a batch: a request for an inode, or for a name. */
+export function itemLock(
+  ns: Namespace,
+  isInode: boolean,
+  memory: WireMemory,
+  body: number,
+  bodyBytes: number,
+): Lock | undefined {
+  if (ns.locks.size === 0 || !isU53(memory.words, body)) return undefined;
+  const inode = readU53(memory.words, body);
+  if (isInode) return attributesLock(ns, inode, Infinity);
+  return lookupLock(ns, inode, memory, body, bodyBytes, Infinity);
+}
+
 function ifBlocking(lock: Lock | undefined, before: number): Lock | undefined {
   return lock?.owner.blocksReads === true && lock.number < before ? lock : undefined;
 }

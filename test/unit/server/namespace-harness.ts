@@ -119,6 +119,10 @@ export class Harness implements NamespaceHost {
     return this.open.has(inode);
   }
 
+  isBeingCut(): boolean {
+    return false;
+  }
+
   removeData(inode: number, _layout: number, _hasData: boolean, striped: boolean): void {
     this.cuts.push({ inode, from: 0, striped });
   }
