@@ -4,8 +4,7 @@
  */
 import { errnoName } from '../common/errno.js';
 import type { ArenaMemory } from '../native/arena-memory.js';
-import type { FileAttributes } from './attributes.js';
-import { S_IFDIR, S_IFLNK, S_IFMT, S_IFREG } from './attributes.js';
+import { FileAttributes, S_IFDIR, S_IFLNK, S_IFMT, S_IFREG } from './attributes.js';
 import { EntryCursor } from './directory-read.js';
 import { FileSystemTotals, PageUse, VALID_AS_OPTIONS } from './request.js';
 import type { ClientRequest } from './request.js';
@@ -85,6 +84,8 @@ export interface ListedEntry {
   /** Type bits. */
   mode: number;
   cookie: number;
+  /** If they were asked for and lie where the directory does. */
+  stats: FileStats | undefined;
 }
 
 export class Answer implements ClientRequest {
@@ -177,6 +178,10 @@ export class Answer implements ClientRequest {
         inode: cursor.inode,
         mode: cursor.mode,
         cookie: cursor.cookie,
+        stats:
+          cursor.attributesOffset === 0
+            ? undefined
+            : new FileStats(new FileAttributes(words, cursor.attributesOffset)),
       });
     }
     this.last = last;

@@ -175,8 +175,13 @@ export class ClientContext {
     return this.peers[this.#table.memberOfBucket(bucket)]!;
   }
 
+  /** Index in the present map. */
+  memberOfInode(inode: number): number {
+    return this.#table.memberOfBucket(bucketOfInode(inode));
+  }
+
   peerOfInode(inode: number): RpcPeer {
-    return this.peers[this.#table.memberOfBucket(bucketOfInode(inode))]!;
+    return this.peers[this.memberOfInode(inode)]!;
   }
 
   peerOfChunk(file: OpenFile, chunk: number): RpcPeer {

@@ -11,6 +11,7 @@ import { errno } from '../common/errno.js';
 import type { ClusterMap } from '../placement/cluster-map.js';
 import { AttributeOperations } from './attribute-operations.js';
 import type { AttributeChange } from './attributes.js';
+import type { Batch } from './batch.js';
 import { CREATE_EXCLUSIVE } from './bodies.js';
 import { ClientContext } from './context.js';
 import type { ClientCounters, ClientEnvironment, TargetConnection } from './context.js';
@@ -391,6 +392,19 @@ export class FileSystemCore {
     const entry = this.#handles.get(handle);
     if (entry === undefined) request.replyError(errno.EBADF);
     else this.#directoryReads.read(request, entry, cookie, maxBytes, withAttributes, landing);
+  }
+
+  // ---------------------------------------------------------------- batches
+
+  /** A number that two inodes have in common when one target holds both. */
+  targetOf(inode: number): number {
+    return this.#context.memberOfInode(inode);
+  }
+
+  /** Sends a batch whose items are all of one target; its owner hears of each item, then of its end. */
+  callBatch(batch: Batch): void {
+    batch.prepare(this.#context);
+    this.#context.peerOfInode(batch.place).call(batch);
   }
 
   // ---------------------------------------------------------------- the volume

@@ -1,6 +1,8 @@
 /** An open file of the promise API. Data is copied to and from the arena's bulk slots. */
+import { errno } from '../common/errno.js';
 import type { ArenaMemory } from '../native/arena-memory.js';
 import { chunkBytes } from '../protocol/limits.generated.js';
+import { FileError } from './answer.js';
 import type { FileStats } from './answer.js';
 import { AttributeChange, SET_SIZE } from './attributes.js';
 import type { ClientRequest } from './request.js';
@@ -59,7 +61,9 @@ export class FileHandle {
   }
 
   async readAll(): Promise<Uint8Array> {
-    const { size } = await this.stat();
+    const stats = await this.stat();
+    if (stats.isDirectory()) throw new FileError(errno.EISDIR, 'read', this.#path);
+    const { size } = stats;
     // One byte more than there should be, so that a file that grew is seen.
     let content = new Uint8Array(size + 1);
     let done = 0;

@@ -176,9 +176,11 @@ export class Committer {
     const batch = this.#filling;
     this.#filling = this.#batches.pop() ?? new Batch();
     const { mutations } = batch;
-    for (let first = 0, end = 0; first < mutations.length; first = end) {
-      end = endOfTransaction(mutations, first);
+    let first = 0;
+    while (first < mutations.length) {
+      const end = endOfTransaction(mutations, first);
       if (this.#try(mutations, first, end) !== 0) this.#eachAlone(mutations, first, end);
+      first = end;
     }
     this.#committing = false;
     this.#settle(batch);

@@ -20,11 +20,9 @@ import { readU16, readU53 } from '../protocol/u53.js';
 import { GrowingMemory, Mutation, REPLY_ROOM } from './batch.js';
 import { S_IFMT, S_IFREG } from './inode-record.js';
 import { dropPrivileges, loadFile, setSize } from './namespace-attributes.js';
-import { create, CREATE_OPEN } from './namespace-create.js';
+import { create, CREATE_EXISTED, CREATE_OPEN } from './namespace-create.js';
 import { unlink } from './namespace-remove.js';
 import type { Call, Namespace } from './namespace.js';
-
-const CREATE_EXISTED = 1;
 
 // One item's operation, as if it had come alone. Executions do not overlap.
 const item = new Mutation();

@@ -34,7 +34,10 @@ export function replay(ns: Namespace, call: Call, request: RpcRequest): number {
     case Opcode.Create: {
       const flags = readU16(call.memory.words, call.body + CreateRequest.flags);
       if ((flags & CREATE_OPEN) !== 0) call.openInode = result0;
-      return replyMade(ns, call, result0, CreateRequest, createdMode(call));
+      const status = replyMade(ns, call, result0, CreateRequest, createdMode(call));
+      // Who truncates what was there must know that it was.
+      if (status === 0) call.out.words[(call.reply + AttributesReply.flags) >>> 2] = result1;
+      return status;
     }
     case Opcode.TmpFile:
       call.openInode = result0;

@@ -13,6 +13,7 @@ import { chunkKey } from '../../src/server/data/keys.js';
 import { Dentry } from '../../src/server/dentries.js';
 import { InodeRecord } from '../../src/server/inode-record.js';
 import {
+  batchStatusesKey,
   decisionKey,
   dentryKey,
   inodeKey,
@@ -682,6 +683,15 @@ const malformed: Damage[] = [
     make: (s) => [put(s.some(KEY.session), short)],
     finds: ['malformed'],
     repair: 'clean',
+  },
+  {
+    name: "a session's statuses of a batch that are none",
+    make: ({ pairs }) => {
+      const key = batchStatusesKey(Buffer.alloc(16, 7), 3).slice();
+      return [{ target: pairs[0]!.target, key, value: new Uint8Array(0) }];
+    },
+    finds: ['malformed'],
+    repair: 'back',
   },
   {
     name: 'a list of devices that is none',
