@@ -10,6 +10,7 @@
 import { ESTALE, errno } from '../common/errno.js';
 import { crc32c, crc32cOf } from '../native/crc32c.js';
 import { BATCH_DROP_SET_ID } from '../protocol/batch.js';
+import { HAS_ATTRIBUTES } from '../protocol/leases.js';
 import { RPC_BODY_BYTES_MAX, roundUp8 } from '../protocol/frame.js';
 import { batchItemsMax, inlineDataBytes, maxBulkBytes } from '../protocol/limits.generated.js';
 import {
@@ -279,7 +280,7 @@ export abstract class Batch extends RpcOperation {
     const context = this.#context;
     const { words } = context.arena;
     const inode = readU53(words, reply + LookupReply.inode);
-    if (words[(reply + LookupReply.hasAttributes) >>> 2] === 0) {
+    if ((words[(reply + LookupReply.flags) >>> 2]! & HAS_ATTRIBUTES) === 0) {
       this.#hand(i, 0, inode);
       return;
     }

@@ -10,6 +10,7 @@ import { crc32c } from '../native/crc32c.js';
 import { bucketOfInode } from '../placement/inode-number.js';
 import { BatchCursor } from '../protocol/batch.js';
 import { RPC_BODY_BYTES_MAX, roundUp8 } from '../protocol/frame.js';
+import { HAS_ATTRIBUTES } from '../protocol/leases.js';
 import { batchItemsMax, inlineDataBytes } from '../protocol/limits.generated.js';
 import {
   Attributes,
@@ -149,7 +150,7 @@ export class TargetBatches {
     const { arena, chunks } = this.#deps;
     const { words } = arena;
     const reply = result + BatchResult.SIZE;
-    if (words[(reply + LookupReply.hasAttributes) >>> 2] === 0) return;
+    if ((words[(reply + LookupReply.flags) >>> 2]! & HAS_ATTRIBUTES) === 0) return;
     const attributes = reply + LookupReply.attributes;
     if ((words[(attributes + Attributes.mode) >>> 2]! & S_IFMT) !== S_IFREG) return;
     if ((words[(attributes + Attributes.flags) >>> 2]! & FLAG_STRIPED) !== 0) return;

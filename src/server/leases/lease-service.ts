@@ -1,6 +1,7 @@
 /** A target's leases, with all that they stand on, as one part of it (docs/leases.md). */
 import type { Scheduler } from '../../common/scheduler.js';
 import type { ArenaMemory } from '../../native/arena-memory.js';
+import { isBatch } from '../../protocol/batch.js';
 import { readU53OrZero } from '../../protocol/u53.js';
 import { Opcode, ReturnedRequest } from '../../protocol/wire.generated.js';
 import type { RpcRequest, RpcServer, Session } from '../../transport/rpc-server.js';
@@ -85,7 +86,9 @@ export class LeaseService {
   executed(mutation: Mutation): void {
     // Access times are not covered by leases.
     if (mutation.opcode === Opcode.Accessed) return;
-    mutation.recalls = this.leases.conflicts(mutation.session);
+    // A batch's reply has no room for what its own client may go on to believe: that is recalled, too.
+    const own = isBatch(mutation.opcode) ? undefined : mutation.session;
+    mutation.recalls = this.leases.conflicts(own);
     this.grants.executed(mutation);
   }
 

@@ -89,7 +89,9 @@ export function itemLock(
   body: number,
   bodyBytes: number,
 ): Lock | undefined {
-  if (ns.locks.size === 0 || !isU53(memory.words, body)) return undefined;
+  const { locks, recalls } = ns;
+  if (locks.size === 0 && recalls.size === 0) return undefined;
+  if (!isU53(memory.words, body)) return undefined;
   const inode = readU53(memory.words, body);
   if (isInode) return attributesLock(ns, inode, Infinity);
   return lookupLock(ns, inode, memory, body, bodyBytes, Infinity);
