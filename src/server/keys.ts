@@ -184,13 +184,7 @@ export function propertyKey(name: string): Uint8Array {
 }
 
 export type OwnKind =
-  | 'batchStatuses'
-  | 'decision'
-  | 'holder'
-  | 'intent'
-  | 'orphan'
-  | 'reclaim'
-  | 'session';
+  'batchStatuses' | 'decision' | 'holder' | 'intent' | 'orphan' | 'reclaim' | 'session';
 const KINDS: Readonly<Record<OwnKind, number>> = {
   batchStatuses: BATCH_STATUSES,
   decision: DECISION,

@@ -106,7 +106,7 @@ export class Target
   readonly space: FileSpace;
   readonly handles = new HandleTable();
   readonly coordinator: Coordinator;
-  readonly statistics: TargetStatistics;
+  readonly statistics = new TargetStatistics();
   /** Leases, notices to sessions, the grace after a start. */
   readonly lease: LeaseService;
   readonly #deps: TargetDeps;
@@ -157,7 +157,6 @@ export class Target
       },
       this,
     );
-    this.statistics = new TargetStatistics();
     const { clusterId, targetId, incarnation } = deps.identity;
     const log = (message: string): void => {
       this.log(message);

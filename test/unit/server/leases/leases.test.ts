@@ -17,6 +17,7 @@ import { body } from '../namespace-harness.js';
 import { TargetCluster, type Answer } from '../target-harness.js';
 
 const ENOENT = 2;
+const EAGAIN = 11;
 
 interface Notice {
   number: number;
@@ -97,7 +98,43 @@ function start(): { cluster: TargetCluster; root: number; awaiting: Awaiting } {
   return { cluster, root, awaiting };
 }
 
+/** A batch of these names. */
+function batchBody(parent: number, names: readonly string[]): Buffer {
+  const parts = [body(Wire.BatchRequest, { count: names.length })];
+  for (const name of names) {
+    const item = body(Wire.NameRequest, { parent, nameBytes: Buffer.byteLength(name) }, name);
+    parts.push(body(Wire.BatchItem, { bodyBytes: item.length }), item);
+  }
+  return Buffer.concat(parts);
+}
+
 describe('leases of a target', () => {
+  it('are recalled from all before a batch is answered, its own client included', () => {
+    const { cluster, root, awaiting } = start();
+    const names = ['a', 'b'];
+    for (const name of names) cluster.create(root, name);
+    const file = cluster.create(root, 'c');
+    for (const name of names) lookup(cluster, root, name);
+    getAttrFlags(cluster, file);
+    const node = cluster.nodes[0]!;
+    const unlink = cluster.begin(node, Opcode.BatchUnlink, batchBody(root, [...names, 'a']));
+    const notices = take(cluster, awaiting);
+    assert.ok(notices.some(({ kind }) => kind === NOTICE_ENTRY));
+    assert.ok(
+      notices.every(({ inode }) => inode !== file),
+      'the third file is as it was',
+    );
+    assert.equal(unlink.answer, undefined);
+    // A look-up of many does not wait: those under recall are to be asked for alone.
+    const looked = cluster.call(node, Opcode.BatchLookup, batchBody(root, ['a', 'c']));
+    assert.equal(looked.status, 0);
+    assert.equal(looked.body.readUInt16LE(Wire.BatchReply.SIZE), EAGAIN);
+    giveBack(cluster, notices);
+    const { body: statuses } = cluster.finish(unlink);
+    const first = Wire.BatchReply.SIZE;
+    assert.deepEqual([...statuses.subarray(first, first + 3)], [0, 0, ENOENT]);
+  });
+
   it('are granted to those who await, and to nobody else', () => {
     const { cluster, root } = start();
     assert.equal(lookupFlags(lookup(cluster, root, 'a')), LEASE_ENTRY | LEASE_DIRECTORY);
