@@ -16,6 +16,6 @@ step 'long simulation' bash ci/mocha.sh sim
 step 'long fuzzing' bash ci/mocha.sh fuzz
 step 'long kill loops' bash ci/mocha.sh fault
 SEALFS_POSIX_FULL=1 step 'conformance, in full' bash ci/mocha.sh posix
-step 'real programs, long' bash ci/mocha.sh e2e
+SEALFS_LOCKS_FULL=1 step 'real programs, long' bash ci/mocha.sh e2e
 step 'Soft-RoCE machine' bash ci/test-rdma.sh
 closing_counts

@@ -82,6 +82,10 @@ enum class Opcode : uint8_t {
   kBatchRead = 62,
   kBatchWrite = 63,
   kBatchUnlink = 64,
+  kSetLock = 53,
+  kGetLock = 54,
+  kCancelLock = 55,
+  kLockProbe = 56,
 };
 
 struct FrameHeader {
@@ -533,6 +537,58 @@ struct ReturnedRequest {
 static_assert(sizeof(ReturnedRequest) == 8);
 static_assert(offsetof(ReturnedRequest, count) == 0);
 static_assert(offsetof(ReturnedRequest, reserved) == 4);
+
+struct SetLockRequest {
+  uint64_t inode;
+  uint64_t owner;
+  uint64_t start;
+  uint64_t last;
+  uint32_t waiter;
+  uint32_t pid;
+  uint16_t kind;
+  uint16_t flags;
+  uint32_t reserved;
+};
+static_assert(sizeof(SetLockRequest) == 48);
+static_assert(offsetof(SetLockRequest, inode) == 0);
+static_assert(offsetof(SetLockRequest, owner) == 8);
+static_assert(offsetof(SetLockRequest, start) == 16);
+static_assert(offsetof(SetLockRequest, last) == 24);
+static_assert(offsetof(SetLockRequest, waiter) == 32);
+static_assert(offsetof(SetLockRequest, pid) == 36);
+static_assert(offsetof(SetLockRequest, kind) == 40);
+static_assert(offsetof(SetLockRequest, flags) == 42);
+static_assert(offsetof(SetLockRequest, reserved) == 44);
+
+struct LockReply {
+  uint64_t start;
+  uint64_t last;
+  uint32_t kind;
+  uint32_t pid;
+};
+static_assert(sizeof(LockReply) == 24);
+static_assert(offsetof(LockReply, start) == 0);
+static_assert(offsetof(LockReply, last) == 8);
+static_assert(offsetof(LockReply, kind) == 16);
+static_assert(offsetof(LockReply, pid) == 20);
+
+struct CancelLockRequest {
+  uint32_t waiter;
+  uint32_t reserved;
+};
+static_assert(sizeof(CancelLockRequest) == 8);
+static_assert(offsetof(CancelLockRequest, waiter) == 0);
+static_assert(offsetof(CancelLockRequest, reserved) == 4);
+
+struct LockProbeRequest {
+  uint64_t token;
+  uint32_t waiter;
+  uint32_t hops;
+};
+static_assert(sizeof(LockProbeRequest) == 16);
+static_assert(offsetof(LockProbeRequest, token) == 0);
+static_assert(offsetof(LockProbeRequest, waiter) == 8);
+static_assert(offsetof(LockProbeRequest, hops) == 12);
 
 struct StatFsReply {
   uint64_t total_bytes;

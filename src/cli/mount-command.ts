@@ -46,7 +46,7 @@ export function addMount(program: Command): void {
     '-o, --options <list>',
     'attr=SECONDS, entry=SECONDS (kernel caching, default 1), soft[=SECONDS] (EIO when servers ' +
       'are away, default after 30) or hard (wait, the default), ro, allow_other, noatime, noacl, ' +
-      'nosuid, nodev, noexec',
+      'locks=cluster (fcntl and flock hold between all mounts, the default) or local, nosuid, nodev, noexec',
   )
     .argParser((text, previous: string | undefined) => {
       parseMountOptions(text);

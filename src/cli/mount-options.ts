@@ -1,6 +1,6 @@
 /**
  * What follows `mount -o`: attr=SECONDS, entry=SECONDS, soft[=SECONDS], hard, ro, allow_other,
- * noatime, noacl, and what the kernel itself knows: suid, dev, exec and their opposites.
+ * noatime, noacl, locks=cluster|local, and what the kernel itself knows: suid, dev, exec and their opposites.
  */
 import { UsageError } from '../common/errors.js';
 
@@ -16,6 +16,8 @@ export interface MountFlags {
   noatime: boolean;
   /** No access control lists: permissions are the mode's alone. */
   noacl: boolean;
+  /** fcntl and flock locks hold among the processes of this mount alone. */
+  localLocks: boolean;
   /** For mount(2), in their order. */
   kernelOptions: string[];
 }
@@ -34,6 +36,7 @@ export function parseMountOptions(text: string): MountFlags {
     allowOther: false,
     noatime: false,
     noacl: false,
+    localLocks: false,
     kernelOptions: [],
   };
   for (const item of text.split(',')) {
@@ -58,6 +61,12 @@ function applyOption(flags: MountFlags, item: string): void {
     case 'soft':
       flags.softSeconds = value === undefined ? defaultSoftSeconds : seconds(item, value, 0.1);
       return;
+    case 'locks':
+      if (value !== 'cluster' && value !== 'local') {
+        throw new UsageError(`-o: '${item}': there are locks=cluster and locks=local`);
+      }
+      flags.localLocks = value === 'local';
+      return;
     case 'hard':
     case 'ro':
     case 'rw':
@@ -77,6 +86,7 @@ function applyOption(flags: MountFlags, item: string): void {
       throw new UsageError(
         `-o: '${item}' is not a mount option; there are attr=SECONDS, entry=SECONDS, ` +
           'soft[=SECONDS], hard, ro, rw, allow_other, noatime, relatime, acl, noacl, ' +
+          'locks=cluster|local, ' +
           [...kernelNames].join(', '),
       );
   }

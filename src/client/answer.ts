@@ -107,6 +107,7 @@ export class Answer implements ClientRequest {
   /** Of entries: nothing follows. */
   last = false;
   totals = new FileSystemTotals();
+  lock = { kind: 0, start: 0, last: 0, pid: 0 };
   readonly #arena: ArenaMemory;
   readonly #settle: (status: number) => void;
 
@@ -195,6 +196,11 @@ export class Answer implements ClientRequest {
 
   replyStatFs(totals: FileSystemTotals): void {
     this.totals = totals;
+    this.#settle(0);
+  }
+
+  replyLock(kind: number, start: number, last: number, pid: number): void {
+    this.lock = { kind, start, last, pid };
     this.#settle(0);
   }
 }

@@ -96,12 +96,16 @@ export class ClientContext {
   files!: OpenFileTable;
   /** Peers of all members, by member index of the present map. */
   peers: RpcPeer[] = [];
+  /** False: something must be told to the target before its notices are awaited. */
+  mayAwait: (peer: RpcPeer) => boolean = () => true;
   /** Counts restarts of targets: whoever registers a handle meanwhile does it again. */
   incarnationChanges = 0;
   /** Counts Release requests, for the same reason. */
   releases = 0;
   /** The volume's root: sent with renames, which are serialised there when directories move. */
   root = 0;
+  /** Whose notices are awaited although there are no leases. */
+  readonly #awaited = new Set<RpcPeer>();
   #table: BucketTable;
   /** The preferred one first. */
   readonly #transports: readonly TransportKind[];
@@ -127,11 +131,12 @@ export class ClientContext {
       softTimeoutMs: options.softTimeoutMs,
       log: options.log,
       onNewSession: (peer) => {
-        if (awaits) this.notices.newSession(peer);
+        if (awaits || this.#awaited.has(peer)) this.notices.newSession(peer);
       },
       onReady: (peer, incarnationChanged) => {
         onReady(peer, incarnationChanged);
-        if (awaits) this.notices.ready(peer);
+        const isAwaited = awaits || this.#awaited.has(peer);
+        if (isAwaited && this.mayAwait(peer)) this.notices.ready(peer);
       },
     });
     this.#scratch = this.arena.messages.take();
@@ -159,6 +164,13 @@ export class ClientContext {
     this.peers = map.members.map((member) =>
       this.rpc.peer(targetAddress(member, this.#transports)),
     );
+  }
+
+  /** From now on, and for good, this target's notices are awaited. */
+  awaitNotices(peer: RpcPeer): void {
+    if (this.#awaited.has(peer)) return;
+    this.#awaited.add(peer);
+    if (this.mayAwait(peer)) this.notices.ready(peer);
   }
 
   /** In the map's order. */

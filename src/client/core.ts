@@ -17,6 +17,8 @@ import { ClientContext } from './context.js';
 import type { ClientCounters, ClientEnvironment, TargetConnection } from './context.js';
 import { Directories } from './directories.js';
 import { DirectoryReads } from './directory-read.js';
+import { FileLocks } from './file-locks/file-locks.js';
+import type { FileLockRequest } from './file-locks/file-locks.js';
 import { FileCopies } from './file-copy.js';
 import { FileReads } from './file-read.js';
 import { FileSpace } from './file-space.js';
@@ -48,10 +50,13 @@ export class FileSystemCore {
   readonly #directoryReads: DirectoryReads;
   readonly #volume: VolumeOperations;
   readonly #xattrs: XattrOperations;
+  readonly #locks: FileLocks;
 
   constructor(environment: ClientEnvironment) {
     const context = new ClientContext(environment, (peer, incarnationChanged) => {
-      if (incarnationChanged) this.#opens.targetRestarted(peer);
+      if (!incarnationChanged) return;
+      this.#locks.targetForgot(peer);
+      this.#opens.targetRestarted(peer);
     });
     context.files = new OpenFileTable();
     const tracker = new SizeTracker(context);
@@ -68,6 +73,8 @@ export class FileSystemCore {
     this.#directoryReads = new DirectoryReads(context);
     this.#volume = new VolumeOperations(context);
     this.#xattrs = new XattrOperations(context);
+    this.#locks = new FileLocks(context, this.#handles);
+    context.mayAwait = (peer) => !this.#locks.isReclaiming(peer);
   }
 
   get counters(): ClientCounters {
@@ -150,6 +157,7 @@ export class FileSystemCore {
     this.#opens.interrupt(request);
     this.#volume.interrupt(request);
     this.#xattrs.interrupt(request);
+    this.#locks.interrupt(request);
   }
 
   // ---------------------------------------------------------------- names
@@ -292,6 +300,7 @@ export class FileSystemCore {
       request.replyError(errno.EBADF);
       return;
     }
+    this.#locks.handleClosed(handle);
     this.#opens.closeHandle(entry);
     request.replyDone();
   }
@@ -299,12 +308,18 @@ export class FileSystemCore {
   /** The same without a request: for a handle whose opener has gone. */
   closeHandle(handle: number): void {
     const entry = this.#handles.get(handle);
-    if (entry !== undefined) this.#opens.closeHandle(entry);
+    if (entry === undefined) return;
+    this.#locks.handleClosed(handle);
+    this.#opens.closeHandle(entry);
   }
 
-  /** Null: no handle, or a directory's. */
-  #fileOf(handle: number): OpenFile | null {
-    return this.#handles.get(handle)?.file ?? null;
+  /** Null, and the request answered: no handle, or a directory's, or the locks set through it are lost. */
+  #fileOf(request: ClientRequest, handle: number): OpenFile | null {
+    const entry = this.#handles.get(handle);
+    const file = entry?.file ?? null;
+    if (file !== null && entry?.locksLost === false) return file;
+    request.replyError(file === null ? errno.EBADF : errno.EIO);
+    return null;
   }
 
   /** Up to `lengthBytes` into arena memory at `landing`. */
@@ -315,9 +330,8 @@ export class FileSystemCore {
     lengthBytes: number,
     landing: number,
   ): void {
-    const file = this.#fileOf(handle);
-    if (file === null) request.replyError(errno.EBADF);
-    else this.#reads.read(request, file, offset, lengthBytes, landing);
+    const file = this.#fileOf(request, handle);
+    if (file !== null) this.#reads.read(request, file, offset, lengthBytes, landing);
   }
 
   /** `lengthBytes` (at most 1 MiB) from arena memory at `data`. With `append` at the file's end. */
@@ -329,9 +343,8 @@ export class FileSystemCore {
     data: number,
     append: boolean,
   ): void {
-    const file = this.#fileOf(handle);
-    if (file === null) request.replyError(errno.EBADF);
-    else this.#writes.write(request, file, offset, lengthBytes, data, append);
+    const file = this.#fileOf(request, handle);
+    if (file !== null) this.#writes.write(request, file, offset, lengthBytes, data, append);
   }
 
   /** fallocate(2): `mode` is a sum of FALLOC_… (file-space.ts). */
@@ -342,16 +355,14 @@ export class FileSystemCore {
     offset: number,
     lengthBytes: number,
   ): void {
-    const file = this.#fileOf(handle);
-    if (file === null) request.replyError(errno.EBADF);
-    else this.#space.change(request, file, mode, offset, lengthBytes);
+    const file = this.#fileOf(request, handle);
+    if (file !== null) this.#space.change(request, file, mode, offset, lengthBytes);
   }
 
   /** First byte of data (`hole`: first byte without) from `offset` on; ENXIO: there is none. */
   seek(request: ClientRequest, handle: number, offset: number, hole: boolean): void {
-    const file = this.#fileOf(handle);
-    if (file === null) request.replyError(errno.EBADF);
-    else this.#space.seek(request, file, offset, hole);
+    const file = this.#fileOf(request, handle);
+    if (file !== null) this.#space.seek(request, file, offset, hole);
   }
 
   /**
@@ -367,17 +378,46 @@ export class FileSystemCore {
     lengthBytes: number,
     landing: number,
   ): void {
-    const source = this.#fileOf(handle);
-    const target = this.#fileOf(targetHandle);
-    if (source === null || target === null) request.replyError(errno.EBADF);
-    else this.#copies.copy(request, { source, from, target, to, lengthBytes }, landing);
+    const source = this.#fileOf(request, handle);
+    if (source === null) return;
+    const target = this.#fileOf(request, targetHandle);
+    if (target === null) return;
+    this.#copies.copy(request, { source, from, target, to, lengthBytes }, landing);
   }
 
   /** Of a file or a directory. */
   fsync(request: ClientRequest, handle: number): void {
     const entry = this.#handles.get(handle);
     if (entry === undefined) request.replyError(errno.EBADF);
+    else if (entry.locksLost) request.replyError(errno.EIO);
     else this.#syncs.fsync(request, entry.inode, entry.file);
+  }
+
+  // ---------------------------------------------------------------- locks
+
+  /** fcntl(2), flock(2): locks, or unlocks (LOCK_NONE). EAGAIN, EDEADLK, EINTR after `signal`. */
+  lock(request: ClientRequest, handle: number, asked: FileLockRequest): void {
+    this.#locks.lock(request, handle, asked);
+  }
+
+  /** Answered with replyLock: what stands in the way of such a lock. */
+  getLock(request: ClientRequest, handle: number, asked: FileLockRequest): void {
+    this.#locks.getLock(request, handle, asked);
+  }
+
+  /** A descriptor is closed: the fcntl locks that its process has of the file go. */
+  flushLocks(request: ClientRequest, handle: number, ownerLow: number, ownerHigh: number): void {
+    this.#locks.flush(request, handle, ownerLow, ownerHigh);
+  }
+
+  /** The caller of a lock that is waited for has a signal: EINTR, unless it is granted just now. */
+  signal(request: ClientRequest): void {
+    this.#locks.signal(request);
+  }
+
+  /** Owners that hold or want a lock. */
+  get lockOwners(): number {
+    return this.#locks.owners;
   }
 
   /** Entries after `cookie`, at most `maxBytes` of records; more than 8 KiB land at `landing`. */

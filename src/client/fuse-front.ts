@@ -4,7 +4,7 @@
  * slot when none is free; writes come in a slot already.
  *
  * An interrupted caller is answered EINTR only when it is being killed and waiting makes no sense: a
- * program that gets SIGALRM must never see its writes fail.
+ * program that gets SIGALRM must never see its writes fail. But whoever waits for a lock is let go by any signal.
  */
 import { errno } from '../common/errno.js';
 import type { Scheduler } from '../common/scheduler.js';
@@ -23,6 +23,7 @@ import { StatFsReply } from '../protocol/wire.generated.js';
 import { AttributeChange, SET_DROP_SET_ID } from './attributes.js';
 import { callerIsDying } from './callers.js';
 import type { FileSystemCore } from './core.js';
+import { dispatchLock } from './fuse-locks.js';
 import { FuseOperation } from './fuse-operation.js';
 import { NameReference, PageUse } from './request.js';
 import type { FileSystemTotals } from './request.js';
@@ -141,6 +142,9 @@ export class FuseFront implements FuseHandler {
   onInterrupt(fuse: FuseRequest): void {
     const operation = this.#active[fuse.index];
     if (operation?.fuse !== fuse) return;
+    // Of all calls only one that waits for a lock may fail for any signal; it may be answered here.
+    if (fuse.operation === Operation.SetLockWait) this.core.signal(operation);
+    if (operation.fuse !== fuse) return;
     this.#interrupted.add(operation);
     this.#checkInterrupted();
   }
@@ -189,7 +193,10 @@ export class FuseFront implements FuseHandler {
       case Operation.Seek:
         return core.seek(operation, fuse.handle, fuse.wideOffset, fuse.flags === SEEK_HOLE);
       case Operation.Flush:
-        return operation.replyDone();
+      case Operation.GetLock:
+      case Operation.SetLock:
+      case Operation.SetLockWait:
+        return dispatchLock(core, operation, fuse);
       case Operation.SetXattr:
         return this.#setXattr(operation, fuse);
       case Operation.GetXattr:

@@ -14,6 +14,7 @@ import { Operation } from '../native/fuse.js';
 import type { FuseRequest } from '../native/fuse.js';
 import type { FileAttributes } from './attributes.js';
 import type { FuseFront } from './fuse-front.js';
+import { lockTypeOf } from './fuse-locks.js';
 import { PageUse, VALID_AS_OPTIONS } from './request.js';
 import type { ClientRequest, FileSystemTotals } from './request.js';
 import { giveSlot } from './slot-owner.js';
@@ -200,6 +201,12 @@ export class FuseOperation implements ClientRequest {
       }
     }
     this.#recycle();
+  }
+
+  replyLock(kind: number, start: number, last: number, pid: number): void {
+    const fuse = this.#end();
+    this.#recycle();
+    fuse?.replyLock(lockTypeOf(kind), start, last, pid);
   }
 
   replyStatFs(totals: FileSystemTotals): void {

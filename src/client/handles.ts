@@ -11,6 +11,8 @@ export class Handle {
   file: OpenFile | null = null;
   /** Directory: the cookie behind which nothing follows, once seen; -1: not seen. */
   endCookie = -1;
+  /** Locks that were set through it are lost, and its owner has not been told (locks.md). */
+  locksLost = false;
 }
 
 export class HandleTable {
@@ -28,6 +30,7 @@ export class HandleTable {
     handle.inode = inode;
     handle.file = file;
     handle.endCookie = -1;
+    handle.locksLost = false;
     handle.number = this.#freeNumbers.pop() ?? this.#handles.length;
     this.#handles[handle.number] = handle;
     this.#count++;

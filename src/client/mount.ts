@@ -31,6 +31,8 @@ export interface MountOptions extends Omit<ClientProcessOptions, 'log'> {
   noatime?: boolean;
   /** Permissions are the mode's alone. */
   noacl?: boolean;
+  /** fcntl and flock locks hold among the processes of this mount alone: the kernel keeps them. */
+  localLocks?: boolean;
   /** See FuseFrontOptions. */
   directIo?: 'auto' | 'on' | 'off';
   log?: MountLog;
@@ -112,6 +114,7 @@ class ActiveMount implements Mount {
         rootInode: options.volume.rootInode,
         readOnly: options.readOnly ?? false,
         posixAcl: options.noacl !== true,
+        locks: options.localLocks !== true,
         ...(options.allowOther === true ? { allowOther: true } : {}),
         mountOptions: [...defaultKernelOptions(), ...(options.kernelOptions ?? [])],
       },

@@ -52,7 +52,7 @@ export interface ClientRequest {
 
   /** Any operation: an errno, never 0. */
   replyError(status: number): void;
-  /** setxattr, removexattr, unlink, rmdir, rename, release, fsync, allocate, ensureRoot, dropEmptyRoot. */
+  /** setxattr, removexattr, unlink, rmdir, rename, release, fsync, allocate, ensureRoot, dropEmptyRoot, lock, flushLocks. */
   replyDone(): void;
   /** lookup, mknod, mkdir, symlink, link. */
   replyEntry(attributes: FileAttributes): void;
@@ -81,6 +81,8 @@ export interface ClientRequest {
    */
   replyXattr(offset: number, lengthBytes: number): void;
   replyStatFs(totals: FileSystemTotals): void;
+  /** getLock: what is in the way, `last` included; kind LOCK_NONE: nothing. */
+  replyLock(kind: number, start: number, last: number, pid: number): void;
 }
 
 /** Sums over all targets. */

@@ -12,6 +12,7 @@ export const NOTICE_INODE = 1;
 export const NOTICE_ENTRY = 2;
 export const NOTICE_DIRECTORY = 3;
 export const NOTICE_LOCK = 4;
+export const NOTICE_LOCK_PROBE = 5;
 
 /** AwaitRequest.flags */
 export const AWAIT_LEASES = 1;

@@ -81,6 +81,14 @@ export const Opcode = {
   BatchWrite: 63,
   /** many names */
   BatchUnlink: 64,
+  /** locks, unlocks, or waits for a lock: the answer is then EINPROGRESS, and a notice follows */
+  SetLock: 53,
+  /** the first lock that stands in the way of such a SetLock */
+  GetLock: 54,
+  /** a waiter gives up; ENOENT: it waits no more, and its notice is on the way */
+  CancelLock: 55,
+  /** passed on to those whom a waiter waits for: a ring over several targets brings it back */
+  LockProbe: 56,
 } as const;
 
 export const FrameHeader = {
@@ -528,13 +536,13 @@ export const Notice = {
   SIZE: 32,
   /** ulong: of the session's, they grow by 1 */
   number: 0,
-  /** ulong: that is recalled; of an entry: its directory; Lock: the file */
+  /** ulong: that is recalled; of an entry: its directory; Lock: the file; LockProbe: the token */
   inode: 8,
-  /** ulong: Entry: of the name; Lock: the waiter */
+  /** ulong: Entry: of the name; Lock: the waiter; LockProbe: the owner that is in the way */
   hash: 16,
-  /** ushort: Inode 1, Entry 2, Directory 3, Lock 4 */
+  /** ushort: Inode 1, Entry 2, Directory 3, Lock 4, LockProbe 5 */
   kind: 24,
-  /** ushort: Lock: 0, it is held, or an errno */
+  /** ushort: Lock: 0, it is held, or an errno; LockProbe: waiters passed */
   status: 26,
   /** uint */
   reserved: 28,
@@ -547,6 +555,60 @@ export const ReturnedRequest = {
   count: 0,
   /** uint */
   reserved: 4,
+} as const;
+
+/** SetLock, GetLock */
+export const SetLockRequest = {
+  SIZE: 48,
+  /** ulong */
+  inode: 0,
+  /** ulong: a number of the session's choice */
+  owner: 8,
+  /** ulong: the first byte */
+  start: 16,
+  /** ulong: the last, included; 2^53 - 1 is that byte and all behind it */
+  last: 24,
+  /** uint: a number of the session's choice, by which notices and CancelLock name the request */
+  waiter: 32,
+  /** uint: for GetLock of the same client */
+  pid: 36,
+  /** ushort: unlock 0, read 1, write 2 */
+  kind: 40,
+  /** ushort: bit 0: flock, else fcntl; bit 1: wait; bit 2: claimed again after a restart */
+  flags: 42,
+  /** uint */
+  reserved: 44,
+} as const;
+
+/** GetLock */
+export const LockReply = {
+  SIZE: 24,
+  /** ulong */
+  start: 0,
+  /** ulong */
+  last: 8,
+  /** uint: 0: nothing is in the way */
+  kind: 16,
+  /** uint: 0: of another client */
+  pid: 20,
+} as const;
+
+export const CancelLockRequest = {
+  SIZE: 8,
+  /** uint */
+  waiter: 0,
+  /** uint */
+  reserved: 4,
+} as const;
+
+export const LockProbeRequest = {
+  SIZE: 16,
+  /** ulong: of the waiter that asks: random, and different from all others */
+  token: 0,
+  /** uint: who waits at this target */
+  waiter: 8,
+  /** uint: so many waiters were passed */
+  hops: 12,
 } as const;
 
 export const StatFsReply = {

@@ -39,6 +39,7 @@ import { Committer, type CommitterHost, type Durability } from './committer.js';
 import { SPACE_DROP } from './data/chunk-changes.js';
 import type { ChunkStore } from './data/chunk-store.js';
 import type { NameHash } from './dentries.js';
+import { FileLocks } from './file-locks/file-locks.js';
 import { FileSpace } from './file-space.js';
 import { HandleTable } from './handles.js';
 import { LeaseService } from './leases/lease-service.js';
@@ -109,6 +110,7 @@ export class Target
   readonly statistics = new TargetStatistics();
   /** Leases, notices to sessions, the grace after a start. */
   readonly lease: LeaseService;
+  readonly fileLocks: FileLocks;
   readonly #deps: TargetDeps;
   readonly #committer: Committer;
   readonly #recovery: IntentRecovery;
@@ -175,6 +177,7 @@ export class Target
       log,
     });
     this.lease = new LeaseService(this, this.#rpc, incarnation);
+    this.fileLocks = new FileLocks(this, this.#rpc, this.lease);
     const reading = {
       arena: deps.arena,
       rpc: this.#rpc,
@@ -189,13 +192,17 @@ export class Target
     this.#call.memory = deps.arena;
     this.#call.out = deps.arena;
     deps.scheduler.onTurnEnd(TURN_COMMIT, () => {
-      if (this.#closed) return;
-      if (this.lease.grace.isOver) {
-        if (this.#data.holdsCommit(this.#committer.queued)) deps.scheduler.requestTurn();
-        else this.#committer.commit();
-      }
-      this.lease.notices.flush();
+      this.#endTurn();
     });
+  }
+
+  #endTurn(): void {
+    if (this.#closed) return;
+    if (this.lease.grace.isOver) {
+      if (this.#data.holdsCommit(this.#committer.queued)) this.scheduler.requestTurn();
+      else this.#committer.commit();
+    }
+    this.lease.notices.flush();
   }
 
   /** Reads what is kept in memory; before the transport listens. */
@@ -236,6 +243,7 @@ export class Target
     if (this.lease.grace.isOver) this.#committer.commit();
     this.#closed = true;
     this.lease.close();
+    this.fileLocks.close();
     this.#orphanTimer?.cancel();
     this.#sweepTimer?.cancel();
     this.#reclaimer.close();
@@ -369,6 +377,7 @@ export class Target
         this.#cut(request);
         return;
       case Opcode.Await:
+        this.fileLocks.heard(request.session);
         this.statistics.answered(request.opcode, 0);
         this.lease.notices.await(request);
         return;
@@ -386,7 +395,7 @@ export class Target
         this.#answerStatistics(request);
         return;
       default:
-        this.answerStatus(request, errno.ENOSYS);
+        if (!this.fileLocks.onRequest(request)) this.answerStatus(request, errno.ENOSYS);
     }
   }
 
@@ -534,6 +543,7 @@ export class Target
       intents: this.namespace.participant.intents.size,
       ...this.coordinator.report(),
       ...this.lease.leases.report(),
+      ...this.fileLocks.report(),
       ...this.#reclaimer.report(),
       mapEpoch: this.#rpc.mapEpoch,
     };
@@ -579,6 +589,7 @@ export class Target
   onSessionClosed(session: Session, reason: string): void {
     this.log(`session of ${session.clientName} ends: ${reason}`);
     this.#sessions.closed(session, this.scheduler.nowMs());
+    this.fileLocks.drop(session);
     this.lease.sessionClosed(session);
     this.handles.drop(session, (inode) => {
       this.#closedByAll(inode);

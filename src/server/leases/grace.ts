@@ -66,6 +66,11 @@ export class Grace {
     return this.#awaited.size;
   }
 
+  /** Held something before the restart and has not come back: it may claim its locks. */
+  mayReclaim(session: Session): boolean {
+    return this.#awaited.has(session.id);
+  }
+
   whenOver(then: () => void): void {
     if (this.#over) then();
     else this.#waiters.push(then);

@@ -78,9 +78,10 @@ describe('option values', () => {
       allowOther: false,
       noatime: false,
       noacl: false,
+      localLocks: false,
       kernelOptions: [],
     });
-    const all = 'attr=0,entry=0.5,soft=7,ro,allow_other,noatime,noacl,nosuid,dev';
+    const all = 'attr=0,entry=0.5,soft=7,ro,allow_other,noatime,noacl,locks=local,nosuid,dev';
     assert.deepEqual(parseMountOptions(all), {
       attrSeconds: 0,
       entrySeconds: 0.5,
@@ -89,6 +90,7 @@ describe('option values', () => {
       allowOther: true,
       noatime: true,
       noacl: true,
+      localLocks: true,
       kernelOptions: ['nosuid', 'dev'],
     });
     assert.equal(parseMountOptions('noatime,relatime').noatime, false);
