@@ -146,6 +146,12 @@ export class VolumePaths {
     return answer.stats!;
   }
 
+  /** Inodes from the root to what the path names, this one included if it is there. */
+  async inodesOf(path: string): Promise<number[]> {
+    const { parents, stats } = await this.resolve('stat', path, true);
+    return stats === undefined ? parents : [...parents, stats.inode];
+  }
+
   /** For operations on an entry: its parent, and its name, which the root has not. */
   protected async entry(
     syscall: string,
