@@ -9,6 +9,7 @@ step build bash ci/build.sh
 [ ${#failed_steps[@]} -eq 0 ] || exit 1
 step 'native tests under sanitizers' bash ci/test-native.sh --sanitize
 export SEALFS_SIM_SEEDS=${SEALFS_SIM_SEEDS:-1200}
+export SEALFS_SIM_BATCH_SEEDS=${SEALFS_SIM_BATCH_SEEDS:-300}
 export SEALFS_FUZZ_SECONDS=${SEALFS_FUZZ_SECONDS:-30}
 export SEALFS_KILL_ROUNDS=${SEALFS_KILL_ROUNDS:-3}
 export SEALFS_PROGRAM_ROUNDS=${SEALFS_PROGRAM_ROUNDS:-2}

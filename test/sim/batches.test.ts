@@ -3,7 +3,7 @@
  * synchronous commit, lose power) and start again: each item's result is what the ordinary operations would
  * have said, done once, compared with a model step by step. And what they cost, in requests.
  *
- * SEALFS_SIM_BATCH_SEEDS: how many seeds (default 40); SEALFS_SIM_SEED: just this one.
+ * SEALFS_SIM_BATCH_SEEDS: how many seeds (default 20); SEALFS_SIM_SEED: just this one.
  */
 import assert from 'node:assert/strict';
 import { FileError, FileStats } from '../../src/client/answer.js';
@@ -16,7 +16,7 @@ import { assertNothingLeft } from './left-overs.js';
 import { describeSeeds } from './seeds.js';
 import { Trouble } from './trouble.js';
 
-const seeds = Number(process.env['SEALFS_SIM_BATCH_SEEDS'] ?? '40');
+const seeds = Number(process.env['SEALFS_SIM_BATCH_SEEDS'] ?? '20');
 const STEPS = 14;
 const LENGTHS = [0, 1, 5, 100, 3901, 8192, 8192, 8193, 20_000];
 /** Names that no operation can have, and what it says. */
