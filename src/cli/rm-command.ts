@@ -1,6 +1,6 @@
 /** `sealfs rm`: removes files and trees of volumes, without a mount. */
 import type { Command } from 'commander';
-import { UsageError } from '../common/errors.js';
+import { SealfsError, UsageError } from '../common/errors.js';
 import type { OpenVolume } from '../client/files.js';
 import {
   addExample,
@@ -52,6 +52,7 @@ async function remove(places: readonly VolumePlace[], options: RmOptions): Promi
   const failures = new Failures();
   let removed = 0;
   try {
+    if (options.recursive !== true) await checkNoDirectories(volumes, places);
     for (const { volume, path } of places) {
       const files = await volumes.get(volume);
       const before = removed;
@@ -70,6 +71,19 @@ async function remove(places: readonly VolumePlace[], options: RmOptions): Promi
   if (failures.count > 0) throw new ExitStatus(exitFailure);
 }
 
+/** Before anything is removed. */
+async function checkNoDirectories(
+  volumes: OpenVolumes,
+  places: readonly VolumePlace[],
+): Promise<void> {
+  for (const { volume, path } of places) {
+    const files = await volumes.get(volume);
+    const stats = await files.lstat(path).catch(() => undefined);
+    if (stats?.isDirectory() !== true) continue;
+    throw new UsageError(`${placeText(volume, path)} is a directory; to remove it, too: -r`);
+  }
+}
+
 async function removeOne(
   files: OpenVolume,
   volume: string,
@@ -82,9 +96,8 @@ async function removeOne(
   try {
     const stats = await files.lstat(path);
     if (!stats.isDirectory()) await files.unlink(path);
-    else if (recursive !== true) {
-      throw new UsageError(`${placeText(volume, path)} is a directory; to remove it, too: -r`);
-    } else {
+    else if (recursive !== true) throw new Error('is a directory');
+    else {
       const failedBefore = failures.count;
       const count = (removed: number): void => {
         inside = removed;
@@ -98,7 +111,7 @@ async function removeOne(
     }
     report(inside + 1);
   } catch (error) {
-    if (!(error instanceof Error) || error instanceof UsageError) throw error;
+    if (!(error instanceof Error) || error instanceof SealfsError) throw error;
     const isAbsent = (error as NodeJS.ErrnoException).code === 'ENOENT';
     if (!isAbsent || force !== true) failures.add(placeText(volume, path), error);
   }
