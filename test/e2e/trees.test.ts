@@ -7,7 +7,7 @@ import { sealfs, TestCluster } from '../support/cluster.js';
 import type { Result } from '../support/cluster.js';
 import { assertClean } from '../support/fsck.js';
 
-const MANY = 450;
+const MANY = 230;
 
 function pattern(length: number, seed: number): Buffer {
   const data = Buffer.alloc(length);
