@@ -226,6 +226,75 @@ async function play(seed: number): Promise<string> {
   return String(cluster.world.traceHash);
 }
 
+/**
+ * Three clients make, remove and rename the same few files at once, across targets. Each file that was made is
+ * removed once or still there at the end: nothing is done twice, lost, or left half done.
+ */
+async function contend(seed: number): Promise<string> {
+  const cluster = buildCluster(seed, {
+    targets: 3,
+    clients: 3,
+    network: { breakRate: 0.005 },
+  });
+  const random = new SimRandom(seed);
+  const directories = ['/d0', '/d1', '/d2'];
+  const names = Array.from({ length: 6 }, (_, i) => `f${i}`);
+  let made = 0;
+  let removed = 0;
+  let renamed = 0;
+  const done = (results: (FileError | undefined)[], refusals: string[]): number => {
+    for (const result of results) {
+      assert.ok(result === undefined || refusals.includes(result.code), result?.message);
+    }
+    return results.filter((result) => result === undefined).length;
+  };
+  const act = async (files: VolumeFiles): Promise<void> => {
+    for (let i = 0; i < 12; i++) {
+      const directory = directories[random.below(3)]!;
+      const some = names.filter(() => random.chance(0.6));
+      const kind = random.below(4);
+      if (kind === 0) {
+        const results = await files.createMany(directory, some);
+        made += done(results, ['EEXIST']);
+      } else if (kind === 1) {
+        const results = await files.unlinkMany(directory, some);
+        removed += done(results, ['ENOENT']);
+      } else if (kind === 2) {
+        const from = `${directory}/${names[random.below(6)]!}`;
+        const to = `${directories[random.below(3)]!}/${names[random.below(6)]!}`;
+        try {
+          await files.rename(from, to, 1);
+          renamed++;
+        } catch (error) {
+          done([error as FileError], ['ENOENT', 'EEXIST']);
+        }
+      } else {
+        for (const result of await files.lstatMany(directory, some)) {
+          assert.ok(result instanceof FileStats || result.code === 'ENOENT');
+        }
+      }
+    }
+  };
+  await cluster.run(async (clients) => {
+    const { files } = clients[0]!;
+    await files.ensureRoot();
+    for (const directory of directories) await files.mkdir(directory);
+    const trouble = new Trouble(cluster, seed, false, 400);
+    await Promise.all(clients.map((client) => act(client.files)));
+    trouble.stop();
+    await cluster.idle(2000);
+    await assertCleanSim(cluster);
+    let left = 0;
+    for (const directory of directories) left += (await files.readdir(directory)).length;
+    assert.equal(removed + left, made, `seed ${seed}, ${renamed} renamed`);
+    await files.removeTree('/');
+    await assertNothingLeft(cluster, clients[1]!);
+  });
+  return String(cluster.world.traceHash);
+}
+
+describeSeeds('batches of several clients', 'are done once each', Math.ceil(seeds / 2), contend);
+
 describeSeeds('random batches', 'agree with the model', seeds, play);
 
 describe('batches', () => {
