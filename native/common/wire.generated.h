@@ -86,6 +86,9 @@ enum class Opcode : uint8_t {
   kGetLock = 54,
   kCancelLock = 55,
   kLockProbe = 56,
+  kGetPartitions = 70,
+  kMoveEntries = 71,
+  kPartitionSums = 72,
 };
 
 struct FrameHeader {
@@ -363,14 +366,16 @@ struct RenameRequest {
   uint16_t old_name_bytes;
   uint16_t new_name_bytes;
   uint32_t flags;
+  uint64_t old_directory;
 };
-static_assert(sizeof(RenameRequest) == 32);
+static_assert(sizeof(RenameRequest) == 40);
 static_assert(offsetof(RenameRequest, old_parent) == 0);
 static_assert(offsetof(RenameRequest, new_parent) == 8);
 static_assert(offsetof(RenameRequest, root) == 16);
 static_assert(offsetof(RenameRequest, old_name_bytes) == 24);
 static_assert(offsetof(RenameRequest, new_name_bytes) == 26);
 static_assert(offsetof(RenameRequest, flags) == 28);
+static_assert(offsetof(RenameRequest, old_directory) == 32);
 
 struct PrepareRequest {
   uint64_t transaction;
@@ -388,8 +393,10 @@ struct PrepareRequest {
   uint16_t access_acl_bytes;
   uint16_t default_acl_bytes;
   uint16_t reserved;
+  uint64_t first;
+  uint64_t end;
 };
-static_assert(sizeof(PrepareRequest) == 64);
+static_assert(sizeof(PrepareRequest) == 80);
 static_assert(offsetof(PrepareRequest, transaction) == 0);
 static_assert(offsetof(PrepareRequest, inode) == 8);
 static_assert(offsetof(PrepareRequest, other) == 16);
@@ -405,6 +412,8 @@ static_assert(offsetof(PrepareRequest, name_bytes) == 56);
 static_assert(offsetof(PrepareRequest, access_acl_bytes) == 58);
 static_assert(offsetof(PrepareRequest, default_acl_bytes) == 60);
 static_assert(offsetof(PrepareRequest, reserved) == 62);
+static_assert(offsetof(PrepareRequest, first) == 64);
+static_assert(offsetof(PrepareRequest, end) == 72);
 
 struct PrepareReply {
   uint64_t inode;
@@ -448,6 +457,58 @@ struct ParentReply {
 static_assert(sizeof(ParentReply) == 8);
 static_assert(offsetof(ParentReply, parent) == 0);
 
+struct PartitionsReply {
+  uint32_t count;
+  uint32_t reserved;
+};
+static_assert(sizeof(PartitionsReply) == 8);
+static_assert(offsetof(PartitionsReply, count) == 0);
+static_assert(offsetof(PartitionsReply, reserved) == 4);
+
+struct PartitionRange {
+  uint64_t first;
+  uint64_t inode;
+};
+static_assert(sizeof(PartitionRange) == 16);
+static_assert(offsetof(PartitionRange, first) == 0);
+static_assert(offsetof(PartitionRange, inode) == 8);
+
+struct MoveEntriesRequest {
+  uint64_t inode;
+  uint64_t transaction;
+  uint32_t count;
+  uint32_t reserved;
+};
+static_assert(sizeof(MoveEntriesRequest) == 24);
+static_assert(offsetof(MoveEntriesRequest, inode) == 0);
+static_assert(offsetof(MoveEntriesRequest, transaction) == 8);
+static_assert(offsetof(MoveEntriesRequest, count) == 16);
+static_assert(offsetof(MoveEntriesRequest, reserved) == 20);
+
+struct PartitionSumsRequest {
+  uint32_t count;
+  uint32_t reserved;
+};
+static_assert(sizeof(PartitionSumsRequest) == 8);
+static_assert(offsetof(PartitionSumsRequest, count) == 0);
+static_assert(offsetof(PartitionSumsRequest, reserved) == 4);
+
+struct PartitionSumsReply {
+  uint64_t subdirectories;
+  uint64_t changes;
+  int64_t mtime_seconds;
+  int64_t ctime_seconds;
+  uint32_t mtime_nanoseconds;
+  uint32_t ctime_nanoseconds;
+};
+static_assert(sizeof(PartitionSumsReply) == 40);
+static_assert(offsetof(PartitionSumsReply, subdirectories) == 0);
+static_assert(offsetof(PartitionSumsReply, changes) == 8);
+static_assert(offsetof(PartitionSumsReply, mtime_seconds) == 16);
+static_assert(offsetof(PartitionSumsReply, ctime_seconds) == 24);
+static_assert(offsetof(PartitionSumsReply, mtime_nanoseconds) == 32);
+static_assert(offsetof(PartitionSumsReply, ctime_nanoseconds) == 36);
+
 struct OpenRequest {
   uint64_t inode;
   uint32_t flags;
@@ -475,12 +536,14 @@ struct ReadDirReply {
   uint32_t entry_count;
   uint32_t end_of_directory;
   uint32_t flags;
+  uint64_t range_end;
 };
-static_assert(sizeof(ReadDirReply) == 16);
+static_assert(sizeof(ReadDirReply) == 24);
 static_assert(offsetof(ReadDirReply, inline_bytes) == 0);
 static_assert(offsetof(ReadDirReply, entry_count) == 4);
 static_assert(offsetof(ReadDirReply, end_of_directory) == 8);
 static_assert(offsetof(ReadDirReply, flags) == 12);
+static_assert(offsetof(ReadDirReply, range_end) == 16);
 
 struct DirEntry {
   uint64_t inode;

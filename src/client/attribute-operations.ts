@@ -10,7 +10,7 @@ import {
   Opcode,
   SetAttrRequest,
 } from '../protocol/wire.generated.js';
-import { AttributeChange, SET_ATIME } from './attributes.js';
+import { AttributeChange, FLAG_SPLIT, SET_ATIME } from './attributes.js';
 import { encodeInode, encodeSetAttr } from './bodies.js';
 import type { ClientContext } from './context.js';
 import type { OpenFile, SizeWaiter } from './open-file.js';
@@ -49,6 +49,10 @@ abstract class FlushedOperation extends CoreOperation implements SizeWaiter {
       return;
     }
     const attributes = this.context.readAttributes(body + AttributesReply.attributes);
+    if (this.opcode === Opcode.SetAttr && (attributes.flags & FLAG_SPLIT) !== 0) {
+      this.send(this.context.peerOfInode(this.inode), Opcode.GetAttr, InodeRequest.SIZE);
+      return;
+    }
     this.release()?.replyAttributes(attributes);
   }
 }
@@ -81,7 +85,9 @@ class SetAttrOperation extends FlushedOperation {
   }
 
   override encode(body: number): number {
-    return encodeSetAttr(this.context.arena, body, this.inode, this.#change);
+    const { arena } = this.context;
+    if (this.opcode === Opcode.GetAttr) return encodeInode(arena, body, this.inode);
+    return encodeSetAttr(arena, body, this.inode, this.#change);
   }
 }
 

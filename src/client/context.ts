@@ -19,6 +19,7 @@ import { AccessTimes } from './access-times.js';
 import { InodeFacts } from './inode-facts.js';
 import { Notices } from './leases/notices.js';
 import type { OpenFile, OpenFileTable } from './open-file.js';
+import { PartitionTables } from './partition-tables.js';
 
 export interface ClientOptions {
   /** host:pid, for people. */
@@ -86,6 +87,7 @@ export class ClientContext {
   readonly rpc: RpcClient;
   readonly counters = new ClientCounters();
   readonly facts = new InodeFacts();
+  readonly partitions = new PartitionTables();
   readonly accessTimes: AccessTimes;
   readonly notices: Notices;
   /** Lent to reply methods; see request.ts. */

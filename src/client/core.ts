@@ -436,6 +436,11 @@ export class FileSystemCore {
 
   // ---------------------------------------------------------------- batches
 
+  /** Inode of the partition of the directory that the name belongs to, as far as is known here. */
+  partitionOf(directory: number, name: Uint8Array): number {
+    return this.#context.partitions.homeOf(directory, name, name.length);
+  }
+
   /** A number that two inodes have in common when one target holds both. */
   targetOf(inode: number): number {
     return this.#context.memberOfInode(inode);

@@ -14,12 +14,14 @@ import {
   AttributesReply,
   InodeRequest,
   LookupReply,
+  NameRequest,
   Opcode,
 } from '../protocol/wire.generated.js';
-import type { RpcPeer } from '../transport/rpc-client.js';
 import { ownedAttributes } from './attributes.js';
-import { encodeInode } from './bodies.js';
+import { encodeInode, encodeName } from './bodies.js';
 import { CoreOperation } from './operation.js';
+import { NameCopy } from './request.js';
+import type { NameReference } from './request.js';
 
 export abstract class EntryOperation extends CoreOperation {
   /** Not 0: its attributes are being asked for. */
@@ -28,9 +30,27 @@ export abstract class EntryOperation extends CoreOperation {
   #mode = 0;
   readonly #gone = ownedAttributes();
 
-  protected begin(peer: RpcPeer, opcode: number, bodyBytes: number): void {
+  protected readonly name = new NameCopy();
+  /** The partition that the name belongs to; filled in by `begin`. */
+  protected home = 0;
+  #directory = 0;
+  #request = 0;
+  #structBytes = 0;
+
+  /** The request has the name behind a struct of so many bytes. */
+  protected begin(directory: number, name: NameReference, opcode: number, bytes: number): void {
+    this.#directory = directory;
+    this.name.copyFrom(name);
+    this.#request = opcode;
+    this.#structBytes = bytes;
+    this.sendAgain();
+  }
+
+  protected override sendAgain(): void {
     this.#inode = 0;
-    this.send(peer, opcode, bodyBytes);
+    this.home = this.context.partitions.home(this.#directory, this.name);
+    const bytes = this.#structBytes + this.name.lengthBytes;
+    this.send(this.context.peerOfInode(this.home), this.#request, bytes);
   }
 
   protected abstract encodeRequest(body: number): number;
@@ -43,6 +63,10 @@ export abstract class EntryOperation extends CoreOperation {
   override done(status: number, body: number, bodyBytes: number): void {
     const { context } = this;
     const isAttributes = this.#inode !== 0;
+    if (!isAttributes) {
+      const known = context.partitions.home(this.#directory, this.name);
+      if (this.reroutes(status, this.#directory, this.home, known)) return;
+    }
     const size = isAttributes ? AttributesReply.SIZE : LookupReply.SIZE;
     const checked = context.checkReply(status, bodyBytes, size);
     if (checked === ESTALE && isAttributes) {
@@ -67,5 +91,34 @@ export abstract class EntryOperation extends CoreOperation {
     const at = body + (isAttributes ? AttributesReply.attributes : LookupReply.attributes);
     const attributes = context.readAttributes(at);
     this.release()?.replyEntry(attributes);
+  }
+}
+
+/** unlink and rmdir: a name goes, and there is nothing to be said of it. */
+export abstract class RemovalOperation extends CoreOperation {
+  protected abstract readonly opcodeOfRemoval: number;
+  readonly #name = new NameCopy();
+  #directory = 0;
+  #home = 0;
+
+  start(directory: number, name: NameReference): void {
+    this.#directory = directory;
+    this.#name.copyFrom(name);
+    this.sendAgain();
+  }
+
+  protected override sendAgain(): void {
+    this.#home = this.context.partitions.home(this.#directory, this.#name);
+    const bytes = NameRequest.SIZE + this.#name.lengthBytes;
+    this.send(this.context.peerOfInode(this.#home), this.opcodeOfRemoval, bytes);
+  }
+
+  override encode(body: number): number {
+    return encodeName(this.context.arena, body, this.#home, this.#name);
+  }
+
+  override done(status: number): void {
+    const known = this.context.partitions.home(this.#directory, this.#name);
+    if (!this.reroutes(status, this.#directory, this.#home, known)) this.finishDone(status);
   }
 }

@@ -13,6 +13,9 @@ export class Handle {
   endCookie = -1;
   /** Locks that were set through it are lost, and its owner has not been told (locks.md). */
   locksLost = false;
+  /** Directory: the last entry of a partition, once seen, and the cookie that the next one begins behind. */
+  resumeAfter = -1;
+  resumeFrom = -1;
 }
 
 export class HandleTable {
@@ -31,6 +34,8 @@ export class HandleTable {
     handle.file = file;
     handle.endCookie = -1;
     handle.locksLost = false;
+    handle.resumeAfter = -1;
+    handle.resumeFrom = -1;
     handle.number = this.#freeNumbers.pop() ?? this.#handles.length;
     this.#handles[handle.number] = handle;
     this.#count++;

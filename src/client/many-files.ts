@@ -26,6 +26,8 @@ const noBytes = new Uint8Array(0);
 
 /** One of many: what is asked, and what came of it. */
 export interface OneOfMany extends BatchEntry {
+  /** Whose name it is; `inode` is that of the partition that is asked. */
+  directory: number;
   /** -1: not known yet. EAGAIN in the end: the ordinary operation is to be asked. */
   status: number;
   stats: FileStats | undefined;
@@ -36,6 +38,7 @@ export interface OneOfMany extends BatchEntry {
 
 export function oneOfMany(inode: number, name: Uint8Array): OneOfMany {
   return {
+    directory: inode,
     inode,
     name,
     mode: 0,
@@ -163,12 +166,18 @@ export class ManyFiles {
     for (const one of ones) {
       one.status = this.#refused(opcode, one);
       if (one.status !== -1) continue;
+      // A directory may be in several partitions; what has moved meanwhile is EAGAIN.
+      const isName = opcode !== Opcode.BatchGetAttr;
+      one.inode = isName ? this.#core.partitionOf(one.directory, one.name) : one.inode;
       const target = this.#core.targetOf(one.inode);
       const group = groups.get(target);
       if (group === undefined) groups.set(target, [one]);
       else group.push(one);
     }
     await Promise.all([...groups.values()].map((group) => this.#runGroup(opcode, group)));
+    for (const one of ones) {
+      if (one.status === ESTALE && one.inode !== one.directory) one.status = errno.EAGAIN;
+    }
   }
 
   /** What needs no target to be known; -1: one has to be asked. */

@@ -20,7 +20,7 @@ import {
 import type { FileAttributes } from './attributes.js';
 import { encodeCreate, encodeInode, encodeName } from './bodies.js';
 import type { ClientContext } from './context.js';
-import { EntryOperation } from './entry-operation.js';
+import { EntryOperation, RemovalOperation } from './entry-operation.js';
 import type { OpenFile, SizeWaiter } from './open-file.js';
 import { CoreOperation, OperationPool, checkName } from './operation.js';
 import { NameCopy } from './request.js';
@@ -56,6 +56,8 @@ class LookupOperation extends CoreOperation implements SizeWaiter {
   readonly #name = new NameCopy();
   #step = LOOKUP;
   #parent = 0;
+  /** The partition that is asked. */
+  #home = 0;
   #inode = 0;
   #file: OpenFile | null = null;
   #lookups = 0;
@@ -71,12 +73,17 @@ class LookupOperation extends CoreOperation implements SizeWaiter {
     this.#lookups++;
     this.#step = LOOKUP;
     const bytes = NameRequest.SIZE + this.#name.lengthBytes;
-    this.send(this.context.peerOfInode(this.#parent), Opcode.Lookup, bytes);
+    this.#home = this.context.partitions.home(this.#parent, this.#name);
+    this.send(this.context.peerOfInode(this.#home), Opcode.Lookup, bytes);
+  }
+
+  protected override sendAgain(): void {
+    this.#look();
   }
 
   override encode(body: number): number {
     const { arena } = this.context;
-    if (this.#step === LOOKUP) return encodeName(arena, body, this.#parent, this.#name);
+    if (this.#step === LOOKUP) return encodeName(arena, body, this.#home, this.#name);
     return encodeInode(arena, body, this.#inode);
   }
 
@@ -86,6 +93,8 @@ class LookupOperation extends CoreOperation implements SizeWaiter {
   }
 
   #looked(status: number, body: number, bodyBytes: number): void {
+    const known = this.context.partitions.home(this.#parent, this.#name);
+    if (this.reroutes(status, this.#parent, this.#home, known)) return;
     const checked = this.context.checkReply(status, bodyBytes, LookupReply.SIZE);
     if (checked !== 0) {
       this.finishError(checked);
@@ -144,6 +153,7 @@ class LookupOperation extends CoreOperation implements SizeWaiter {
 
 class MakeNodeOperation extends NewFileOperation {
   readonly #name = new NameCopy();
+  #home = 0;
   parent = 0;
   mode = 0;
   uid = 0;
@@ -154,12 +164,23 @@ class MakeNodeOperation extends NewFileOperation {
 
   start(name: NameReference): void {
     this.#name.copyFrom(name);
+    this.sendAgain();
+  }
+
+  protected override sendAgain(): void {
     const bytes = CreateRequest.SIZE + this.#name.lengthBytes;
-    this.send(this.context.peerOfInode(this.parent), Opcode.Create, bytes);
+    this.#home = this.context.partitions.home(this.parent, this.#name);
+    this.send(this.context.peerOfInode(this.#home), Opcode.Create, bytes);
   }
 
   override encode(body: number): number {
-    return encodeCreate(this.context.arena, body, this, this.#name);
+    return encodeCreate(this.context.arena, body, this.#home, this, this.#name);
+  }
+
+  override done(status: number, body: number, bodyBytes: number): void {
+    const known = this.context.partitions.home(this.parent, this.#name);
+    if (this.reroutes(status, this.parent, this.#home, known)) return;
+    super.done(status, body, bodyBytes);
   }
 }
 
@@ -168,6 +189,7 @@ class SymlinkOperation extends NewFileOperation {
   readonly #target = new Uint8Array(symlinkBytesMax);
   #targetBytes = 0;
   #parent = 0;
+  #home = 0;
   #uid = 0;
   #gid = 0;
 
@@ -179,13 +201,24 @@ class SymlinkOperation extends NewFileOperation {
     const length = target.lengthBytes;
     for (let i = 0; i < length; i++) this.#target[i] = target.bytes[target.offset + i]!;
     this.#targetBytes = length;
-    const bytes = SymlinkRequest.SIZE + this.#name.lengthBytes + length;
-    this.send(this.context.peerOfInode(parent), Opcode.Symlink, bytes);
+    this.sendAgain();
+  }
+
+  protected override sendAgain(): void {
+    const bytes = SymlinkRequest.SIZE + this.#name.lengthBytes + this.#targetBytes;
+    this.#home = this.context.partitions.home(this.#parent, this.#name);
+    this.send(this.context.peerOfInode(this.#home), Opcode.Symlink, bytes);
+  }
+
+  override done(status: number, body: number, bodyBytes: number): void {
+    const known = this.context.partitions.home(this.#parent, this.#name);
+    if (this.reroutes(status, this.#parent, this.#home, known)) return;
+    super.done(status, body, bodyBytes);
   }
 
   override encode(body: number): number {
     const { bytes, words } = this.context.arena;
-    writeU53(words, body + SymlinkRequest.parent, this.#parent);
+    writeU53(words, body + SymlinkRequest.parent, this.#home);
     words[(body + SymlinkRequest.uid) >>> 2] = this.#uid;
     words[(body + SymlinkRequest.gid) >>> 2] = this.#gid;
     writeU16(words, body + SymlinkRequest.nameBytes, this.#name.lengthBytes);
@@ -199,26 +232,21 @@ class SymlinkOperation extends NewFileOperation {
 }
 
 class LinkOperation extends EntryOperation {
-  readonly #name = new NameCopy();
   #inode = 0;
-  #parent = 0;
 
   start(inode: number, parent: number, name: NameReference): void {
     this.#inode = inode;
-    this.#parent = parent;
-    this.#name.copyFrom(name);
-    const bytes = LinkRequest.SIZE + this.#name.lengthBytes;
-    this.begin(this.context.peerOfInode(parent), Opcode.Link, bytes);
+    this.begin(parent, name, Opcode.Link, LinkRequest.SIZE);
   }
 
   override encodeRequest(body: number): number {
     const { bytes, words } = this.context.arena;
     writeU53(words, body + LinkRequest.inode, this.#inode);
-    writeU53(words, body + LinkRequest.parent, this.#parent);
-    words[(body + LinkRequest.nameBytes) >>> 2] = this.#name.lengthBytes;
+    writeU53(words, body + LinkRequest.parent, this.home);
+    words[(body + LinkRequest.nameBytes) >>> 2] = this.name.lengthBytes;
     words[(body + LinkRequest.reserved1) >>> 2] = 0;
-    this.#name.writeTo(bytes, body + LinkRequest.SIZE);
-    return LinkRequest.SIZE + this.#name.lengthBytes;
+    this.name.writeTo(bytes, body + LinkRequest.SIZE);
+    return LinkRequest.SIZE + this.name.lengthBytes;
   }
 }
 
@@ -248,24 +276,8 @@ class ReadLinkOperation extends CoreOperation {
   }
 }
 
-class UnlinkOperation extends CoreOperation {
-  readonly #name = new NameCopy();
-  #parent = 0;
-
-  start(parent: number, name: NameReference): void {
-    this.#parent = parent;
-    this.#name.copyFrom(name);
-    const bytes = NameRequest.SIZE + this.#name.lengthBytes;
-    this.send(this.context.peerOfInode(parent), Opcode.Unlink, bytes);
-  }
-
-  override encode(body: number): number {
-    return encodeName(this.context.arena, body, this.#parent, this.#name);
-  }
-
-  override done(status: number): void {
-    this.finishDone(status);
-  }
+class UnlinkOperation extends RemovalOperation {
+  protected override readonly opcodeOfRemoval = Opcode.Unlink;
 }
 
 class RenameOperation extends CoreOperation {
@@ -274,18 +286,31 @@ class RenameOperation extends CoreOperation {
   oldParent = 0;
   newParent = 0;
   flags = 0;
+  #oldHome = 0;
+  #newHome = 0;
+  #asksOld = false;
 
   start(oldName: NameReference, newName: NameReference): void {
     this.#oldName.copyFrom(oldName);
     this.#newName.copyFrom(newName);
-    const bytes = RenameRequest.SIZE + oldName.lengthBytes + newName.lengthBytes;
-    this.send(this.context.peerOfInode(this.newParent), Opcode.Rename, bytes);
+    this.#asksOld = false;
+    this.sendAgain();
+  }
+
+  protected override sendAgain(): void {
+    const { context } = this;
+    const { oldParent, newParent } = this;
+    this.#oldHome = context.partitions.home(oldParent, this.#oldName);
+    this.#newHome = context.partitions.home(newParent, this.#newName);
+    const bytes = RenameRequest.SIZE + this.#oldName.lengthBytes + this.#newName.lengthBytes;
+    this.send(context.peerOfInode(this.#newHome), Opcode.Rename, bytes);
   }
 
   override encode(body: number): number {
     const { bytes, words } = this.context.arena;
-    writeU53(words, body + RenameRequest.oldParent, this.oldParent);
-    writeU53(words, body + RenameRequest.newParent, this.newParent);
+    writeU53(words, body + RenameRequest.oldParent, this.#oldHome);
+    writeU53(words, body + RenameRequest.newParent, this.#newHome);
+    writeU53(words, body + RenameRequest.oldDirectory, this.oldParent);
     writeU16(words, body + RenameRequest.oldNameBytes, this.#oldName.lengthBytes);
     writeU16(words, body + RenameRequest.newNameBytes, this.#newName.lengthBytes);
     words[(body + RenameRequest.flags) >>> 2] = this.flags;
@@ -295,8 +320,32 @@ class RenameOperation extends CoreOperation {
     return RenameRequest.SIZE + this.#oldName.lengthBytes + this.#newName.lengthBytes;
   }
 
+  /** Nobody says which of the two names has moved: the tables are asked for in turn. */
   override done(status: number): void {
-    this.finishDone(status);
+    const { partitions } = this.context;
+    const { oldParent, newParent } = this;
+    const oldKnown = partitions.home(oldParent, this.#oldName);
+    const newKnown = partitions.home(newParent, this.#newName);
+    const isOldKnown = oldKnown !== this.#oldHome;
+    const isNewKnown = newKnown !== this.#newHome;
+    // What is known already comes first.
+    const asksOld = isOldKnown || (!isNewKnown && this.#asksOld);
+    this.#asksOld = !asksOld;
+    const isMoved = asksOld
+      ? this.reroutes(status, oldParent, this.#oldHome, oldKnown)
+      : this.reroutes(status, newParent, this.#newHome, newKnown);
+    if (!isMoved && !this.#isOther(status, asksOld)) this.finishDone(status);
+  }
+
+  /** ESTALE may be that of the other side's partition. */
+  #isOther(status: number, askedOld: boolean): boolean {
+    const { partitions } = this.context;
+    if (askedOld) {
+      const known = partitions.home(this.newParent, this.#newName);
+      return this.reroutes(status, this.newParent, this.#newHome, known);
+    }
+    const known = partitions.home(this.oldParent, this.#oldName);
+    return this.reroutes(status, this.oldParent, this.#oldHome, known);
   }
 }
 

@@ -142,6 +142,7 @@ class CreateOperation extends CoreOperation {
   truncate = false;
   dropsSetId = false;
   #isNamed = true;
+  #home = 0;
   #step = STEP_REGISTER;
   #inode = 0;
   #incarnationChanges = 0;
@@ -163,7 +164,25 @@ class CreateOperation extends CoreOperation {
     this.#releases = this.context.releases;
     const bytes = CreateRequest.SIZE + this.#name.lengthBytes;
     const opcode = this.#isNamed ? Opcode.Create : Opcode.TmpFile;
-    this.send(this.context.peerOfInode(this.parent), opcode, bytes);
+    this.#home = this.#homeNow();
+    this.send(this.context.peerOfInode(this.#home), opcode, bytes);
+  }
+
+  /** The partition that the name belongs to. */
+  #homeNow(): number {
+    return this.#isNamed ? this.context.partitions.home(this.parent, this.#name) : this.parent;
+  }
+
+  protected override sendAgain(): void {
+    if (this.#step === STEP_LOOKUP) this.#look();
+    else this.#create();
+  }
+
+  #look(): void {
+    this.#step = STEP_LOOKUP;
+    this.#home = this.#homeNow();
+    const bytes = NameRequest.SIZE + this.#name.lengthBytes;
+    this.send(this.context.peerOfInode(this.#home), Opcode.Lookup, bytes);
   }
 
   override encode(body: number): number {
@@ -172,17 +191,19 @@ class CreateOperation extends CoreOperation {
       case STEP_TRUNCATE:
         return encodeSetAttr(arena, body, this.#inode, this.dropsSetId ? dropping : truncation);
       case STEP_LOOKUP:
-        return encodeName(arena, body, this.parent, this.#name);
+        return encodeName(arena, body, this.#home, this.#name);
       case STEP_OPEN: {
         const flags = OPEN_TRUNCATE | (this.dropsSetId ? OPEN_DROP_SET_ID : 0);
         return encodeOpen(arena, body, this.#inode, this.truncate ? flags : 0);
       }
       default:
-        return encodeCreate(arena, body, this, this.#name);
+        return encodeCreate(arena, body, this.#home, this, this.#name);
     }
   }
 
   override done(status: number, body: number, bodyBytes: number): void {
+    const isNamed = this.#step === STEP_LOOKUP || this.#step === STEP_REGISTER;
+    if (isNamed && this.reroutes(status, this.parent, this.#home, this.#homeNow())) return;
     if (this.#step === STEP_LOOKUP) {
       this.#lookedUp(status, body, bodyBytes);
       return;
@@ -190,9 +211,7 @@ class CreateOperation extends CoreOperation {
     const { context } = this;
     const checked = context.checkReply(status, bodyBytes, AttributesReply.SIZE);
     if (checked === errno.EXDEV && this.#step === STEP_REGISTER) {
-      this.#step = STEP_LOOKUP;
-      const bytes = NameRequest.SIZE + this.#name.lengthBytes;
-      this.send(context.peerOfInode(this.parent), Opcode.Lookup, bytes);
+      this.#look();
       return;
     }
     if (checked !== 0) {

@@ -255,7 +255,7 @@ export class VolumeFiles extends VolumePaths {
       'lstat',
       pathOf,
       (one) => one.stats!,
-      (i) => this.lookup('lstat', pathOf(i), ones[i]!.inode, ones[i]!.name),
+      (i) => this.lookup('lstat', pathOf(i), ones[i]!.directory, ones[i]!.name),
     );
   }
 

@@ -89,6 +89,9 @@ export class InodePass {
       case KEY.attributes:
         this.#attributes(key, value);
         return;
+      case KEY.partitions:
+        this.#state.partitions.take(this.#target, parsed.inode, value);
+        return;
       case KEY.entry:
       case KEY.chunk:
         return;
@@ -136,7 +139,7 @@ export class InodePass {
     book.parents[row] = byteU64(value, InodeRecord.parent);
     book.ctimeSeconds[row] = Number(view.getBigInt64(InodeRecord.ctimeSeconds, true));
     book.ctimeNanoseconds[row] = view.getUint32(InodeRecord.ctimeNanoseconds, true);
-    if (book.isDirectory(row)) counts.directories++;
+    if (book.isDirectory(row) && !this.#state.partitions.isPartition(row)) counts.directories++;
     this.#checkSize(row, byteU64(value, InodeRecord.blocks));
   }
 
@@ -371,6 +374,7 @@ function sequenceBeyond(used: number): number {
 export function checkInodes(state: CheckState): void {
   const { book } = state;
   state.settle();
+  state.partitions.check();
   for (let row = 0; row < book.count; row++) {
     if (book.has(row, MARK_DAMAGED)) continue;
     const inode = book.inodes[row]!;

@@ -89,6 +89,12 @@ export const Opcode = {
   CancelLock: 55,
   /** passed on to those whom a waiter waits for: a ring over several targets brings it back */
   LockProbe: 56,
+  /** the pieces of a directory that has grown */
+  GetPartitions: 70,
+  /** target to target: entries of a piece that is being made */
+  MoveEntries: 71,
+  /** target to target: what a directory's attributes are made of, of the pieces that lie there */
+  PartitionSums: 72,
 } as const;
 
 export const FrameHeader = {
@@ -193,7 +199,7 @@ export const Attributes = {
   gid: 72,
   /** uint */
   rdev: 76,
-  /** uint: bit 0: striped (has or had chunks beyond the first), 1: has extended attributes, 2: among them an access ACL, 3: a default ACL, 4: promised space, 5: security.capability, 6: has never had a name (TmpFile) */
+  /** uint: bit 0: striped (has or had chunks beyond the first), 1: has extended attributes, 2: among them an access ACL, 3: a default ACL, 4: promised space, 5: security.capability, 6: has never had a name (TmpFile), 7: a directory with partitions, 8: a partition */
   flags: 80,
   /** uint */
   reserved: 84,
@@ -370,7 +376,7 @@ export const LinkRequest = {
 
 /** the old name, then the new name follow */
 export const RenameRequest = {
-  SIZE: 32,
+  SIZE: 40,
   /** ulong */
   oldParent: 0,
   /** ulong */
@@ -383,10 +389,12 @@ export const RenameRequest = {
   newNameBytes: 26,
   /** uint: RENAME_NOREPLACE 1, RENAME_EXCHANGE 2 */
   flags: 28,
+  /** ulong: oldParent, or the directory that it is a partition of */
+  oldDirectory: 32,
 } as const;
 
 export const PrepareRequest = {
-  SIZE: 64,
+  SIZE: 80,
   /** ulong: number, of the coordinator's */
   transaction: 0,
   /** ulong: of the directory whose entry it is, or of the inode itself */
@@ -405,7 +413,7 @@ export const PrepareRequest = {
   gid: 44,
   /** uint: MakeDir: where */
   bucket: 48,
-  /** ushort: RemoveEntry 1, ReplaceEntry 2, MakeDir 3, DropDir 4, AddLink 5, DropLink 6, SetParent 7, Touch 8, Token 9 */
+  /** ushort: RemoveEntry 1, ReplaceEntry 2, MakeDir 3, DropDir 4, AddLink 5, DropLink 6, SetParent 7, Touch 8, Token 9, MakePartition 11, AddRange 12, Inherit 13, Absorb 14, RemoveRange 15 */
   step: 52,
   /** ushort */
   coordinatorBytes: 54,
@@ -417,6 +425,10 @@ export const PrepareRequest = {
   defaultAclBytes: 60,
   /** ushort */
   reserved: 62,
+  /** ulong: of a partition: its hashes are [first, end) */
+  first: 64,
+  /** ulong */
+  end: 72,
 } as const;
 
 export const PrepareReply = {
@@ -425,7 +437,7 @@ export const PrepareReply = {
   inode: 0,
   /** uint: type, of the entry or the inode */
   mode: 8,
-  /** uint: AddLink, DropLink: links afterwards; RemoveEntry, ReplaceEntry: 1 if the inode is here, too */
+  /** uint: AddLink, DropLink: links afterwards; RemoveEntry, ReplaceEntry: 1 if the inode is here, too; DropDir: partitions besides it */
   count: 12,
 } as const;
 
@@ -462,6 +474,62 @@ export const ParentReply = {
   parent: 0,
 } as const;
 
+/** GetPartitions: PartitionRange structs follow, by hash; none: the directory is in one piece */
+export const PartitionsReply = {
+  SIZE: 8,
+  /** uint */
+  count: 0,
+  /** uint */
+  reserved: 4,
+} as const;
+
+/** up to where the next one begins */
+export const PartitionRange = {
+  SIZE: 16,
+  /** ulong: hash */
+  first: 0,
+  /** ulong */
+  inode: 8,
+} as const;
+
+/** DirEntry records follow */
+export const MoveEntriesRequest = {
+  SIZE: 24,
+  /** ulong: of the partition */
+  inode: 0,
+  /** ulong: that makes it, or has it take them in */
+  transaction: 8,
+  /** uint */
+  count: 16,
+  /** uint */
+  reserved: 20,
+} as const;
+
+/** the partitions' inodes, ulong each, follow */
+export const PartitionSumsRequest = {
+  SIZE: 8,
+  /** uint */
+  count: 0,
+  /** uint */
+  reserved: 4,
+} as const;
+
+export const PartitionSumsReply = {
+  SIZE: 40,
+  /** ulong */
+  subdirectories: 0,
+  /** ulong: differs when a count of subdirectories has changed */
+  changes: 8,
+  /** long: the latest */
+  mtimeSeconds: 16,
+  /** long */
+  ctimeSeconds: 24,
+  /** uint */
+  mtimeNanoseconds: 32,
+  /** uint */
+  ctimeNanoseconds: 36,
+} as const;
+
 export const OpenRequest = {
   SIZE: 16,
   /** ulong */
@@ -487,15 +555,17 @@ export const ReadDirRequest = {
 
 /** the records follow in the body when `inlineBytes` is not 0 */
 export const ReadDirReply = {
-  SIZE: 16,
+  SIZE: 24,
   /** uint */
   inlineBytes: 0,
   /** uint */
   entryCount: 4,
-  /** uint: 1: nothing after these */
+  /** uint: 1: nothing after these in this partition */
   endOfDirectory: 8,
   /** uint: bit 3: all entries are leased, asked for with cookie 0 */
   flags: 12,
+  /** ulong: hash that the directory goes on with in another partition; 2^44: in none */
+  rangeEnd: 16,
 } as const;
 
 /** the name follows, padded with zeros to a multiple of 8 */

@@ -69,6 +69,8 @@ export class Mutation extends Call {
   leaseHash = 0;
   /** Operations that it stands for. */
   weight = 1;
+  /** What a transaction of the target's own is told at its end. */
+  own: ((status: number) => void) | undefined = undefined;
   /** Of the data side: the write that this commits. */
   context: unknown = undefined;
 }

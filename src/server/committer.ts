@@ -67,6 +67,9 @@ const runWork: Execute = (_ns: Namespace, _call: Call, mutation: Mutation): numb
   return 0;
 };
 
+/** What the target's own operations ask of it. */
+export type CommitterOwn = Pick<Committer, 'enqueueOwn' | 'enqueueWork'>;
+
 export class Committer {
   readonly counters: CommitterCounters = {
     transactions: 0,
@@ -146,6 +149,22 @@ export class Committer {
     this.#options.scheduler.requestTurn();
   }
 
+  /** Queues an operation of the target's own that may need other targets; `ended` with its status. */
+  enqueueOwn(execute: Execute, context: unknown, ended: (status: number) => void): void {
+    if (this.#closed) return;
+    const mutation = this.#take(execute);
+    mutation.request = undefined;
+    mutation.session = undefined;
+    mutation.opcode = 0;
+    mutation.memory = this.#filling.bodies;
+    mutation.body = 0;
+    mutation.bodyBytes = 0;
+    mutation.context = context;
+    mutation.own = ended;
+    this.#place(mutation);
+    this.#options.scheduler.requestTurn();
+  }
+
   /** No more work of the target's own; what is queued is still executed. */
   close(): void {
     this.#closed = true;
@@ -159,6 +178,7 @@ export class Committer {
     mutation.context = undefined;
     mutation.attempts = 0;
     mutation.weight = 1;
+    mutation.own = undefined;
     return mutation;
   }
 
@@ -292,6 +312,7 @@ export class Committer {
     let waiting = 0;
     for (const mutation of mutations) {
       if (mutation.deferred) this.#defer(mutation);
+      else if (mutation.own !== undefined) mutations[waiting++] = mutation;
       else if (mutation.request === undefined) this.#finishWork(mutation);
       else {
         this.#host.decided(mutation);
@@ -358,6 +379,11 @@ export class Committer {
   }
 
   #answerWhenCut(mutation: Mutation): void {
+    if (mutation.own !== undefined) {
+      mutation.own(mutation.status);
+      this.#release(mutation);
+      return;
+    }
     if (mutation.waitForCut === 0 || mutation.status !== 0) {
       this.#host.answer(mutation);
       this.#release(mutation);

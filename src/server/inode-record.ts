@@ -32,6 +32,10 @@ export const FLAG_PROMISED = 16;
 
 /** Made without a name (O_TMPFILE) and not given one yet: link may do so. */
 export const FLAG_UNNAMED = 64;
+/** A directory whose entries are in several partitions; there is a value under its partitions key. */
+export const FLAG_SPLIT = 128;
+/** Not a directory but a partition of its parent; the same. */
+export const FLAG_PARTITION = 256;
 
 export const S_IFMT = 0o170000;
 export const S_IFSOCK = 0o140000;
@@ -102,6 +106,8 @@ export class InodeTable {
   #dirty = new Uint8Array(INITIAL_SLOTS);
   #removed = new Uint8Array(INITIAL_SLOTS);
   #count = 0;
+  /** Counts changes of directories' link counts that are summed up over partitions. */
+  linkChanges = 0;
 
   constructor(meta: MetaStore, touched: Touched) {
     this.#meta = meta;
@@ -217,6 +223,9 @@ export class InodeTable {
 
   setLinkCount(at: number, count: number): void {
     this.words[(at + InodeRecord.linkCount) >>> 2] = count;
+    if ((this.get32(at, InodeRecord.flags) & (FLAG_SPLIT | FLAG_PARTITION)) !== 0) {
+      this.linkChanges++;
+    }
   }
 
   size(at: number): number {

@@ -13,6 +13,7 @@ const INODE = 0x49; // 'I'
 const DENTRY = 0x44; // 'D'
 const LINK_TARGET = 0x4c; // 'L'
 const XATTRS = 0x58; // 'X'
+const PARTITIONS = 0x47; // 'G'
 /** Kinds of the target's own keys. */
 const HOLDER = 0x48; // 'H'
 const BATCH_STATUSES = 0x42; // 'B'
@@ -31,6 +32,7 @@ export const COOKIE_LIMIT = 2 ** 52;
 const inodeBuffer = new Uint8Array(8);
 const linkTargetBuffer = new Uint8Array(8);
 const xattrsBuffer = new Uint8Array(8);
+const partitionsBuffer = new Uint8Array(8);
 const dentryBuffer = new Uint8Array(15);
 const dentryEndBuffer = new Uint8Array(15);
 const sequenceBuffer = new Uint8Array(5);
@@ -92,16 +94,22 @@ export function xattrsKey(inode: number): Uint8Array {
   return xattrsBuffer;
 }
 
+/** Of a directory that has grown, its table of partitions; of a partition, its range. */
+export function partitionsKey(inode: number): Uint8Array {
+  fillInode(partitionsBuffer, inode, PARTITIONS);
+  return partitionsBuffer;
+}
+
 export function dentryKey(directory: number, cookie: number): Uint8Array {
   fillInode(dentryBuffer, directory, DENTRY);
   fill56(dentryBuffer, 8, cookie);
   return dentryBuffer;
 }
 
-/** After the last possible entry of the directory. */
-export function dentryEndKey(directory: number): Uint8Array {
+/** After the last possible entry of the directory, or where this cookie would be. */
+export function dentryEndKey(directory: number, cookie = COOKIE_LIMIT): Uint8Array {
   fillInode(dentryEndBuffer, directory, DENTRY);
-  fill56(dentryEndBuffer, 8, COOKIE_LIMIT);
+  fill56(dentryEndBuffer, 8, cookie);
   return dentryEndBuffer;
 }
 

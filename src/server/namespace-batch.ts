@@ -4,7 +4,7 @@
  * here and now, because something is locked or lies on another target, has changed nothing and is answered
  * EAGAIN: the client asks for it alone.
  */
-import { errno } from '../common/errno.js';
+import { EREMCHG, errno } from '../common/errno.js';
 import { crc32cOf } from '../native/crc32c.js';
 import { bucketOfInode } from '../placement/inode-number.js';
 import { BATCH_DROP_SET_ID, BatchCursor } from '../protocol/batch.js';
@@ -86,7 +86,8 @@ function executeItems(
 
 /** BLOCKED, PENDING, and what only the ordinary operation's client can go on with. */
 function aloneIfNeeded(status: number): number {
-  return status < 0 || status === errno.EXDEV ? errno.EAGAIN : status;
+  const isElsewhere = status === errno.EXDEV || status === EREMCHG;
+  return status < 0 || isElsewhere ? errno.EAGAIN : status;
 }
 
 /** The head of a reply whose statuses are written. */

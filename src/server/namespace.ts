@@ -9,7 +9,7 @@
  *
  * Reads run outside and see what is committed.
  */
-import { errno, ESTALE } from '../common/errno.js';
+import { EREMCHG, errno, ESTALE } from '../common/errno.js';
 import type { Scheduler, WallClock } from '../common/scheduler.js';
 import { bucketOfInode, isInode, makeInode, SEQUENCE_LIMIT } from '../placement/inode-number.js';
 import { firstSequence } from '../protocol/limits.generated.js';
@@ -20,6 +20,7 @@ import { checkNameBytes } from './check-name.js';
 import { DentryTable, entryHash, FoundEntry, type NameHash } from './dentries.js';
 import type { FileSpace } from './file-space.js';
 import {
+  FLAG_PARTITION,
   FLAG_PROMISED,
   FLAG_XATTRS,
   InodeRecord,
@@ -32,12 +33,14 @@ import {
   numberOfOwnKey,
   orphanKey,
   ownRange,
+  partitionsKey,
   propertyKey,
   xattrsKey,
 } from './keys.js';
 import { RecallTable } from './leases/recalls.js';
 import { Touched } from './leases/touched.js';
 import type { MetaStore } from './meta-store-api.js';
+import { isDivided, rangeOf } from './partitions/table.js';
 import { RemovedDirectories } from './removed-directories.js';
 import type { Coordinator, Transaction } from './transactions/coordinator.js';
 import { blockedBy, LockTable, type Lock } from './transactions/locks.js';
@@ -89,6 +92,10 @@ export interface NamespaceHost {
   cutData(inode: number, layout: number, fromByte: number, striped: boolean): boolean;
   /** The file's data is being cut: what changes its size has to wait. */
   isBeingCut(inode: number): boolean;
+  /** Partitions that a directory may have. */
+  readonly partitionsMax: number;
+  /** The bucket of a directory's partition of this number (placement/partition-bucket.ts). */
+  partitionBucket(directory: number, number: number): number;
   readonly space: FileSpace;
   readonly scheduler: Scheduler;
   /** Of operations that need other targets. */
@@ -116,6 +123,8 @@ export class Namespace {
   readonly recalls = new RecallTable();
   /** Inodes without a name that were open when it went. */
   readonly orphans = new Set<number>();
+  /** Partitions that lie here and go with the directory that is being dropped: see dropOtherDirectory. */
+  readonly dropping: number[] = [];
   readonly #sequences = new Map<number, { next: number; end: number }>();
   readonly #number = new Uint8Array(8);
   readonly #numberView = new DataView(this.#number.buffer);
@@ -132,6 +141,9 @@ export class Namespace {
 
   /** Reads what is kept in memory. */
   open(): void {
+    const { seconds, nanoseconds } = this.host.now();
+    // Others than before a restart.
+    this.inodes.linkChanges = seconds * 1e6 + Math.floor(nanoseconds / 1000);
     this.#inodeCount = this.#readNumber(INODE_COUNT_KEY) ?? 0;
     this.orphans.clear();
     const { start, end } = ownRange('orphan');
@@ -203,8 +215,11 @@ export class Namespace {
       const hasData = promised || this.inodes.size(at) > 0;
       this.host.removeData(inode, this.inodes.layout(at), hasData, this.inodes.isStriped(at));
     }
-    // Not a root: nobody stands in a volume that is deleted.
-    if (this.inodes.isDirectory(at) && this.inodes.parent(at) !== 0) {
+    const flags = this.inodes.get32(at, InodeRecord.flags);
+    if (isDivided(flags)) this.meta.remove(partitionsKey(inode));
+    // Not a root: nobody stands in a volume that is deleted. Nor in a partition.
+    const isShown = this.inodes.isDirectory(at) && (flags & FLAG_PARTITION) === 0;
+    if (isShown && this.inodes.parent(at) !== 0) {
       this.removed.keep(inode, this.inodes.bytes, at);
     }
     this.inodes.remove(at);
@@ -242,15 +257,41 @@ export class Namespace {
 
   // ---------------------------------------------------------------- locks
 
-  /** An entry of this name is about to be added, changed or removed: 0 or BLOCKED. */
+  /**
+   * An entry of this name is about to be added, changed or removed: 0, BLOCKED, or EREMCHG when it belongs
+   * to another partition of the directory.
+   */
   checkEntryLock(call: Call, directory: number, name: number, nameBytes: number): number {
-    if (this.locks.size === 0 && this.recalls.size === 0) return 0;
+    const flags = this.flagsOf(directory);
+    if (this.locks.size === 0 && this.recalls.size === 0 && !isDivided(flags)) return 0;
     const hash = this.dentries.hashOf(call.memory.bytes, name, nameBytes);
     const lock =
       this.locks.entry(directory, hash) ??
       this.locks.removal(directory) ??
+      this.locks.frozen(directory, entryHash(hash)) ??
       this.recalls.entry(directory, entryHash(hash));
-    return lock === undefined ? 0 : blockedBy(call, lock);
+    if (lock !== undefined) return blockedBy(call, lock);
+    return this.holds(directory, flags, hash) ? 0 : EREMCHG;
+  }
+
+  /** Whether a name of this hash belongs to the directory, or partition, that has these flags. */
+  holds(directory: number, flags: number, hash: number): boolean {
+    if (!isDivided(flags)) return true;
+    const { first, end } = rangeOf(this.meta, directory, flags);
+    const placed = entryHash(hash);
+    return placed >= first && placed < end;
+  }
+
+  /** Of an inode's record, 0 when there is none. Inside a transaction. */
+  flagsOf(inode: number): number {
+    const at = this.inodes.load(inode);
+    return at < 0 ? 0 : this.inodes.get32(at, InodeRecord.flags);
+  }
+
+  /** Inode of the directory that the record at this offset is, or is a partition of. */
+  directoryOf(at: number): number {
+    const isPartition = (this.inodes.get32(at, InodeRecord.flags) & FLAG_PARTITION) !== 0;
+    return isPartition ? this.inodes.parent(at) : this.inodes.inode(at);
   }
 
   /** Links or place of this inode are about to change: 0 or BLOCKED. */

@@ -15,9 +15,11 @@ import {
   LinkRequest,
   LockProbeRequest,
   MakeDirRequest,
+  MoveEntriesRequest,
   NameRequest,
   Opcode,
   OpenRequest,
+  PartitionSumsRequest,
   PrepareRequest,
   ReadDirRequest,
   ReadRequest,
@@ -53,6 +55,7 @@ import { accessed } from './namespace-accessed.js';
 import { tmpFile } from './namespace-tmpfile.js';
 import { removeXattr, setXattr } from './namespace-xattrs.js';
 import { rename } from './namespace-rename.js';
+import { receiveEntries } from './partitions/steps.js';
 import { prepare, resolve } from './transactions/participant.js';
 import { adoptLayout, changeSpace, cloneRange } from './namespace-space.js';
 
@@ -96,6 +99,9 @@ const operations: Partial<Record<number, Operation>> = {
   [Opcode.SeekData]: { bodyBytes: SeekDataRequest.SIZE },
   [Opcode.Prepare]: { bodyBytes: PrepareRequest.SIZE, execute: prepare },
   [Opcode.Resolve]: { bodyBytes: ResolveRequest.SIZE, execute: resolve, frees: true },
+  [Opcode.MoveEntries]: { bodyBytes: MoveEntriesRequest.SIZE, execute: receiveEntries },
+  [Opcode.PartitionSums]: { bodyBytes: PartitionSumsRequest.SIZE },
+  [Opcode.GetPartitions]: { bodyBytes: InodeRequest.SIZE },
   [Opcode.TransactionStatus]: { bodyBytes: TransactionStatusRequest.SIZE },
   [Opcode.GetParent]: { bodyBytes: InodeRequest.SIZE },
   [Opcode.SetXattr]: { bodyBytes: SetXattrRequest.SIZE, execute: setXattr },

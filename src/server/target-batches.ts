@@ -4,7 +4,7 @@
  * target's transaction is answered EAGAIN: the client asks for it alone. And the answers to batches that
  * have changed something and are asked for again.
  */
-import { errno } from '../common/errno.js';
+import { EREMCHG, errno } from '../common/errno.js';
 import type { ArenaMemory } from '../native/arena-memory.js';
 import { crc32c } from '../native/crc32c.js';
 import { bucketOfInode } from '../placement/inode-number.js';
@@ -24,7 +24,7 @@ import {
 import { readU16, readU53, writeU16 } from '../protocol/u53.js';
 import type { RpcRequest, RpcServer } from '../transport/rpc-server.js';
 import type { ChunkStore } from './data/chunk-store.js';
-import { FLAG_STRIPED, S_IFMT, S_IFREG } from './inode-record.js';
+import { FLAG_SPLIT, FLAG_STRIPED, S_IFMT, S_IFREG } from './inode-record.js';
 import { replyStatuses } from './namespace-batch.js';
 import { getAttr, lookup, LOOKUP_ROOM } from './namespace-read.js';
 import { Call, type Namespace } from './namespace.js';
@@ -138,11 +138,19 @@ export class TargetBatches {
     if (itemLock(namespace, isInode, arena, call.body, call.bodyBytes) === undefined) {
       status = isInode ? getAttr(namespace, call) : lookup(namespace, call);
     }
+    // In another partition, or the sum of several.
+    if (status === EREMCHG || (isInode && status === 0 && this.#isSplit())) status = errno.EAGAIN;
     words.fill(0, at >>> 2, (at + BatchResult.SIZE) >>> 2);
     writeU16(words, at + BatchResult.status, status);
     if (status !== 0) return at + BatchResult.SIZE;
     if (opcode === Opcode.BatchRead) this.#addContent(at);
     return at + BatchResult.SIZE + call.replyBytes;
+  }
+
+  /** The attributes in the reply are not all there is to be shown. */
+  #isSplit(): boolean {
+    const at = this.#call.reply + AttributesReply.attributes + Attributes.flags;
+    return (this.#deps.arena.words[at >>> 2]! & FLAG_SPLIT) !== 0;
   }
 
   /** The content of a small file goes where there is room for it; larger ones are read as ever. */

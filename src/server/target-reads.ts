@@ -13,6 +13,7 @@ import {
   LookupReply,
   Opcode,
   ParentReply,
+  PartitionSumsReply,
   ReadDirReply,
   ReadDirRequest,
   SeekDataReply,
@@ -23,16 +24,21 @@ import { readU53, readU53OrZero, writeU53 } from '../protocol/u53.js';
 import type { RpcRequest, RpcServer } from '../transport/rpc-server.js';
 import type { ChunkStore } from './data/chunk-store.js';
 import type { Grants } from './leases/grants.js';
+import { FLAG_SPLIT, storedInode } from './inode-record.js';
 import { Call, type Namespace, type WireMemory } from './namespace.js';
 import {
   getAttr,
+  getPartitions,
   listDirectory,
   Listing,
   lookup,
   LOOKUP_ROOM,
+  PARTITIONS_ROOM,
   readLink,
 } from './namespace-read.js';
 import { seekData } from './namespace-space.js';
+import { partitionSums, type DirectorySums } from './partitions/sums.js';
+import { flagsOf } from './partitions/table.js';
 import type { TargetStatistics } from './target-statistics.js';
 import { answerXattrs } from './target-xattrs.js';
 import { getParent, readLock, transactionStatus } from './transactions/questions.js';
@@ -45,6 +51,7 @@ const BYTES_PER_INODE = 512;
 const READDIR_ATTRIBUTES = 1;
 
 type Read = (ns: Namespace, call: Call) => number;
+type Fill = (call: Call) => number;
 
 export interface TargetReadsDeps {
   arena: ArenaMemory;
@@ -53,6 +60,7 @@ export interface TargetReadsDeps {
   chunks: ChunkStore;
   statistics: TargetStatistics;
   grants: Grants;
+  sums: DirectorySums;
 }
 
 export class TargetReads {
@@ -109,7 +117,15 @@ export class TargetReads {
       case Opcode.Lookup:
         return this.#read(request, lookup, LOOKUP_ROOM);
       case Opcode.GetAttr:
+        if (this.#isSplit(memory, body)) {
+          this.#deps.sums.answer(request, readU53OrZero(memory.words, body));
+          return true;
+        }
         return this.#read(request, getAttr, AttributesReply.SIZE);
+      case Opcode.GetPartitions:
+        return this.#read(request, getPartitions, PARTITIONS_ROOM);
+      case Opcode.PartitionSums:
+        return this.#read(request, partitionSums, PartitionSumsReply.SIZE);
       case Opcode.ReadLink:
         return this.#read(request, readLink, SYMLINK_ROOM);
       case Opcode.GetParent:
@@ -168,6 +184,23 @@ export class TargetReads {
     return status === 0 ? call.replyBytes : 0;
   }
 
+  #isSplit({ words }: WireMemory, body: number): boolean {
+    const record = storedInode(this.#deps.namespace.meta, readU53OrZero(words, body));
+    return record !== undefined && (flagsOf(record) & FLAG_SPLIT) !== 0;
+  }
+
+  /** An answer that had to wait for other targets. */
+  answerLater(request: RpcRequest, roomBytes: number, fill: Fill): void {
+    const { rpc, statistics, namespace } = this.#deps;
+    const call = this.#call;
+    call.reply = rpc.beginReply(request, roomBytes);
+    call.replyBytes = 0;
+    const status = fill(call);
+    statistics.answered(request.opcode, status);
+    rpc.endReply(request, status, status === 0 ? call.replyBytes : 0);
+    namespace.host.scheduler.requestTurn();
+  }
+
   #readDir(request: RpcRequest): void {
     const { arena, rpc, namespace, statistics } = this.#deps;
     const { words, bulk } = arena;
@@ -199,6 +232,7 @@ export class TargetReads {
     words[(reply + ReadDirReply.entryCount) >>> 2] = listing.entries;
     words[(reply + ReadDirReply.endOfDirectory) >>> 2] = listing.ended ? 1 : 0;
     words[(reply + ReadDirReply.flags) >>> 2] = leases;
+    writeU53(words, reply + ReadDirReply.rangeEnd, listing.rangeEnd);
     if (large !== 0 && inlined) {
       arena.bytes.copyWithin(reply + ReadDirReply.SIZE, large, large + listing.bytes);
       bulk.give(large);

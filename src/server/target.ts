@@ -13,6 +13,7 @@ import { TURN_COMMIT, type Scheduler, type Timer, type WallClock } from '../comm
 import type { ArenaMemory } from '../native/arena-memory.js';
 import { BucketTable } from '../placement/bucket-table.js';
 import { targetAddress, type ClusterMap } from '../placement/cluster-map.js';
+import { partitionBucket } from '../placement/partition-bucket.js';
 import { isBatch } from '../protocol/batch.js';
 import { batchItemsMax } from '../protocol/limits.generated.js';
 import {
@@ -49,6 +50,8 @@ import { S_IFDIR, S_IFMT, storedMode } from './inode-record.js';
 import { Call, Namespace, type NamespaceHost } from './namespace.js';
 import { SET_SIZE } from './namespace-attributes.js';
 import { isFreeing, minimumBody, mutationOf, openTruncating } from './operations.js';
+import { partitionsMax, PartitionService } from './partitions/partition-service.js';
+import { syncPartitions } from './partitions/sync.js';
 import { Reclaimer, type ReclaimHost } from './reclaimer.js';
 import { replay } from './replay.js';
 import { SessionRecords } from './sessions.js';
@@ -92,6 +95,10 @@ export interface TargetDeps {
   /** Of names; replaced by tests. */
   nameHash?: NameHash;
   sessionExpiryMs?: number;
+  /** Entries of a directory, or a partition of it, that is split. Infinity: none ever is. */
+  splitEntries?: number;
+  /** Partitions that a directory may have for each target of the cluster. */
+  partitionsPerTarget?: number;
   /** Called with the name of each point of a transaction between targets, for tests that kill there. */
   faultPoint?: (name: FaultPoint) => void;
 }
@@ -119,6 +126,7 @@ export class Target
   readonly #data: TargetData;
   readonly #reads: TargetReads;
   readonly #batches: TargetBatches;
+  readonly #partitions: PartitionService;
   readonly #rpc: RpcServer;
   readonly #peers: RpcClient;
   readonly #call = new Call();
@@ -141,6 +149,9 @@ export class Target
     this.#recovery = new IntentRecovery(this);
     this.#sessions = new SessionRecords(deps.meta);
     this.#reclaimer = new Reclaimer(this, deps.reclaimRate);
+    const log = (message: string): void => {
+      this.log(message);
+    };
     this.#committer = new Committer(
       {
         transaction: (body) => {
@@ -153,16 +164,11 @@ export class Target
         sessions: this.#sessions,
         reclaimer: this.#reclaimer,
         coordinator: this.coordinator,
-        log: (message) => {
-          this.log(message);
-        },
+        log,
       },
       this,
     );
     const { clusterId, targetId, incarnation } = deps.identity;
-    const log = (message: string): void => {
-      this.log(message);
-    };
     this.#rpc = new RpcServer(deps.transport, deps.arena, deps.scheduler, this, {
       clusterId,
       targetId,
@@ -178,7 +184,9 @@ export class Target
     });
     this.lease = new LeaseService(this, this.#rpc, incarnation);
     this.fileLocks = new FileLocks(this, this.#rpc, this.lease);
+    this.#partitions = new PartitionService(this, this.#committer, deps.splitEntries);
     const reading = {
+      sums: this.#partitions.sums,
       arena: deps.arena,
       rpc: this.#rpc,
       namespace: this.namespace,
@@ -248,6 +256,7 @@ export class Target
     this.#sweepTimer?.cancel();
     this.#reclaimer.close();
     this.coordinator.close();
+    this.#partitions.close();
     this.#recovery.close();
     this.#peers.close();
     this.#rpc.close();
@@ -265,6 +274,18 @@ export class Target
 
   owns(bucket: number): boolean {
     return this.#table !== undefined && this.#table.memberOfBucket(bucket) === this.#myIndex;
+  }
+
+  get partitionsMax(): number {
+    return partitionsMax(this.#table?.map.members ?? [], this.#deps.partitionsPerTarget);
+  }
+
+  partitionBucket(directory: number, number: number): number {
+    return this.#table === undefined ? -1 : partitionBucket(this.#table, directory, number);
+  }
+
+  answerLater(request: RpcRequest, roomBytes: number, fill: (call: Call) => number): void {
+    if (!this.#closed) this.#reads.answerLater(request, roomBytes, fill);
   }
 
   holderOf(bucket: number): number | undefined {
@@ -291,6 +312,10 @@ export class Target
 
   place(mutation: Mutation): void {
     this.#committer.place(mutation);
+  }
+
+  recallAll(directory: number, done: () => void): void {
+    this.#partitions.recallAll(directory, done);
   }
 
   faultPoint(name: FaultPoint): void {
@@ -472,9 +497,11 @@ export class Target
       this.#fsyncHere(request);
       return;
     }
-    // What happened to a directory's entries has another half elsewhere.
-    this.coordinator.sync(() => {
-      this.#fsyncHere(request);
+    // What happened to a directory's entries has another half elsewhere; and so may have its entries.
+    syncPartitions(this, inode, () => {
+      this.coordinator.sync(() => {
+        this.#fsyncHere(request);
+      });
     });
   }
 
@@ -544,6 +571,7 @@ export class Target
       ...this.coordinator.report(),
       ...this.lease.leases.report(),
       ...this.fileLocks.report(),
+      ...this.#partitions.report(),
       ...this.#reclaimer.report(),
       mapEpoch: this.#rpc.mapEpoch,
     };
@@ -629,6 +657,7 @@ export class Target
     const request = mutation.request!;
     const { status, out, reply } = mutation;
     if (request.opcode === Opcode.Prepare && status === 0) this.faultPoint('participant-prepared');
+    else if (request.opcode === Opcode.MoveEntries) this.faultPoint('entries-received');
     else if (request.opcode === Opcode.Resolve) this.faultPoint('participant-resolved');
     const bytes = status === 0 ? mutation.replyBytes : 0;
     this.statistics.answered(request.opcode, status);

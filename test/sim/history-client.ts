@@ -10,7 +10,13 @@
  */
 import type { Answer } from '../../src/client/answer.js';
 import { FileError } from '../../src/client/answer.js';
-import { S_IFDIR, S_IFMT, S_IFREG } from '../../src/client/attributes.js';
+import {
+  AttributeChange,
+  S_IFDIR,
+  S_IFMT,
+  S_IFREG,
+  SET_MODE,
+} from '../../src/client/attributes.js';
 import { NameReference } from '../../src/client/request.js';
 import type { ClientRequest } from '../../src/client/request.js';
 import { bucketOfInode } from '../../src/placement/inode-number.js';
@@ -45,6 +51,8 @@ export class HistoryClient {
   readonly #table: BucketTable;
   /** Looked at wherever it looks, be they there or not. */
   readonly #names: readonly string[];
+  /** Entries are in partitions, which are on other targets than their directory. */
+  readonly #splits: boolean;
 
   constructor(
     client: SimClient,
@@ -52,6 +60,7 @@ export class HistoryClient {
     table: BucketTable,
     names: readonly string[] = NAMES,
   ) {
+    this.#splits = client.splits;
     this.client = client;
     this.#history = history;
     this.#table = table;
@@ -133,6 +142,16 @@ export class HistoryClient {
     });
   }
 
+  /** What is seen of it is what its attributes are. */
+  chmod(inode: number, mode: number): Promise<Result> {
+    const change = new AttributeChange();
+    change.valid = SET_MODE;
+    change.mode = mode;
+    return this.#run({ op: 'attributes', inode }, (request) => {
+      this.client.core.setAttributes(request, inode, change);
+    });
+  }
+
   lookup(dir: number, name: string): Promise<Result> {
     const operation: Operation = { op: 'entry', dir, name };
     return this.#run(
@@ -142,7 +161,7 @@ export class HistoryClient {
       },
       (answer) => {
         const { inode = 0, ...seen } = resultOf(answer);
-        if (this.targetOf(inode) === this.targetOf(dir)) {
+        if (!this.#splits && this.targetOf(inode) === this.targetOf(dir)) {
           return [{ operation: { op: 'stat', dir, name }, result: { inode, ...seen } }];
         }
         return [
@@ -161,25 +180,32 @@ export class HistoryClient {
     };
     this.client.core.openDirectory({ replyOpened } as ClientRequest, dir);
     const names: string[] = [];
-    await this.#run(
-      { op: 'attributes', inode: dir },
-      (request) => {
-        this.client.core.readDirectory(request, handle, 0, LIST_BYTES, false, 0);
-      },
-      ({ entries }) => {
-        const seen: Observation[] = entries.map(({ nameBytes, inode, mode }) => {
+    const seen: Observation[] = [];
+    const operation: Operation = { op: 'attributes', inode: dir };
+    const call = this.#history.call(this.client.name, operation);
+    try {
+      for (let cookie = 0, last = false; !last;) {
+        const page = await this.client.files.call('readdir', '', (request) => {
+          this.client.core.readDirectory(request, handle, cookie, LIST_BYTES, false, 0);
+        });
+        for (const { nameBytes, inode, mode } of page.entries) {
           const name = Buffer.from(nameBytes).toString();
           names.push(name);
           const kind = (mode & S_IFMT) === S_IFDIR ? 'dir' : 'file';
-          return { operation: { op: 'entry', dir, name }, result: { inode, kind } };
-        });
-        const absent = this.#names.filter((name) => !names.includes(name));
-        for (const name of absent) {
-          seen.push({ operation: { op: 'entry', dir, name }, result: { error: 'ENOENT' } });
+          seen.push({ operation: { op: 'entry', dir, name }, result: { inode, kind } });
         }
-        return seen;
-      },
-    );
+        cookie = page.entries.at(-1)?.cookie ?? cookie;
+        last = page.last || page.entries.length === 0;
+      }
+      for (const name of this.#names) {
+        if (names.includes(name)) continue;
+        seen.push({ operation: { op: 'entry', dir, name }, result: { error: 'ENOENT' } });
+      }
+      call.returns(seen);
+    } catch (error) {
+      if (!(error instanceof FileError)) throw error;
+      call.returns([{ operation, result: { error: error.code } }]);
+    }
     this.client.core.closeHandle(handle);
     return names;
   }

@@ -110,6 +110,7 @@ async function play(seed: number): Promise<string> {
     durability: power ? 'commit' : 'fsync',
     small: true,
     persistentMemory: power && seed % 2 === 0,
+    ...(seed % 2 === 0 ? {} : { splitEntries: 2 }),
     faultPoint: strikeAtPoints(new SimRandom(random.word()), power),
     network: { breakRate: random.chance(0.5) ? 0.02 : 0, jitterMs: [0.1, 1, 5][random.below(3)]! },
   });

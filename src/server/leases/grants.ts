@@ -32,6 +32,7 @@ import type { Mutation } from '../batch.js';
 import { entryHash } from '../dentries.js';
 import { storedInode } from '../inode-record.js';
 import type { Call, Namespace, WireMemory } from '../namespace.js';
+import { flagsOf, isDivided } from '../partitions/table.js';
 import type { Leases } from './leases.js';
 
 export class Grants {
@@ -70,6 +71,7 @@ export class Grants {
 
   /** Bits for a reply with the attributes of this inode, which lives. */
   inode(session: Session, inode: number): number {
+    if (this.#isDivided(inode)) return 0;
     return this.#leases.grant(session, NOTICE_INODE, inode, 0) ? LEASE_INODE : 0;
   }
 
@@ -78,13 +80,22 @@ export class Grants {
     if (!this.#leases.isHolder(session)) return 0;
     if (readU53OrZero(memory.words, body + ReadDirRequest.cookie) !== 0) return 0;
     const directory = readU53OrZero(memory.words, body + ReadDirRequest.inode);
-    if (directory === 0) return 0;
+    if (directory === 0 || this.#isDivided(directory)) return 0;
     return this.#leases.grant(session, NOTICE_DIRECTORY, directory, 0) ? LEASE_DIRECTORY : 0;
+  }
+
+  /** It is in several partitions, which change without each other, or is about to be: not leased. */
+  #isDivided(inode: number): boolean {
+    const { locks, meta } = this.#ns;
+    if (locks.freeze(inode) !== undefined) return true;
+    const record = storedInode(meta, inode);
+    return record !== undefined && isDivided(flagsOf(record));
   }
 
   /** A lease of all entries covers each of them. */
   #entry(session: Session, directory: number, hash: number): number {
     if (this.#leases.isHeld(session, NOTICE_DIRECTORY, directory, 0)) return LEASE_ENTRY;
+    if (this.#isDivided(directory)) return 0;
     return this.#leases.grant(session, NOTICE_ENTRY, directory, hash) ? LEASE_ENTRY : 0;
   }
 

@@ -88,6 +88,18 @@ export class LeaseTable {
     }
   }
 
+  /** Leases on this inode, and on entries of this directory: a look at the whole table. */
+  ofInode(inode: number): HeldLease[] {
+    const held: HeldLease[] = [];
+    for (let slot = 0; slot < this.#slots; slot++) {
+      if (this.#words[slot * WORDS + 3] === 0) continue;
+      const lease = new HeldLease();
+      this.#read(slot, lease);
+      if (lease.inode === inode) held.push(lease);
+    }
+    return held;
+  }
+
   /** Some lease, another one with each call: what goes when there is no room. False: there is none. */
   next(found: HeldLease): boolean {
     if (this.#size === 0) return false;

@@ -184,6 +184,16 @@ export class Leases {
     return recall === undefined ? met : add(met, recall);
   }
 
+  /** Everything that is held of this inode, or of entries of this directory, is recalled. */
+  recallAll(inode: number): Recall[] {
+    if (this.#table.size > 0) {
+      for (const { session, kind, hash } of this.#table.ofInode(inode)) {
+        this.#recall(this.#byIndex[session]!, kind, inode, hash);
+      }
+    }
+    return this.recalls.of(inode);
+  }
+
   /** The lease leaves the table at once: nothing is granted on the object before it is returned. */
   #recall(holder: Holder, kind: number, inode: number, hash: number): void {
     const { notices, scheduler } = this.#deps;

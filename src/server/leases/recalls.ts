@@ -63,6 +63,11 @@ export class RecallTable {
     for (const waiter of recall.waiters) waiter();
   }
 
+  /** All of this inode, and of entries of this directory. */
+  of(inode: number): Recall[] {
+    return [...(this.#byInode.get(inode) ?? [])];
+  }
+
   /** What answers about this inode's record wait for. */
   inode(inode: number): Recall | undefined {
     return this.find(NOTICE_INODE, inode, 0);

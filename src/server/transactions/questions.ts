@@ -5,6 +5,7 @@ import {
   NameRequest,
   Opcode,
   ParentReply,
+  PartitionSumsRequest,
   ReadDirRequest,
   TransactionStatusReply,
 } from '../../protocol/wire.generated.js';
@@ -13,10 +14,11 @@ import type { RpcRequest } from '../../transport/rpc-server.js';
 import { entryHash } from '../dentries.js';
 import { byteU64, InodeRecord, modeOf, S_IFDIR, S_IFMT, storedInode } from '../inode-record.js';
 import type { Call, Namespace, WireMemory } from '../namespace.js';
-import { LOCK_MOVE, type Lock } from './locks.js';
+import { LOCK_MOVE, LOCK_TABLE, type Lock } from './locks.js';
 
 /** Requests that only targets may make. */
 export function isOfTargets(opcode: number): boolean {
+  if (opcode === Opcode.MoveEntries || opcode === Opcode.PartitionSums) return true;
   return opcode >= Opcode.Prepare && opcode <= Opcode.GetParent;
 }
 
@@ -74,6 +76,10 @@ export function readLock(
     case Opcode.ListXattr:
     case Opcode.SeekData:
       return recalls.inode(inode);
+    case Opcode.GetPartitions:
+      return ifBlocking(tableLock(locks.inode(inode)), before);
+    case Opcode.PartitionSums:
+      return sumsLock(ns, memory, body, request.bodyBytes, before);
     case Opcode.Lookup:
       return lookupLock(ns, inode, memory, body, request.bodyBytes, before);
     default:
@@ -95,6 +101,27 @@ export function itemLock(
   const inode = readU53(memory.words, body);
   if (isInode) return attributesLock(ns, inode, Infinity);
   return lookupLock(ns, inode, memory, body, bodyBytes, Infinity);
+}
+
+/** The only one that the table itself waits for: who removes the directory has to see it. */
+function tableLock(lock: Lock | undefined): Lock | undefined {
+  return lock?.kind === LOCK_TABLE ? lock : undefined;
+}
+
+function sumsLock(
+  ns: Namespace,
+  { words }: WireMemory,
+  body: number,
+  bodyBytes: number,
+  before: number,
+): Lock | undefined {
+  for (let at = PartitionSumsRequest.SIZE; at + 8 <= bodyBytes; at += 8) {
+    const lock = isU53(words, body + at)
+      ? attributesLock(ns, readU53(words, body + at), before)
+      : undefined;
+    if (lock !== undefined) return lock;
+  }
+  return undefined;
 }
 
 function ifBlocking(lock: Lock | undefined, before: number): Lock | undefined {

@@ -115,6 +115,12 @@ export class Harness implements NamespaceHost {
     return bucket < this.firstForeignBucket;
   }
 
+  readonly partitionsMax = 1;
+
+  partitionBucket(): number {
+    return 0;
+  }
+
   isOpen(inode: number): boolean {
     return this.open.has(inode);
   }
