@@ -6,6 +6,12 @@ export const HAS_ATTRIBUTES = 1;
 export const LEASE_INODE = 2;
 export const LEASE_ENTRY = 4;
 export const LEASE_DIRECTORY = 8;
+/** AttributesReply of Open, Create and TmpFile. */
+export const LEASE_PAGES = 16;
+
+/** OpenRequest.flags, CreateRequest.flags: the client asks for it. */
+export const OPEN_WANTS_PAGES = 8;
+export const CREATE_WANTS_PAGES = 4;
 
 /** Notice.kind */
 export const NOTICE_INODE = 1;
@@ -13,6 +19,7 @@ export const NOTICE_ENTRY = 2;
 export const NOTICE_DIRECTORY = 3;
 export const NOTICE_LOCK = 4;
 export const NOTICE_LOCK_PROBE = 5;
+export const NOTICE_PAGES = 6;
 
 /** AwaitRequest.flags */
 export const AWAIT_LEASES = 1;

@@ -219,7 +219,7 @@ export const AttributesReply = {
   SIZE: 104,
   /** Attributes */
   attributes: 0,
-  /** uint: bit 0 (Create): the file existed already; bits 1 to 3: leases, as in LookupReply */
+  /** uint: bit 0 (Create): the file existed already; bits 1 to 3: leases, as in LookupReply; bit 4: of the pages */
   flags: 96,
   /** uint */
   reserved: 100,
@@ -305,7 +305,7 @@ export const CreateRequest = {
   rdev: 20,
   /** ushort */
   nameBytes: 24,
-  /** ushort: bit 0: exclusive (EEXIST if there), bit 1: register an open handle */
+  /** ushort: bit 0: exclusive (EEXIST if there), bit 1: register an open handle, bit 2: the lease on pages is wanted */
   flags: 26,
   /** uint: applied unless the parent has a default ACL */
   umask: 28,
@@ -534,7 +534,7 @@ export const OpenRequest = {
   SIZE: 16,
   /** ulong */
   inode: 0,
-  /** uint: bit 0: truncate to zero, bit 1: re-registration after a reconnect, bit 2: drop set-ID bits with it */
+  /** uint: bit 0: truncate to zero, bit 1: re-registration after a reconnect, bit 2: drop set-ID bits with it, bit 3: the lease on pages is wanted */
   flags: 8,
   /** uint */
   reserved: 12,
@@ -610,7 +610,7 @@ export const Notice = {
   inode: 8,
   /** ulong: Entry: of the name; Lock: the waiter; LockProbe: the owner that is in the way */
   hash: 16,
-  /** ushort: Inode 1, Entry 2, Directory 3, Lock 4, LockProbe 5 */
+  /** ushort: Inode 1, Entry 2, Directory 3, Lock 4, LockProbe 5, Pages 6 */
   kind: 24,
   /** ushort: Lock: 0, it is held, or an errno; LockProbe: waiters passed */
   status: 26,

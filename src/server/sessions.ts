@@ -37,6 +37,11 @@ export class SessionRecords {
     });
   }
 
+  /** Sessions of an earlier process may come back. */
+  get awaited(): boolean {
+    return this.#expiry.size > 0;
+  }
+
   load(id: string): Uint8Array | undefined {
     this.#expiry.delete(id);
     const value = this.#meta.get(sessionKey(Buffer.from(id, 'hex')));

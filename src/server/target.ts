@@ -218,6 +218,7 @@ export class Target
     this.namespace.open();
     this.#sessions.open(this.scheduler.nowMs());
     this.lease.grace.open();
+    if (this.#sessions.awaited) this.lease.pages.restarted();
     this.#reclaimer.open();
     this.coordinator.open();
     this.#orphanTimer = this.scheduler.setTimer(ORPHAN_GRACE_MS, () => {
@@ -433,29 +434,37 @@ export class Target
   #open(request: RpcRequest): void {
     const { words } = this.arena;
     const inode = this.#inodeAt(request, OpenRequest.inode);
-    if ((words[(request.body + OpenRequest.flags) >>> 2]! & OPEN_TRUNCATE) !== 0) {
+    const flags = words[(request.body + OpenRequest.flags) >>> 2]!;
+    if ((flags & OPEN_TRUNCATE) !== 0) {
       const mutation = this.#committer.enqueue(request, openTruncating, this.arena);
       mutation.sizeInode = inode;
       mutation.frees = true;
       return;
     }
-    const recall = this.namespace.recalls.inode(inode);
-    if (recall === undefined) this.#openNow(request, inode);
+    this.#openWhenReturned(request, inode, flags);
+  }
+
+  #openWhenReturned(request: RpcRequest, inode: number, flags: number): void {
+    const pages = this.lease.pages.recall(request.session, inode);
+    const recall = pages ?? this.namespace.recalls.inode(inode);
+    if (recall === undefined) this.#openNow(request, inode, flags);
     else {
       recall.waiters.push(() => {
-        this.#openNow(request, inode);
+        this.#openWhenReturned(request, inode, flags);
       });
     }
   }
 
-  #openNow(request: RpcRequest, inode: number): void {
+  #openNow(request: RpcRequest, inode: number, flags: number): void {
     const call = this.#call;
     call.reply = this.#rpc.beginReply(request, ATTRIBUTES_ROOM);
     const status = inode === 0 ? errno.EINVAL : this.namespace.replyStored(call, inode);
     if (status === 0) {
       this.handles.open(request.session, inode);
-      const flags = this.lease.grants.inode(request.session, inode);
-      this.arena.words[(call.reply + AttributesReply.flags) >>> 2]! |= flags;
+      const leases =
+        this.lease.grants.inode(request.session, inode) |
+        this.lease.pages.opened(request.session, inode, flags);
+      this.arena.words[(call.reply + AttributesReply.flags) >>> 2]! |= leases;
     }
     request.session.recordVolatile(request.slot, request.sequence, request.opcode, status);
     this.statistics.answered(request.opcode, status);
@@ -650,6 +659,7 @@ export class Target
     if (mutation.status === 0 && mutation.openInode !== 0 && mutation.session !== undefined) {
       this.handles.open(mutation.session, mutation.openInode);
     }
+    this.lease.pages.decided(mutation);
     if (mutation.opcode === Opcode.Write) this.#data.decided(mutation);
   }
 

@@ -9,9 +9,11 @@ import {
   LEASE_DIRECTORY,
   LEASE_ENTRY,
   LEASE_INODE,
+  LEASE_PAGES,
   NOTICE_DIRECTORY,
   NOTICE_ENTRY,
   NOTICE_INODE,
+  NOTICE_PAGES,
 } from '../../protocol/leases.js';
 import { readU16, readU53, readU53OrZero } from '../../protocol/u53.js';
 import {
@@ -168,6 +170,7 @@ export class Grants {
     if (flags === 0 || session === undefined) return 0;
     const leases = this.#leases;
     if (!leases.isHeld(session, NOTICE_INODE, leaseInode, 0)) flags &= ~LEASE_INODE;
+    if (!leases.isHeld(session, NOTICE_PAGES, leaseInode, 0)) flags &= ~LEASE_PAGES;
     const hasEntry =
       leases.isHeld(session, NOTICE_ENTRY, leaseParent, leaseHash) ||
       leases.isHeld(session, NOTICE_DIRECTORY, leaseParent, 0);

@@ -6,18 +6,21 @@ import { readU53OrZero } from '../../protocol/u53.js';
 import { Opcode, ReturnedRequest } from '../../protocol/wire.generated.js';
 import type { RpcRequest, RpcServer, Session } from '../../transport/rpc-server.js';
 import type { Mutation } from '../batch.js';
+import type { HandleTable } from '../handles.js';
 import type { MetaStore } from '../meta-store-api.js';
 import type { Namespace } from '../namespace.js';
 import { Grace } from './grace.js';
 import { Grants } from './grants.js';
 import { Leases } from './leases.js';
 import { Notices } from './notices.js';
+import { PageLeases } from './page-leases.js';
 
 export interface LeaseHost {
   readonly arena: ArenaMemory;
   readonly scheduler: Scheduler;
   readonly meta: MetaStore;
   readonly namespace: Namespace;
+  readonly handles: HandleTable;
   /** Runs `work` in a transaction, then `after`. */
   enqueue(work: () => void, after: () => void): void;
   log(message: string): void;
@@ -27,6 +30,7 @@ export class LeaseService {
   readonly notices: Notices;
   readonly leases: Leases;
   readonly grants: Grants;
+  readonly pages: PageLeases;
   /** After a start: until who held leases or locks has come back. */
   readonly grace: Grace;
   readonly #host: LeaseHost;
@@ -55,6 +59,7 @@ export class LeaseService {
       },
     });
     this.grants = new Grants(this.leases, namespace);
+    this.pages = new PageLeases(this.leases, host.handles, scheduler);
   }
 
   close(): void {
@@ -90,6 +95,7 @@ export class LeaseService {
     const own = isBatch(mutation.opcode) ? undefined : mutation.session;
     mutation.recalls = this.leases.conflicts(own);
     this.grants.executed(mutation);
+    this.pages.executed(mutation);
   }
 
   /** Its reply leaves now: puts the leases into the body at this offset. */

@@ -6,7 +6,7 @@
  *
  *   word 0: inode, low 32 bits      word 2: hash, low 32 bits
  *   word 1: inode's 21 high bits,   word 3: hash's 12 high bits, session (12 bits, 0: empty)
- *           kind (2 bits)
+ *           kind
  */
 const TWO_32 = 4294967296;
 const KIND_SHIFT = 21;

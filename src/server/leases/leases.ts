@@ -6,7 +6,13 @@
  *                               └─ Recall ─> notices ─> Returned, or session reset ─> answered
  */
 import type { Scheduler, Timer } from '../../common/scheduler.js';
-import { NOTICE_DIRECTORY, NOTICE_ENTRY, RECALL_LIMIT_MS } from '../../protocol/leases.js';
+import {
+  NOTICE_DIRECTORY,
+  NOTICE_ENTRY,
+  NOTICE_INODE,
+  NOTICE_PAGES,
+  RECALL_LIMIT_MS,
+} from '../../protocol/leases.js';
 import type { Session } from '../../transport/rpc-server.js';
 import { HeldLease, LeaseTable, SESSIONS_MAX } from './lease-table.js';
 import type { Notices } from './notices.js';
@@ -159,9 +165,17 @@ export class Leases {
       met = this.#conflict(own, kinds[i]!, inodes[i]!, hashes[i]!, met);
       if (kinds[i] === NOTICE_ENTRY) {
         met = this.#conflict(own, NOTICE_DIRECTORY, inodes[i]!, 0, met);
+      } else if (kinds[i] === NOTICE_INODE) {
+        met = this.#conflict(own, NOTICE_PAGES, inodes[i]!, 0, met);
       }
     }
     return met;
+  }
+
+  /** What others than the session hold of this is recalled: what is to be waited for. */
+  recallOthers(session: Session, kind: number, inode: number, hash: number): Recall | undefined {
+    if (this.#holders.size === 0) return undefined;
+    return this.#conflict(this.#holders.get(session), kind, inode, hash, undefined)?.[0];
   }
 
   #conflict(
