@@ -19,6 +19,9 @@ const BATCHES_MAX = 8;
 /** Ordinary operations at a time, for what no batch can do. */
 const ALONE_MAX = 32;
 
+/** So many that are left over may be worth another batch. */
+const REPEATED_MIN = 4;
+
 const SLASH = 0x2f;
 const DOT = 0x2e;
 
@@ -92,9 +95,17 @@ export class ManyFiles {
   readonly #core: FileSystemCore;
   readonly #slots: SlotWaiters;
   readonly #owner: BatchOwner;
+  readonly #look: (directory: number, name: Uint8Array) => Promise<void>;
   readonly #alone = new Limiter(ALONE_MAX);
 
-  constructor(core: FileSystemCore, slots: SlotWaiters, owner: BatchOwner) {
+  /** `look` is an ordinary look-up whose outcome does not matter: it never rejects. */
+  constructor(
+    core: FileSystemCore,
+    slots: SlotWaiters,
+    owner: BatchOwner,
+    look: (directory: number, name: Uint8Array) => Promise<void>,
+  ) {
+    this.#look = look;
     this.#core = core;
     this.#slots = slots;
     this.#owner = owner;
@@ -161,7 +172,24 @@ export class ManyFiles {
     }
   }
 
+  /**
+   * What is EAGAIN may be in another partition of its directory than this client knew: then one ordinary look-up
+   * makes it known, and the others are asked for together once more.
+   */
   async #run(opcode: number, ones: readonly OneOfMany[]): Promise<void> {
+    await this.#runOnce(opcode, ones);
+    if (opcode === Opcode.BatchGetAttr) return;
+    const left = ones.filter((one) => one.status === errno.EAGAIN);
+    if (left.length < REPEATED_MIN) return;
+    const samples = new Map(left.map((one) => [one.directory, one.name]));
+    await Promise.all([...samples].map(([directory, name]) => this.#look(directory, name)));
+    const moved = left.filter(
+      ({ directory, name, inode }) => this.#core.partitionOf(directory, name) !== inode,
+    );
+    if (moved.length > 0) await this.#runOnce(opcode, moved);
+  }
+
+  async #runOnce(opcode: number, ones: readonly OneOfMany[]): Promise<void> {
     const groups = new Map<number, OneOfMany[]>();
     for (const one of ones) {
       one.status = this.#refused(opcode, one);

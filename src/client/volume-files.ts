@@ -46,7 +46,10 @@ export class VolumeFiles extends VolumePaths {
   constructor(core: FileSystemCore, arena: ArenaMemory, rootInode: number, owner: Owner) {
     super(core, arena, rootInode, owner);
     const { uid, gid } = owner;
-    this.many = new ManyFiles(core, this.slots, { uid, gid, umask: 0, dropsSetId: uid !== 0 });
+    const many = { uid, gid, umask: 0, dropsSetId: uid !== 0 };
+    this.many = new ManyFiles(core, this.slots, many, (directory, name) => {
+      return this.lookup('lstat', '', directory, name).then(nothing, nothing);
+    });
   }
 
   // ---------------------------------------------------------------- names
@@ -335,9 +338,9 @@ export class VolumeFiles extends VolumePaths {
       pathOf,
       () => undefined,
       async (i) => {
-        const { inode, name } = ones[i]!;
+        const { directory: parent, name } = ones[i]!;
         await this.call('unlink', pathOf(i), (request) => {
-          this.core.unlink(request, inode, reference(name));
+          this.core.unlink(request, parent, reference(name));
         });
         return undefined;
       },
@@ -450,4 +453,8 @@ export class VolumeFiles extends VolumePaths {
 
 function join(directory: string, name: string): string {
   return `${directory.replace(/\/$/, '')}/${name}`;
+}
+
+function nothing(): void {
+  // Neither what was found nor that nothing was is of interest.
 }

@@ -209,6 +209,7 @@ async function play(seed: number): Promise<string> {
     targets: 1 + (seed % 3),
     network: { breakRate: 0.01 },
     durability: power ? 'commit' : 'fsync',
+    ...(seed % 2 === 0 ? {} : { splitEntries: 6 }),
   });
   await cluster.run(async ([client]) => {
     const { files } = client!;
@@ -235,6 +236,8 @@ async function contend(seed: number): Promise<string> {
     targets: 3,
     clients: 3,
     network: { breakRate: 0.005 },
+    // More than the root has, which stays split.
+    ...(seed % 2 === 0 ? {} : { splitEntries: 4 }),
   });
   const random = new SimRandom(seed);
   const directories = ['/d0', '/d1', '/d2'];
@@ -348,6 +351,32 @@ describe('batches', () => {
       // What the directory's path costs.
       const sum = (counts: number[]): number => counts.reduce((all, count) => all + count, 0);
       assert.equal(sum(requests(cluster, 'GetAttr')), sum(before) + 1);
+    });
+  });
+
+  it('go to each partition of a directory that has grown', async () => {
+    const cluster = buildCluster(9, { targets: 3, clients: 2, splitEntries: 100 });
+    await cluster.run(async ([client, other]) => {
+      const { files } = client!;
+      await files.ensureRoot();
+      await files.mkdir('/d');
+      const names = Array.from({ length: 1000 }, (_, i) => `file ${i}`);
+      const content = new TextEncoder().encode('text');
+      const made = names.map((name) => ({ name, data: content }));
+      assert.deepEqual(new Set(await files.writeFiles('/d', made)), new Set([undefined]));
+      await cluster.idle(20_000);
+      const sum = (opcode: string): number =>
+        requests(cluster, opcode).reduce((all, count) => all + count, 0);
+      const singles = sum('Lookup');
+      // This client has not heard of the partitions: one look-up tells it.
+      const found = await other!.files.lstatMany('/d', names);
+      assert.ok(found.every((one) => one instanceof FileStats && one.size === 4));
+      assert.ok(requests(cluster, 'BatchLookup').every((count) => count > 0));
+      assert.ok(sum('BatchLookup') <= 10 + 12, `${sum('BatchLookup')} batches`);
+      assert.ok(sum('Lookup') - singles <= 8, `${sum('Lookup') - singles} look-ups`);
+      const unlinked = await other!.files.unlinkMany('/d', names);
+      assert.deepEqual(new Set(unlinked), new Set([undefined]));
+      assert.deepEqual(await files.readdir('/d'), []);
     });
   });
 
