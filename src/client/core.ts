@@ -330,6 +330,11 @@ export class FileSystemCore {
     lengthBytes: number,
     landing: number,
   ): void {
+    const entry = this.#handles.get(handle);
+    if (entry?.hasLocks === true) {
+      const again = (): void => this.read(request, handle, offset, lengthBytes, landing);
+      if (this.#locks.holdsBack(request, entry, again)) return;
+    }
     const file = this.#fileOf(request, handle);
     if (file !== null) this.#reads.read(request, file, offset, lengthBytes, landing);
   }
@@ -343,6 +348,11 @@ export class FileSystemCore {
     data: number,
     append: boolean,
   ): void {
+    const entry = this.#handles.get(handle);
+    if (entry?.hasLocks === true) {
+      const again = (): void => this.write(request, handle, offset, lengthBytes, data, append);
+      if (this.#locks.holdsBack(request, entry, again)) return;
+    }
     const file = this.#fileOf(request, handle);
     if (file !== null) this.#writes.write(request, file, offset, lengthBytes, data, append);
   }
@@ -355,6 +365,11 @@ export class FileSystemCore {
     offset: number,
     lengthBytes: number,
   ): void {
+    const entry = this.#handles.get(handle);
+    if (entry?.hasLocks === true) {
+      const again = (): void => this.allocate(request, handle, mode, offset, lengthBytes);
+      if (this.#locks.holdsBack(request, entry, again)) return;
+    }
     const file = this.#fileOf(request, handle);
     if (file !== null) this.#space.change(request, file, mode, offset, lengthBytes);
   }
@@ -378,6 +393,13 @@ export class FileSystemCore {
     lengthBytes: number,
     landing: number,
   ): void {
+    for (const number of [handle, targetHandle]) {
+      const entry = this.#handles.get(number);
+      if (entry?.hasLocks !== true) continue;
+      const again = (): void =>
+        this.copyRange(request, handle, from, targetHandle, to, lengthBytes, landing);
+      if (this.#locks.holdsBack(request, entry, again)) return;
+    }
     const source = this.#fileOf(request, handle);
     if (source === null) return;
     const target = this.#fileOf(request, targetHandle);

@@ -11,6 +11,8 @@ export class Handle {
   file: OpenFile | null = null;
   /** Directory: the cookie behind which nothing follows, once seen; -1: not seen. */
   endCookie = -1;
+  /** Locks were set through it, and it has not been seen to be rid of them. */
+  hasLocks = false;
   /** Locks that were set through it are lost, and its owner has not been told (locks.md). */
   locksLost = false;
   /** Directory: the last entry of a partition, once seen, and the cookie that the next one begins behind. */
@@ -33,6 +35,7 @@ export class HandleTable {
     handle.inode = inode;
     handle.file = file;
     handle.endCookie = -1;
+    handle.hasLocks = false;
     handle.locksLost = false;
     handle.resumeAfter = -1;
     handle.resumeFrom = -1;

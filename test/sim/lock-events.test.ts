@@ -38,7 +38,7 @@ class Watched {
 }
 
 async function start(options: ClusterOptions): Promise<SimCluster> {
-  const cluster = buildCluster(7, { small: true, ...options });
+  const cluster = buildCluster(7, options);
   await cluster.run(async ([first]) => {
     await first!.files.ensureRoot();
     await first!.files.writeFile('/f', 'x');
@@ -109,6 +109,32 @@ describe('file locks, when', () => {
     assert.equal(await cluster.run(() => outcome(mine.lock({ wait: false }))), 'EIO');
     assert.equal(await cluster.run(() => outcome(mine.lock({ wait: false }))), 'EAGAIN');
     assert.equal(await cluster.run(() => outcome(mine.write(Buffer.from('told'), 0))), '');
+  });
+
+  it('a client is cut off from the lock but not from the data: it writes no more', async () => {
+    const cluster = await start({ clients: 2, targets: 2 });
+    const [cut, other] = cluster.clients as [SimClient, SimClient];
+    const mine = await opened(cluster, cut);
+    const theirs = await opened(cluster, other);
+    const chunk = Buffer.alloc(1 << 20, 'a');
+    // So that some of the file lies on each target.
+    await cluster.run(() => mine.write(Buffer.alloc(12 << 20, 'a'), 0));
+    await cluster.run(() => mine.lock());
+    const home = cluster.targets.find(({ target }) => target!.report()['fileLocks'] === 1)!;
+    cluster.network.partition(cut.name, home.name);
+    await cluster.idle(10_000);
+    const waiting = new Watched(cluster, theirs.lock());
+    await cluster.idle(3000);
+    const late = Array.from({ length: 10 }, (_, i) => {
+      return new Watched(cluster, mine.write(chunk.fill('b'), (i + 1) << 20));
+    });
+    assert.equal(await cluster.run(() => waiting.ended), '');
+    await cluster.idle(30_000);
+    assert.ok(late.every((write) => write.code === undefined));
+    cluster.network.heal(cut.name, home.name);
+    for (const write of late) assert.equal(await cluster.run(() => write.ended), 'EIO');
+    const content = await cluster.run(() => theirs.readAll());
+    assert.equal(content.indexOf('b'.charCodeAt(0)), -1);
   });
 
   it('a client is cut off and nobody wants its lock: it keeps it', async () => {

@@ -16,13 +16,14 @@ import type { Timer } from '../../common/scheduler.js';
 import { NOTICE_LOCK, NOTICE_LOCK_PROBE } from '../../protocol/leases.js';
 import type { RpcPeer } from '../../transport/rpc-client.js';
 import type { ClientContext } from '../context.js';
-import type { HandleTable } from '../handles.js';
+import type { Handle, HandleTable } from '../handles.js';
 import { OperationPool } from '../operation.js';
 import type { ClientRequest } from '../request.js';
 import { GetLockOperation } from './get-lock.js';
 import { FAMILY_FCNTL, FAMILY_FLOCK, LockOwners } from './lock-owners.js';
 import type { HeldLocks, LockOwner } from './lock-owners.js';
 import { LockOperation } from './lock-operation.js';
+import { LockFence } from './lock-fence.js';
 import { LockProbes } from './lock-probes.js';
 
 /** A lock, an unlock (LOCK_NONE), or a question. Bytes `start` to `last`, both included. */
@@ -41,6 +42,11 @@ export interface FileLockRequest {
 
 const PROBE_TICK_MS = 500;
 
+/** Why an operation is started. */
+const ASKED = 0;
+const RECLAIM = 1;
+const GIVE_BACK = 2;
+
 export class FileLocks {
   readonly #context: ClientContext;
   readonly #handles: HandleTable;
@@ -48,6 +54,7 @@ export class FileLocks {
   readonly #operations: OperationPool<LockOperation>;
   readonly #questions: OperationPool<GetLockOperation>;
   readonly #probes: LockProbes;
+  readonly #fence: LockFence;
   /** Those that are not done, by the number that targets know. */
   readonly #active = new Map<number, LockOperation>();
   readonly #byRequest = new Map<ClientRequest, LockOperation>();
@@ -66,6 +73,7 @@ export class FileLocks {
     });
     this.#questions = new OperationPool((pool) => new GetLockOperation(context, pool));
     this.#probes = new LockProbes(context, this.#owners);
+    this.#fence = new LockFence(context, handles, (peer) => this.isReclaiming(peer));
     context.notices.on(NOTICE_LOCK, ({ hash, status }) => {
       this.#active.get(hash)?.settle(status);
     });
@@ -136,6 +144,20 @@ export class FileLocks {
     }
   }
 
+  /**
+   * Before a read or a write through this handle. True: it is held back, and `run` called later.
+   * False: go on.
+   */
+  holdsBack(request: ClientRequest, handle: Handle, run: () => void): boolean {
+    if (handle.locksLost || !this.#fence.isClosed(handle)) return false;
+    if (this.#heldOf((held) => held.handle === handle.number).length === 0) {
+      handle.hasLocks = false;
+      return false;
+    }
+    this.#fence.holdBack(request, handle.number, run);
+    return true;
+  }
+
   #heldOf(wanted: (held: HeldLocks) => boolean): HeldLocks[] {
     const found: HeldLocks[] = [];
     for (const owner of this.#owners.values()) {
@@ -154,7 +176,7 @@ export class FileLocks {
     inode: number,
     handle: number,
     asked: Pick<FileLockRequest, 'kind' | 'start' | 'last' | 'pid' | 'wait'>,
-    reclaims = false,
+    purpose = ASKED,
   ): void {
     const operation = this.#operations.take(request);
     operation.owner = owner;
@@ -165,15 +187,38 @@ export class FileLocks {
     operation.last = asked.last;
     operation.pid = asked.pid;
     operation.wait = asked.wait;
-    operation.reclaims = reclaims;
+    operation.reclaims = purpose === RECLAIM;
     operation.isAsked = request !== null;
     this.#numbers = (this.#numbers + 1) >>> 0;
     operation.number = this.#numbers;
     owner.operations.add(operation);
     this.#active.set(operation.number, operation);
     if (request !== null) this.#byRequest.set(request, operation);
-    if (asked.kind === LOCK_NONE) this.#apply(operation);
+    operation.prepare();
+    // What restores a state comes before what wants to change it.
+    if (purpose !== ASKED || !this.#isBlocked(operation)) this.#begin(operation);
+  }
+
+  #begin(operation: LockOperation): void {
+    if (operation.kind === LOCK_NONE) this.#apply(operation);
     operation.begin();
+  }
+
+  /** Requests on their way may arrive in another order, if a connection is lost. */
+  #isBlocked(operation: LockOperation): boolean {
+    const { owner, inode } = operation;
+    for (const other of owner.operations) {
+      if (other === operation) return false;
+      if (other.inode === inode && (other.blocksOthers || other.isQueued)) return true;
+    }
+    return false;
+  }
+
+  /** Something of this owner has been answered. */
+  #beginQueued(owner: LockOwner): void {
+    for (const operation of owner.operations) {
+      if (operation.isQueued && !this.#isBlocked(operation)) this.#begin(operation);
+    }
   }
 
   #unlock(request: ClientRequest | null, owner: LockOwner, inode: number, handle: number): void {
@@ -190,10 +235,17 @@ export class FileLocks {
     if (operation.handle !== 0) held.handle = operation.handle;
     held.ranges.set(start, last, kind, pid);
     if (held.ranges.count === 0) owner.files.delete(inode);
+    else this.#markHandle(held);
+  }
+
+  #markHandle(held: HeldLocks): void {
+    const handle = this.#handles.get(held.handle);
+    if (handle?.inode === held.inode) handle.hasLocks = true;
   }
 
   /** Of LockOperation: it waits, at its target. */
   waits(operation: LockOperation): void {
+    this.#beginQueued(operation.owner);
     if (operation.owner.family === FAMILY_FLOCK) return;
     this.#probes.begin(operation);
     this.#startTick();
@@ -217,12 +269,15 @@ export class FileLocks {
     this.#active.delete(operation.number);
     owner.operations.delete(operation);
     if (request !== null) this.#byRequest.delete(request);
+    if (status === 0) this.#fence.confirmed(operation.target, operation.sentMs);
     if (operation.reclaims) this.#reclaimed(operation, status);
     else if (status === 0 && operation.isAbandoned) this.#giveBack(operation);
     else if (status === 0) this.#apply(operation);
     else this.#failed(operation, status);
+    const wasQueued = operation.isQueued;
     this.#owners.tidy(owner);
     operation.conclude(status);
+    if (!wasQueued) this.#beginQueued(owner);
   }
 
   #failed(operation: LockOperation, status: number): void {
@@ -230,7 +285,7 @@ export class FileLocks {
     const held = owner.files.get(inode);
     // A flock that is converted is gone before the other is asked for.
     const isConverted = owner.family === FAMILY_FLOCK && held?.ranges.kinds[0] !== kind;
-    if (isConverted) owner.files.delete(inode);
+    if (isConverted && !operation.isQueued) owner.files.delete(inode);
     // The connection's errors leave open what the target has done.
     const isUnknown = status === errno.EIO || status === errno.ETIMEDOUT;
     if (isUnknown && operation.isAsked) this.#giveBack(operation);
@@ -242,7 +297,8 @@ export class FileLocks {
     const ranges = owner.files.get(inode)?.ranges;
     let next = start;
     const set = (from: number, to: number, kind: number, pid: number): void => {
-      this.#start(null, owner, inode, handle, { kind, start: from, last: to, pid, wait: false });
+      const lock = { kind, start: from, last: to, pid, wait: false };
+      this.#start(null, owner, inode, handle, lock, GIVE_BACK);
     };
     const first = ranges?.indexOf(start) ?? 0;
     const pieces: [number, number, number, number][] = [];
@@ -272,6 +328,7 @@ export class FileLocks {
   interrupt(request: ClientRequest): void {
     this.#byRequest.get(request)?.abandon();
     this.#questions.interrupt(request);
+    this.#fence.interrupt(request);
   }
 
   /** Of LockOperation: its request is answered now. */
@@ -284,6 +341,7 @@ export class FileLocks {
 
   /** The target was restarted, or has closed the session: it knows of no lock of ours. */
   targetForgot(peer: RpcPeer): void {
+    this.#fence.forget(peer);
     const isThere = (inode: number): boolean => this.#context.peerOfInode(inode) === peer;
     for (const held of this.#heldOf(({ inode }) => isThere(inode))) this.#reclaim(peer, held);
     for (const operation of [...this.#active.values()]) {
@@ -310,7 +368,7 @@ export class FileLocks {
         pid: pids[i]!,
         wait: false,
       };
-      this.#start(null, held.owner, held.inode, held.handle, lock, true);
+      this.#start(null, held.owner, held.inode, held.handle, lock, RECLAIM);
     }
   }
 

@@ -1,6 +1,7 @@
 /**
  * One lock or unlock on its way:
  *
+ *   queued ── no other of this owner and file is on its way ──> sending
  *   sending ─┬─ status ───────────────────────────────────────────────> done
  *      ^     └─ EINPROGRESS ─> waiting ─┬─ notice ─────────────────────> done
  *      │                        │       └─ signal ─> cancelling ─┬─ 0 ─> EINTR
@@ -26,6 +27,8 @@ const STATE_SENDING = 0;
 const STATE_WAITING = 1;
 const STATE_CANCELLING = 2;
 const STATE_SETTLING = 3;
+/** Behind another of the same owner and file, so that they are executed in this order. */
+const STATE_QUEUED = 4;
 
 const UNSETTLED = -1;
 
@@ -51,11 +54,13 @@ export class LockOperation extends CoreOperation {
   /** Random; see LockProbe. */
   token = 0;
   waitingSinceMs = 0;
+  /** When SetLock was last called. */
+  sentMs = 0;
   probedMs = 0;
   probePauseMs = 0;
   /** Probes that were passed on, by token: when. */
   readonly forwarded = new Map<number, number>();
-  #state = STATE_SENDING;
+  #state = STATE_QUEUED;
   /** What a notice has said; it may come before the answer of SetLock. */
   #settled = UNSETTLED;
   /** The target, or the session, began anew while a call was on its way. */
@@ -64,7 +69,8 @@ export class LockOperation extends CoreOperation {
   /** What a cancelled waiter is answered. */
   #cancelStatus: number = errno.EINTR;
 
-  begin(): void {
+  prepare(): void {
+    this.#state = STATE_QUEUED;
     this.#settled = UNSETTLED;
     this.#overtaken = false;
     this.#interrupted = false;
@@ -72,8 +78,20 @@ export class LockOperation extends CoreOperation {
     this.#cancelStatus = errno.EINTR;
     this.forwarded.clear();
     this.target = this.context.peerOfInode(this.inode);
+  }
+
+  begin(): void {
     this.context.awaitNotices(this.target);
     this.#sendSet();
+  }
+
+  get isQueued(): boolean {
+    return this.#state === STATE_QUEUED;
+  }
+
+  /** Others of this owner and file must not be sent: they might overtake it. */
+  get blocksOthers(): boolean {
+    return this.#state === STATE_SENDING || this.isAbandoned;
   }
 
   get isWaiting(): boolean {
@@ -82,6 +100,7 @@ export class LockOperation extends CoreOperation {
 
   #sendSet(): void {
     this.#state = STATE_SENDING;
+    this.sentMs = this.context.scheduler.nowMs();
     this.send(this.target, Opcode.SetLock, SetLockRequest.SIZE);
   }
 
@@ -156,7 +175,7 @@ export class LockOperation extends CoreOperation {
     if (!this.wait || this.kind === LOCK_NONE) return;
     this.#interrupted = true;
     if (this.#state === STATE_WAITING) this.#cancel();
-    if (this.target.state !== 'ready') this.abandon();
+    if (this.target.state !== 'ready' || this.#state === STATE_QUEUED) this.abandon();
   }
 
   /** The caller is answered now; `locks` sees to it that it holds nothing of this. */
@@ -168,13 +187,14 @@ export class LockOperation extends CoreOperation {
     this.request = null;
     if (this.#state === STATE_WAITING) this.#cancel();
     this.locks.abandoned(request);
+    if (this.#state === STATE_QUEUED && this.isAbandoned) this.#finish(errno.EINTR);
   }
 
   /** The target knows nothing of before: it was restarted, or has closed the session. */
   targetForgot(): void {
     if (this.#state === STATE_WAITING) this.#sendSet();
     else if (this.#state === STATE_SETTLING) this.#finish(this.#cancelStatus);
-    else this.#overtaken = true;
+    else if (this.#state !== STATE_QUEUED) this.#overtaken = true;
   }
 
   #finish(status: number): void {

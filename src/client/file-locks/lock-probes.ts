@@ -78,16 +78,22 @@ export class LockProbes {
 
   /** Called now and then while it waits. False: it is no concern of this. */
   tick(operation: LockOperation): boolean {
-    const { owner } = operation;
-    if (owner.family !== FAMILY_FCNTL) return false;
+    if (operation.owner.family !== FAMILY_FCNTL) return false;
     const now = this.#context.scheduler.nowMs();
-    // Who holds nothing keeps nobody waiting.
-    if (owner.files.size > 0 && now - operation.probedMs >= operation.probePauseMs) {
+    if (this.#sendsOwn(operation) && now - operation.probedMs >= operation.probePauseMs) {
       operation.probedMs = now;
       operation.probePauseMs = Math.min(2 * operation.probePauseMs, PROBE_PAUSE_MAX_MS);
       this.#operations.take(null).start(operation, operation.token, 0);
     }
     return true;
+  }
+
+  /**
+   * Each ring has somebody who holds something. Who holds nothing may stand in it, since others wait behind it,
+   * but leaves it to them to find out: of a thousand in one queue nobody asks.
+   */
+  #sendsOwn({ owner }: LockOperation): boolean {
+    return owner.files.size > 0;
   }
 
   /** A target's notice: somebody waits for this owner. */
@@ -99,7 +105,7 @@ export class LockProbes {
       if (!operation.isWaiting || now - operation.waitingSinceMs < PROBE_AFTER_MS) continue;
       if (operation.token === token) {
         if (now - operation.probedMs < PROBE_VALID_MS) operation.breakRing();
-      } else if (token > operation.token && hops < PROBE_HOPS_MAX) {
+      } else if ((token > operation.token || !this.#sendsOwn(operation)) && hops < PROBE_HOPS_MAX) {
         this.#forward(operation, token, hops + 1, now);
       }
     }
