@@ -1,11 +1,14 @@
 /**
- * What follows `mount -o`: attr=SECONDS, entry=SECONDS, soft[=SECONDS], hard, ro, allow_other,
- * noatime, noacl, locks=cluster|local, and what the kernel itself knows: suid, dev, exec and their opposites.
+ * What follows `mount -o`: coherence=leases|timeout, attr=SECONDS, entry=SECONDS, soft[=SECONDS], hard, ro,
+ * allow_other, noatime, noacl, locks=cluster|local, and what the kernel itself knows: suid, dev, exec and their
+ * opposites.
  */
 import { UsageError } from '../common/errors.js';
 
 export interface MountFlags {
-  /** How long the kernel may use attributes and names without asking. */
+  /** leases: what other clients change is seen at once; timeout: after attr and entry seconds. */
+  coherence: 'leases' | 'timeout';
+  /** With timeout: how long the kernel may use attributes and names without asking. */
   attrSeconds: number;
   entrySeconds: number;
   /** Callers get EIO after a server has been away this long; undefined: they wait (hard). */
@@ -28,7 +31,10 @@ const defaultSoftSeconds = 30;
 const maxSeconds = 86_400;
 
 export function parseMountOptions(text: string): MountFlags {
+  let coherence: MountFlags['coherence'] | undefined;
+  let timed = false;
   const flags: MountFlags = {
+    coherence: 'leases',
     attrSeconds: 1,
     entrySeconds: 1,
     softSeconds: undefined,
@@ -40,9 +46,22 @@ export function parseMountOptions(text: string): MountFlags {
     kernelOptions: [],
   };
   for (const item of text.split(',')) {
-    if (item !== '') applyOption(flags, item);
+    if (item === '') continue;
+    if (item.startsWith('coherence=')) coherence = coherenceOf(item);
+    else applyOption(flags, item);
+    timed ||= /^(attr|entry)=/.test(item);
   }
+  if (coherence === 'leases' && timed) {
+    throw new UsageError('-o: attr= and entry= are for coherence=timeout');
+  }
+  flags.coherence = coherence ?? (timed ? 'timeout' : 'leases');
   return flags;
+}
+
+function coherenceOf(item: string): MountFlags['coherence'] {
+  const value = item.slice(item.indexOf('=') + 1);
+  if (value === 'leases' || value === 'timeout') return value;
+  throw new UsageError(`-o: '${item}' is neither coherence=leases nor coherence=timeout`);
 }
 
 function applyOption(flags: MountFlags, item: string): void {
@@ -84,7 +103,7 @@ function applyOption(flags: MountFlags, item: string): void {
       return;
     default:
       throw new UsageError(
-        `-o: '${item}' is not a mount option; there are attr=SECONDS, entry=SECONDS, ` +
+        `-o: '${item}' is not a mount option; there are coherence=leases|timeout, attr=SECONDS, entry=SECONDS, ` +
           'soft[=SECONDS], hard, ro, rw, allow_other, noatime, relatime, acl, noacl, ' +
           'locks=cluster|local, ' +
           [...kernelNames].join(', '),

@@ -30,6 +30,9 @@ import { RpcOperation } from '../transport/rpc-client.js';
 import type { FileAttributes } from './attributes.js';
 import { CREATE_EXCLUSIVE } from './bodies.js';
 import type { ClientContext } from './context.js';
+import { OwnChange } from './leases/change-marks.js';
+import { isUnanswered } from './operation.js';
+import { NameReference } from './request.js';
 
 /** Whose files they become, as of ClientRequest. */
 export interface BatchOwner {
@@ -70,6 +73,9 @@ export abstract class Batch extends RpcOperation {
   #itemBytes = BatchRequest.SIZE;
   #dataBytes = 0;
   #slot = 0;
+  /** Of batches that change something, while they are under way. */
+  #change: OwnChange | null = null;
+  readonly #name = new NameReference();
 
   constructor(opcode: number, owner: BatchOwner) {
     super();
@@ -122,6 +128,7 @@ export abstract class Batch extends RpcOperation {
   /** Of the core: the last step before the call. */
   prepare(context: ClientContext): void {
     this.#context = context;
+    if (this.#changes && context.leases.enabled) this.#beginChange();
     this.bodyBytes = this.#itemBytes;
     if (this.opcode === Opcode.BatchRead) {
       this.landingOffset = this.#slot;
@@ -132,6 +139,33 @@ export abstract class Batch extends RpcOperation {
       this.bulkBytes = this.#dataBytes;
       this.#writeContents(this.#slot);
     }
+  }
+
+  get #changes(): boolean {
+    return this.opcode === Opcode.BatchWrite || this.opcode === Opcode.BatchUnlink;
+  }
+
+  /** What is held of these names, and of the inodes that have them, is not believed until the reply. */
+  #beginChange(): void {
+    const { leases } = this.#context;
+    this.#change = new OwnChange(leases.marks);
+    for (const { inode, name } of this.#entries) {
+      leases.beginRemoval(this.#change, inode, this.#name.set(name, 0, name.length));
+    }
+  }
+
+  /** Which of them have what names now is asked for anew. */
+  #endChange(status: number): void {
+    const change = this.#change;
+    if (change === null) return;
+    const { leases } = this.#context;
+    leases.outdateUnknown(change, true);
+    for (const { inode, name } of this.#entries) {
+      leases.nameChanged(inode, this.#name.set(name, 0, name.length), null, change);
+    }
+    const peer = this.#context.peerOfInode(this.place);
+    leases.endChange(change, peer, isUnanswered(status));
+    this.#change = null;
   }
 
   #writeContents(arenaOffset: number): void {
@@ -194,6 +228,7 @@ export abstract class Batch extends RpcOperation {
   override done(status: number, body: number, bodyBytes: number, bulkBytes: number): void {
     const context = this.#context;
     let checked = context.checkReply(status, bodyBytes, BatchReply.SIZE);
+    this.#endChange(checked);
     if (checked === 0 && readU16(context.arena.words, body) !== this.count) {
       checked = context.malformed('results of a batch');
     }
@@ -202,8 +237,7 @@ export abstract class Batch extends RpcOperation {
   }
 
   #take(body: number, bodyBytes: number, bulkBytes: number): number {
-    const changes = this.opcode === Opcode.BatchWrite || this.opcode === Opcode.BatchUnlink;
-    return changes
+    return this.#changes
       ? this.#takeStatuses(body, bodyBytes)
       : this.#takeResults(body, bodyBytes, bulkBytes);
   }

@@ -31,6 +31,8 @@ export interface ClientProcessOptions {
   softSeconds?: number | undefined;
   messageSlots?: number;
   bulkSlots?: number;
+  /** leases by default: see ClientOptions. */
+  coherence?: 'leases' | 'timeout';
   /** How long a file's size is believed without asking. */
   sizeFreshMs?: number;
   /** Reading changes access times, by relatime's rule; true by default. */
@@ -107,6 +109,7 @@ export class ClientProcess {
         clientName: `${hostname()}:${process.pid}`,
         mode: softSeconds === undefined ? 'hard' : 'soft',
         softTimeoutMs: (softSeconds ?? 30) * 1000,
+        coherence: options.coherence ?? 'leases',
         sizeFreshMs: options.sizeFreshMs ?? defaultClientOptions.sizeFreshMs,
         accessTimes: options.accessTimes ?? defaultClientOptions.accessTimes,
         log,

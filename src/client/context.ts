@@ -10,14 +10,21 @@ import { targetAddress } from '../placement/cluster-map.js';
 import type { ClusterMap } from '../placement/cluster-map.js';
 import { bucketOfInode, chunkBucket } from '../placement/inode-number.js';
 import { SealfsError } from '../common/errors.js';
+import { LEASE_ENTRY, LEASE_INODE } from '../protocol/leases.js';
+import { readU53 } from '../protocol/u53.js';
+import { Attributes, AttributesReply } from '../protocol/wire.generated.js';
 import { RpcClient } from '../transport/rpc-client.js';
 import type { PeerState, RpcPeer } from '../transport/rpc-client.js';
 import { transportKinds } from '../transport/transport.js';
 import type { Transport, TransportKind } from '../transport/transport.js';
-import { FileAttributes } from './attributes.js';
+import { ATTRIBUTES_WORDS, FileAttributes } from './attributes.js';
 import { AccessTimes } from './access-times.js';
 import { InodeFacts } from './inode-facts.js';
+import type { OwnChange } from './leases/change-marks.js';
+import { Leases } from './leases/leases.js';
+import type { NameText } from './leases/name-text.js';
 import { Notices } from './leases/notices.js';
+import { Recalls } from './leases/recalls.js';
 import type { OpenFile, OpenFileTable } from './open-file.js';
 import { PartitionTables } from './partition-tables.js';
 
@@ -38,6 +45,9 @@ export interface ClientOptions {
   coherence: 'leases' | 'timeout';
   /** Notices are awaited without leases, too: locks that are waited for. */
   awaitsNotices: boolean;
+  /** Inodes, and names, that leases are kept of; powers of two. */
+  leaseInodesMax: number;
+  leaseNamesMax: number;
   log: (message: string) => void;
 }
 
@@ -49,8 +59,15 @@ export const defaultClientOptions: ClientOptions = {
   accessTimes: true,
   coherence: 'timeout',
   awaitsNotices: false,
+  leaseInodesMax: 65_536,
+  leaseNamesMax: 65_536,
   log: () => undefined,
 };
+
+/** AttributesReply.flags of Create: the file was there. */
+export const REPLY_EXISTED = 1;
+/** What was learnt so lately is of the same system call: the kernel asks in pieces. */
+const SAME_CALL_MS = 2;
 
 export interface ClientEnvironment {
   transport: Transport;
@@ -90,6 +107,8 @@ export class ClientContext {
   readonly partitions = new PartitionTables();
   readonly accessTimes: AccessTimes;
   readonly notices: Notices;
+  readonly leases: Leases;
+  readonly recalls: Recalls;
   /** Lent to reply methods; see request.ts. */
   readonly attributes: FileAttributes;
   /** A message slot kept for good, where attributes that a reply's body does not hold are lent. */
@@ -125,6 +144,15 @@ export class ClientContext {
     const awaits = wantsLeases || options.awaitsNotices;
     const { arena, scheduler } = environment;
     this.notices = new Notices({ wantsLeases, arena, scheduler, log: options.log });
+    this.leases = new Leases({
+      enabled: wantsLeases,
+      inodesMax: options.leaseInodesMax,
+      namesMax: options.leaseNamesMax,
+      scheduler,
+      arena,
+      peerOfInode: (inode) => this.peerOfInode(inode),
+    });
+    this.recalls = new Recalls(this.leases, this.notices, scheduler, (peer) => this.mayAwait(peer));
     this.rpc = new RpcClient(transport, this.arena, this.scheduler, {
       clusterId: environment.map.clusterId,
       clientName: options.clientName,
@@ -133,12 +161,14 @@ export class ClientContext {
       softTimeoutMs: options.softTimeoutMs,
       log: options.log,
       onNewSession: (peer) => {
-        if (awaits || this.#awaited.has(peer)) this.notices.newSession(peer);
+        if (!awaits && !this.#awaited.has(peer)) return;
+        this.notices.newSession(peer);
+        this.recalls.newSession(peer);
       },
       onReady: (peer, incarnationChanged) => {
         onReady(peer, incarnationChanged);
         const isAwaited = awaits || this.#awaited.has(peer);
-        if (isAwaited && this.mayAwait(peer)) this.notices.ready(peer);
+        if (isAwaited) this.recalls.ready(peer);
       },
     });
     this.#scratch = this.arena.messages.take();
@@ -159,6 +189,7 @@ export class ClientContext {
     if (map.members.length === 0) return;
     this.#table = BucketTable.build(map);
     this.#adopt(map);
+    this.leases.forgetAll();
   }
 
   #adopt(map: ClusterMap): void {
@@ -172,7 +203,7 @@ export class ClientContext {
   awaitNotices(peer: RpcPeer): void {
     if (this.#awaited.has(peer)) return;
     this.#awaited.add(peer);
-    if (this.mayAwait(peer)) this.notices.ready(peer);
+    this.recalls.ready(peer);
   }
 
   /** In the map's order. */
@@ -225,6 +256,56 @@ export class ClientContext {
     const { scheduler } = this;
     this.accessTimes.complete(words, offset);
     this.facts.learn(words, offset, scheduler.nowMs(), scheduler.wallClock().seconds);
+  }
+
+  /** The lent view of what is held of this inode; null: its target is to be asked. */
+  heldAttributes(inode: number): FileAttributes | null {
+    const { leases, files } = this;
+    const at = leases.attributes(inode);
+    if (at < 0 || files.peek(inode)?.mtimeDirty === true) return null;
+    leases.counters.attributesAnswered++;
+    const from = leases.attributeWords;
+    const to = this.arena.words;
+    const base = this.#scratch >>> 2;
+    for (let i = 0; i < ATTRIBUTES_WORDS; i++) to[base + i] = from[(at >>> 2) + i]!;
+    return this.readAttributes(this.#scratch);
+  }
+
+  /**
+   * A reply to the making of a name with an inode beside it, an AttributesReply at `body`: what it grants is
+   * kept, and what the directory shows of it. Returns the leases that are held now (LEASE_…).
+   */
+  learnCreated(body: number, parent: number, name: NameText, change: OwnChange): number {
+    const { leases, arena } = this;
+    const { words } = arena;
+    const at = body + AttributesReply.attributes;
+    const flags = words[(body + AttributesReply.flags) >>> 2]!;
+    const inode = readU53(words, at + Attributes.inode);
+    const { stamp } = change;
+    // Without its lease the answer may be older than what others have done since.
+    const isNew = (flags & LEASE_ENTRY) !== 0 && (flags & REPLY_EXISTED) === 0;
+    if (isNew) leases.directoryChanged(parent, at, change);
+    const named = leases.learnName(parent, name, inode, flags, stamp, change);
+    this.accessTimes.complete(words, at);
+    const held = leases.learnInode(at, flags, stamp, change);
+    return (named ? LEASE_ENTRY : 0) | (held ? LEASE_INODE : 0);
+  }
+
+  /** Attributes.flags of the inode if they are known; -1: unknown. */
+  flagsOf(inode: number): number {
+    const { leases, facts, options } = this;
+    const at = leases.attributes(inode);
+    if (at >= 0) return leases.attributeWords[(at + Attributes.flags) >>> 2]!;
+    const freshMs = leases.enabled ? SAME_CALL_MS : options.sizeFreshMs;
+    return facts.flagsOf(inode, this.scheduler.nowMs(), freshMs);
+  }
+
+  /** The file's size is what it was when it was learnt. */
+  isSizeFresh(file: OpenFile): boolean {
+    if (!this.leases.enabled) {
+      return file.isSizeFresh(this.scheduler.nowMs(), this.options.sizeFreshMs);
+    }
+    return file.isSizeKnown && this.leases.isLeased(file.inode);
   }
 
   /** The lent view over a copy of attributes that an operation has kept. */

@@ -4,7 +4,7 @@
  * touches (transport, memory, clock, the map) is given to it, so that the simulator can
  * run many of them. Front ends: fuse-front.ts, files.ts.
  *
- * The core caches nothing that the kernel could: no entries, no attributes, no data. It remembers
+ * It keeps names and attributes while targets lease them to it (leases/), no data, and
  * what open files need (open-file.ts). docs/client.md tells the rules.
  */
 import { errno } from '../common/errno.js';
@@ -25,6 +25,8 @@ import { FileSpace } from './file-space.js';
 import { FileSyncs } from './file-sync.js';
 import { FileWrites } from './file-write.js';
 import { HandleTable } from './handles.js';
+import type { LeaseCounters } from './leases/leases.js';
+import type { Recalls } from './leases/recalls.js';
 import type { Notices } from './leases/notices.js';
 import { Namespace } from './namespace.js';
 import { OpenFileTable } from './open-file.js';
@@ -91,6 +93,16 @@ export class FileSystemCore {
     return this.#context.peerOfInode(inode).trustedUntilMs;
   }
 
+  /** Whoever remembers this client's answers: see KernelCache. */
+  get recalls(): Recalls {
+    return this.#context.recalls;
+  }
+
+  /** What is held, and what it has saved. */
+  get leases(): LeaseCounters {
+    return this.#context.leases.report();
+  }
+
   get openHandles(): number {
     return this.#handles.count;
   }
@@ -122,6 +134,13 @@ export class FileSystemCore {
     let outstanding = 0;
     for (const peer of this.#context.peers) outstanding += peer.outstanding;
     return outstanding;
+  }
+
+  /** Calls to targets since the beginning, without those that only wait for notices. */
+  get requests(): number {
+    let requests = 0;
+    for (const peer of this.#context.peers) requests += peer.calls;
+    return requests;
   }
 
   /** The volume that this core works on. */

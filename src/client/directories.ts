@@ -3,7 +3,6 @@
  * The new directory's inode goes to a bucket that the client chooses, which spreads the tree.
  */
 import { directoryBucket } from '../placement/inode-number.js';
-import { nameHash44 } from '../placement/hash.js';
 import { writeU16, writeU53 } from '../protocol/u53.js';
 import { MakeDirRequest, Opcode } from '../protocol/wire.generated.js';
 import { S_IFDIR } from './attributes.js';
@@ -24,7 +23,7 @@ class MakeDirectoryOperation extends EntryOperation {
     this.#umask = request.umask;
     this.#uid = request.uid;
     this.#gid = request.gid;
-    const hash = nameHash44(name.bytes, name.offset, name.lengthBytes);
+    const hash = name.hash44();
     this.#bucket = directoryBucket(parent, hash, 0);
     this.begin(parent, name, Opcode.MakeDir, MakeDirRequest.SIZE);
   }

@@ -25,6 +25,7 @@ import { callerIsDying } from './callers.js';
 import type { FileSystemCore } from './core.js';
 import { dispatchLock } from './fuse-locks.js';
 import { FuseOperation } from './fuse-operation.js';
+import type { KernelValidity } from './leases/kernel-validity.js';
 import { NameReference, PageUse } from './request.js';
 import type { FileSystemTotals } from './request.js';
 
@@ -78,6 +79,8 @@ export class FuseFront implements FuseHandler {
   onGone: (reason: string) => void = () => undefined;
   /** The kernel has agreed. */
   onMounted: (info: FuseInfo) => void = () => undefined;
+  /** Under leases: what the kernel may believe. */
+  validity: KernelValidity | null = null;
   /** FuseSession.notifyInode and notifyEpoch: written up to this number. */
   onKernelNotified: (number: number) => void = () => undefined;
   /** FuseSession.notifyPages: written up to this number. */

@@ -92,19 +92,26 @@ export class FuseOperation implements ClientRequest {
     const fuse = this.#end();
     this.#recycle();
     const absent = status === errno.ENOENT && fuse?.operation === Operation.Lookup;
-    if (absent && entryValidMs > 0) fuse.replyNoEntry(entryValidMs);
+    const validMs = absent && entryValidMs > 0 ? this.#entryMs(fuse) : 0;
+    if (validMs > 0) fuse?.replyNoEntry(validMs);
     else fuse?.replyStatus(status);
   }
 
   /** For replies that say how long an entry is valid. */
-  #entryMs(): number {
+  #entryMs(fuse: FuseRequest): number {
     const { entryValidMs } = this;
-    return entryValidMs < 0 ? this.#front.options.entryTimeoutMs : entryValidMs;
+    const { validity, options } = this.#front;
+    if (entryValidMs < 0) return options.entryTimeoutMs;
+    if (validity === null) return entryValidMs;
+    const directory = fuse.operation === Operation.Link ? fuse.newParent : fuse.inode;
+    return validity.nameMs(directory, entryValidMs);
   }
 
-  #attributesMs(): number {
+  #attributesMs(inode: number): number {
     const { attributesValidMs } = this;
-    return attributesValidMs < 0 ? this.#front.options.attributesTimeoutMs : attributesValidMs;
+    const { validity, options } = this.#front;
+    if (attributesValidMs < 0) return options.attributesTimeoutMs;
+    return validity === null ? attributesValidMs : validity.attributesMs(inode, attributesValidMs);
   }
 
   replyDone(): void {
@@ -116,13 +123,15 @@ export class FuseOperation implements ClientRequest {
   replyEntry(attributes: FileAttributes): void {
     const fuse = this.#end();
     this.#recycle();
-    fuse?.replyEntry(attributes.offset, this.#entryMs(), this.#attributesMs());
+    if (fuse === null) return;
+    const attributesMs = this.#attributesMs(attributes.inode);
+    fuse.replyEntry(attributes.offset, this.#entryMs(fuse), attributesMs);
   }
 
   replyAttributes(attributes: FileAttributes): void {
     const fuse = this.#end();
     this.#recycle();
-    fuse?.replyAttributes(attributes.offset, this.#attributesMs());
+    fuse?.replyAttributes(attributes.offset, this.#attributesMs(attributes.inode));
   }
 
   replyCreated(attributes: FileAttributes, handle: number): void {
@@ -133,7 +142,8 @@ export class FuseOperation implements ClientRequest {
       return;
     }
     const flags = this.#front.flagsOf(fuse, this.pageUse);
-    fuse.replyCreate(attributes.offset, this.#entryMs(), this.#attributesMs(), handle, flags);
+    const attributesMs = this.#attributesMs(attributes.inode);
+    fuse.replyCreate(attributes.offset, this.#entryMs(fuse), attributesMs, handle, flags);
   }
 
   replyOpened(handle: number): void {
@@ -193,8 +203,11 @@ export class FuseOperation implements ClientRequest {
     const { landing } = this;
     const landed = landing !== 0 && offset >= landing && offset < landing + this.landingBytes;
     if (fuse !== null) {
-      const entryMs = this.#entryMs();
-      fuse.replyDirectory(offset, lengthBytes, landed, 0, entryMs, this.#attributesMs());
+      const { options } = this.#front;
+      const entryMs = this.entryValidMs < 0 ? options.entryTimeoutMs : this.entryValidMs;
+      const { attributesValidMs: own } = this;
+      const attributesMs = own < 0 ? options.attributesTimeoutMs : own;
+      fuse.replyDirectory(offset, lengthBytes, landed, 0, entryMs, attributesMs);
       if (landed) {
         this.landing = 0;
         this.#front.slotsLeave();

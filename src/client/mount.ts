@@ -10,6 +10,8 @@ import { SealfsError } from '../common/errors.js';
 import { ClientProcess } from './client-process.js';
 import type { ClientProcessOptions } from './client-process.js';
 import type { ClientCounters, TargetConnection } from './context.js';
+import { KernelValidity } from './leases/kernel-validity.js';
+import type { LeaseCounters } from './leases/leases.js';
 import { FuseFront, defaultFuseFrontOptions } from './fuse-front.js';
 
 /** What a mount says of itself; pino's loggers fit. */
@@ -20,6 +22,11 @@ export interface MountLog {
 
 export interface MountOptions extends Omit<ClientProcessOptions, 'log'> {
   mountPoint: string;
+  /**
+   * leases (default): what others change is seen at once; timeout: after at most the following times.
+   * Either of these given means timeout.
+   */
+  coherence?: 'leases' | 'timeout';
   /** How long the kernel may use attributes and names without asking; 1 by default. */
   attrSeconds?: number;
   entrySeconds?: number;
@@ -41,6 +48,9 @@ export interface MountOptions extends Omit<ClientProcessOptions, 'log'> {
 export interface MountStats {
   fuse: FuseCounters;
   client: ClientCounters;
+  leases: LeaseCounters;
+  /** Calls to targets since the mount began. */
+  requests: number;
   reactor: ReactorCounters;
   openHandles: number;
   openFiles: number;
@@ -63,10 +73,10 @@ const READY_TIMEOUT_MS = 10_000;
 /** Resolves when the mount serves. Rejects with UsageError (mount point) or SealfsError. */
 export async function startMount(options: MountOptions): Promise<Mount> {
   const { log } = options;
-  const attributesMs = (options.attrSeconds ?? 1) * 1000;
   const client = await ClientProcess.start({
     ...options,
-    sizeFreshMs: attributesMs,
+    coherence: coherenceOf(options),
+    sizeFreshMs: (options.attrSeconds ?? 1) * 1000,
     accessTimes: options.noatime !== true && options.readOnly !== true,
     log: (message) => log?.warn(message),
   });
@@ -77,6 +87,11 @@ export async function startMount(options: MountOptions): Promise<Mount> {
     await client.close();
     throw error;
   }
+}
+
+function coherenceOf(options: MountOptions): 'leases' | 'timeout' {
+  const timed = options.attrSeconds !== undefined || options.entrySeconds !== undefined;
+  return options.coherence ?? (timed ? 'timeout' : 'leases');
 }
 
 /** libfuse begins with nosuid and nodev, and refuses others to users. */
@@ -99,10 +114,14 @@ class ActiveMount implements Mount {
     this.ended = new Promise((resolve) => {
       this.#reportEnd = resolve;
     });
+    // Under leases: of what the core says nothing of.
+    const leased = coherenceOf(options) === 'leases';
+    const timeoutMs = (seconds: number | undefined): number =>
+      leased ? 0 : Math.round((seconds ?? 1) * 1000);
     this.#front = new FuseFront(client.core, client.arena, client.reactor, {
       ...defaultFuseFrontOptions,
-      attributesTimeoutMs: Math.round((options.attrSeconds ?? 1) * 1000),
-      entryTimeoutMs: Math.round((options.entrySeconds ?? 1) * 1000),
+      attributesTimeoutMs: timeoutMs(options.attrSeconds),
+      entryTimeoutMs: timeoutMs(options.entrySeconds),
       directIo: options.directIo ?? 'auto',
     });
     this.#session = new FuseSession(
@@ -120,7 +139,15 @@ class ActiveMount implements Mount {
       },
       this.#front,
     );
+    if (leased) {
+      this.#front.validity = new KernelValidity(() => client.reactor.nowMs());
+    }
+    this.#front.onKernelNotified = (number) => {
+      client.core.recalls.written(number);
+    };
     this.#front.onGone = (reason) => {
+      this.#front.validity?.ended();
+      client.core.recalls.setKernel(null);
       // Not from inside the session's own turn.
       setImmediate(() => void this.#end(reason));
     };
@@ -137,6 +164,8 @@ class ActiveMount implements Mount {
     mount.#session.mount();
     try {
       const info = await ready;
+      mount.#front.validity?.ready(mount.#session, info.epochNotify);
+      client.core.recalls.setKernel(mount.#front.validity);
       if (mount.#front.openFlags === 0 && !info.directIoMmap) {
         const why = 'this kernel cannot map files of direct I/O';
         options.log?.info(`data goes through the page cache: ${why}`);
@@ -176,6 +205,8 @@ class ActiveMount implements Mount {
     return {
       fuse: this.#session.counters,
       client: core.counters,
+      leases: core.leases,
+      requests: core.requests,
       reactor: reactor.counters,
       openHandles: core.openHandles,
       openFiles: core.openFiles,

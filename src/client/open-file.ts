@@ -113,6 +113,10 @@ export class OpenFile {
     return end <= chunkBytes || (end <= this.knownSize && this.striped === STRIPED_YES);
   }
 
+  get isSizeKnown(): boolean {
+    return this.knownSizeMs !== -Infinity;
+  }
+
   isSizeFresh(nowMs: number, freshMs: number): boolean {
     return nowMs - this.knownSizeMs <= freshMs;
   }

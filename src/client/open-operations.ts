@@ -4,6 +4,7 @@
  * and lets go with its last; in between opens cost nothing. Registration: see open-file.ts.
  */
 import { ESTALE, errno } from '../common/errno.js';
+import { LEASE_INODE } from '../protocol/leases.js';
 import { readU53 } from '../protocol/u53.js';
 import {
   AttributesReply,
@@ -29,6 +30,7 @@ import {
   encodeOpen,
   encodeSetAttr,
 } from './bodies.js';
+import { REPLY_EXISTED } from './context.js';
 import type { ClientContext } from './context.js';
 import type { Handle, HandleTable } from './handles.js';
 import { REGISTRATION_NONE, REGISTRATION_OPEN, REGISTRATION_OPENING } from './open-file.js';
@@ -37,8 +39,6 @@ import { CoreOperation, OperationPool, checkName } from './operation.js';
 import { NameCopy, NameReference } from './request.js';
 import type { ClientRequest } from './request.js';
 import type { SizeTracker } from './size-tracker.js';
-
-const REPLY_EXISTED = 1;
 
 const noName = new NameReference();
 
@@ -61,6 +61,7 @@ class OpenOperation extends CoreOperation implements OpenWaiter {
   #truncate = false;
   #dropsSetId = false;
   #step = STEP_REGISTER;
+  #stamp = 0;
 
   start(file: OpenFile, truncate: boolean): void {
     this.#file = file;
@@ -77,6 +78,8 @@ class OpenOperation extends CoreOperation implements OpenWaiter {
       return;
     }
     const peer = this.context.peerOfInode(file.inode);
+    if (this.#truncate) this.change.addInode(file.inode);
+    this.#stamp = this.context.leases.marks.stamp;
     if (file.registration === REGISTRATION_NONE) {
       file.registration = REGISTRATION_OPENING;
       this.#step = STEP_REGISTER;
@@ -103,7 +106,14 @@ class OpenOperation extends CoreOperation implements OpenWaiter {
     const { context } = this;
     const file = this.#file;
     const checked = context.checkReply(status, bodyBytes, AttributesReply.SIZE);
-    if (checked === 0) context.readAttributes(body + AttributesReply.attributes);
+    if (checked === 0) {
+      const at = body + AttributesReply.attributes;
+      context.readAttributes(at);
+      const flags = context.arena.words[(body + AttributesReply.flags) >>> 2]!;
+      const own = this.change.isActive ? this.change : null;
+      context.leases.learnInode(at, flags, this.#stamp, own);
+    }
+    this.endChange(checked, this.peer);
     if (this.#step === STEP_REGISTER) {
       this.owner.registered(file, checked);
       if (checked === 0 && file.striped !== 0) file.touchStripes(context);
@@ -148,6 +158,8 @@ class CreateOperation extends CoreOperation {
   #incarnationChanges = 0;
   #releases = 0;
   #attempts = 0;
+  #stamp = 0;
+  #attributesHeld = false;
 
   /** `name` null: O_TMPFILE. */
   start(name: NameReference | null): void {
@@ -162,6 +174,11 @@ class CreateOperation extends CoreOperation {
     this.#step = STEP_REGISTER;
     this.#incarnationChanges = this.context.incarnationChanges;
     this.#releases = this.context.releases;
+    if (this.#isNamed && !this.change.isActive) {
+      this.change.addInode(this.parent);
+      this.change.addName(this.parent, this.#name.hash44());
+    }
+    this.#stamp = this.context.leases.marks.stamp;
     const bytes = CreateRequest.SIZE + this.#name.lengthBytes;
     const opcode = this.#isNamed ? Opcode.Create : Opcode.TmpFile;
     this.#home = this.#homeNow();
@@ -210,6 +227,8 @@ class CreateOperation extends CoreOperation {
     }
     const { context } = this;
     const checked = context.checkReply(status, bodyBytes, AttributesReply.SIZE);
+    if (checked === 0) this.#learn(body);
+    this.endChange(checked, this.peer);
     if (checked === errno.EXDEV && this.#step === STEP_REGISTER) {
       this.#look();
       return;
@@ -236,10 +255,33 @@ class CreateOperation extends CoreOperation {
     this.owner.createRegistered(file, this.#overtaken(existed));
     if (existed && this.truncate && !isOpened) {
       this.#step = STEP_TRUNCATE;
+      this.#beginChange();
       this.send(context.peerOfInode(this.#inode), Opcode.SetAttr, SetAttrRequest.SIZE);
       return;
     }
     this.#finish(body);
+  }
+
+  /** Of the file itself, which was there. */
+  #beginChange(): void {
+    this.change.addInode(this.#inode);
+    this.#stamp = this.context.leases.marks.stamp;
+  }
+
+  /** What the reply grants. */
+  #learn(body: number): void {
+    const { context, change } = this;
+    let learnt = 0;
+    if (this.#step === STEP_REGISTER && this.#isNamed) {
+      learnt = context.learnCreated(body, this.parent, this.#name, change);
+    } else {
+      const at = body + AttributesReply.attributes;
+      const flags = context.arena.words[(body + AttributesReply.flags) >>> 2]!;
+      context.accessTimes.complete(context.arena.words, at);
+      const own = change.isActive ? change : null;
+      if (context.leases.learnInode(at, flags, this.#stamp, own)) learnt = LEASE_INODE;
+    }
+    this.#attributesHeld = (learnt & LEASE_INODE) !== 0;
   }
 
   #lookedUp(status: number, body: number, bodyBytes: number): void {
@@ -250,6 +292,8 @@ class CreateOperation extends CoreOperation {
     else {
       this.#inode = readU53(context.arena.words, body + LookupReply.inode);
       this.#step = STEP_OPEN;
+      if (this.truncate) this.#beginChange();
+      this.#stamp = context.leases.marks.stamp;
       this.send(context.peerOfInode(this.#inode), Opcode.Open, OpenRequest.SIZE);
     }
   }
@@ -281,7 +325,15 @@ class CreateOperation extends CoreOperation {
     if (file === undefined) throw new Error('a file is forgotten while its create is going on');
     const handle = this.owner.addHandle(file);
     const attributes = this.context.readAttributes(body + AttributesReply.attributes);
-    this.release()?.replyCreated(attributes, handle.number);
+    const { leases } = this.context;
+    const inode = this.#inode;
+    const entryMs = this.#isNamed ? leases.nameMs(this.parent, this.#name, inode) : 0;
+    const attributesMs = leases.attributesMs(inode, this.#attributesHeld);
+    const request = this.release();
+    if (request === null) return;
+    request.entryValidMs = entryMs;
+    request.attributesValidMs = attributesMs;
+    request.replyCreated(attributes, handle.number);
   }
 }
 

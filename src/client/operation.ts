@@ -13,6 +13,7 @@ import { RpcOperation } from '../transport/rpc-client.js';
 import type { RpcPeer } from '../transport/rpc-client.js';
 import type { ClientContext } from './context.js';
 import { TableFetch } from './partition-tables.js';
+import { OwnChange } from './leases/change-marks.js';
 import type { ClientRequest, NameReference } from './request.js';
 
 /** Something in a reply contradicts the protocol: callers see an I/O error. */
@@ -27,6 +28,8 @@ export abstract class CoreOperation extends RpcOperation {
   protected readonly context: ClientContext;
   /** Null while in the pool, and for operations that nobody waits for. */
   request: ClientRequest | null = null;
+  /** What this operation itself changes, and must not be answered by what was known before. */
+  protected readonly change: OwnChange;
   /** Where the call that is outstanding was made; for `interrupt`. */
   peer: RpcPeer | null = null;
   readonly #pool: OperationPool<CoreOperation>;
@@ -38,6 +41,7 @@ export abstract class CoreOperation extends RpcOperation {
   constructor(context: ClientContext, pool: OperationPool<CoreOperation>) {
     super();
     this.context = context;
+    this.change = new OwnChange(context.leases.marks);
     this.#pool = pool;
   }
 
@@ -93,9 +97,17 @@ export abstract class CoreOperation extends RpcOperation {
     else this.peer?.cancel(this);
   }
 
+  /** What it changes is changed, or (with an error) not, or perhaps (without an answer). */
+  protected endChange(status: number, peer: RpcPeer | null): void {
+    if (!this.change.isActive) return;
+    const abandoned = peer !== null && isUnanswered(status);
+    this.context.leases.endChange(this.change, peer, abandoned);
+  }
+
   /** Back to the pool; returns the request, which is then to be answered. */
   protected release(): ClientRequest | null {
     const request = this.request;
+    this.endChange(0, null);
     this.request = null;
     this.peer = null;
     this.#reroutes = 0;
@@ -105,14 +117,26 @@ export abstract class CoreOperation extends RpcOperation {
   }
 
   protected finishError(status: number): void {
+    this.endChange(status, this.peer);
     this.release()?.replyError(status);
   }
 
   protected finishDone(status: number): void {
+    this.endChange(status, this.peer);
     const request = this.release();
     if (status === 0) request?.replyDone();
     else request?.replyError(status);
   }
+}
+
+/** Statuses that an operation ends with here: the target may not have been asked, or be at it still. */
+export function isUnanswered(status: number): boolean {
+  return (
+    status === errno.EINTR ||
+    status === errno.ETIMEDOUT ||
+    status === errno.EIO ||
+    status === errno.ENOTCONN
+  );
 }
 
 /** Operations of one class, made on demand and kept for ever. */

@@ -8,7 +8,10 @@
  * valid until that method returns. Data areas handed to `read`, `write` and `readDirectory` belong
  * to the core from the call until the reply.
  */
+import { errno } from '../common/errno.js';
+import { nameHash44 } from '../placement/hash.js';
 import type { FileAttributes } from './attributes.js';
+import type { NameText } from './leases/name-text.js';
 
 /** entryValidMs, attributesValidMs: as the front end's options say; absence: not at all. */
 export const VALID_AS_OPTIONS = -1;
@@ -85,6 +88,37 @@ export interface ClientRequest {
   replyLock(kind: number, start: number, last: number, pid: number): void;
 }
 
+/** replyEntry, with what the front end may believe of it. */
+export function answerEntry(
+  request: ClientRequest | null,
+  attributes: FileAttributes,
+  entryValidMs: number,
+  attributesValidMs: number,
+): void {
+  if (request === null) return;
+  request.entryValidMs = entryValidMs;
+  request.attributesValidMs = attributesValidMs;
+  request.replyEntry(attributes);
+}
+
+/** The name that was looked up is not there. */
+export function answerAbsent(request: ClientRequest | null, entryValidMs: number): void {
+  if (request === null) return;
+  request.entryValidMs = entryValidMs;
+  request.replyError(errno.ENOENT);
+}
+
+/** replyAttributes, likewise. */
+export function answerAttributes(
+  request: ClientRequest | null,
+  attributes: FileAttributes,
+  attributesValidMs: number,
+): void {
+  if (request === null) return;
+  request.attributesValidMs = attributesValidMs;
+  request.replyAttributes(attributes);
+}
+
 /** Sums over all targets. */
 export class FileSystemTotals {
   totalBytes = 0;
@@ -97,23 +131,32 @@ export class FileSystemTotals {
  * A name (or a symlink's target) as bytes somewhere in memory; the caller owns both, the core
  * copies what it keeps before the operation's method returns.
  */
-export class NameReference {
+export class NameReference implements NameText {
   bytes: Uint8Array = new Uint8Array(0);
   offset = 0;
   lengthBytes = 0;
+  #hash = -1;
 
   set(bytes: Uint8Array, offset: number, lengthBytes: number): this {
     this.bytes = bytes;
     this.offset = offset;
     this.lengthBytes = lengthBytes;
+    this.#hash = -1;
     return this;
+  }
+
+  hash44(): number {
+    if (this.#hash < 0) this.#hash = nameHash44(this.bytes, this.offset, this.lengthBytes);
+    return this.#hash;
   }
 }
 
 /** A copy of a name, kept by a pooled operation. */
-export class NameCopy {
+export class NameCopy implements NameText {
   readonly bytes = new Uint8Array(256);
+  readonly offset = 0;
   lengthBytes = 0;
+  #hash = -1;
 
   /** The caller has checked that the name has at most 255 bytes. */
   copyFrom(name: NameReference): void {
@@ -123,6 +166,12 @@ export class NameCopy {
     // Names are short: a loop beats the views that TypedArray.set would need.
     for (let i = 0; i < length; i++) this.bytes[i] = from[offset + i]!;
     this.lengthBytes = length;
+    this.#hash = -1;
+  }
+
+  hash44(): number {
+    if (this.#hash < 0) this.#hash = nameHash44(this.bytes, 0, this.lengthBytes);
+    return this.#hash;
   }
 
   writeTo(bytes: Uint8Array, offset: number): void {

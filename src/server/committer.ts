@@ -336,9 +336,7 @@ export class Committer {
   /** Answers the batch. */
   #finish(batch: Batch, flushStatus: number): void {
     for (const mutation of batch.mutations) {
-      this.#options.coordinator.end(mutation);
-      if (flushStatus !== 0 && mutation.status === 0) mutation.status = flushStatus;
-      this.#answerWhenReturned(mutation);
+      this.#answerWhenReturned(mutation, flushStatus);
     }
     batch.clear();
     this.#batches.push(batch);
@@ -360,12 +358,15 @@ export class Committer {
     });
   }
 
-  /** Nobody holds a lease on what it has changed when it is answered. */
-  #answerWhenReturned(mutation: Mutation): void {
+  /**
+   * Nobody holds a lease on what it has changed when it is answered, nor when other targets show their
+   * parts of it.
+   */
+  #answerWhenReturned(mutation: Mutation, flushStatus: number): void {
     const left = mutation.recalls?.filter((recall) => !recall.released) ?? [];
     mutation.recalls = undefined;
     if (left.length === 0) {
-      this.#answerWhenCut(mutation);
+      this.#returned(mutation, flushStatus);
       return;
     }
     keepReply(mutation);
@@ -373,9 +374,15 @@ export class Committer {
     let waiting = left.length;
     for (const recall of left) {
       recall.waiters.push(() => {
-        if (--waiting === 0) this.#answerWhenCut(mutation);
+        if (--waiting === 0) this.#returned(mutation, flushStatus);
       });
     }
+  }
+
+  #returned(mutation: Mutation, flushStatus: number): void {
+    this.#options.coordinator.end(mutation);
+    if (flushStatus !== 0 && mutation.status === 0) mutation.status = flushStatus;
+    this.#answerWhenCut(mutation);
   }
 
   #answerWhenCut(mutation: Mutation): void {

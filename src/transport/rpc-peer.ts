@@ -60,6 +60,8 @@ export class RpcPeer implements RpcSink {
   failure = '';
   /** Bad frames from the target, each of which ended a connection. */
   protocolErrors = 0;
+  /** Calls that were made, background calls left out. */
+  calls = 0;
   /** Of RpcClient alone: in its list of dirty peers. */
   listed = false;
   /** Of this client's leases alone: until when it trusts those of this target (scheduler's ms). */
@@ -160,6 +162,7 @@ export class RpcPeer implements RpcSink {
     const ticks = this.tickMs;
     this.#outstanding++;
     if (operation.background) this.#background++;
+    else this.calls++;
     if (ticks !== this.tickMs) this.#host.startTicking(this.tickMs);
     if (this.#state === 'ready' && this.#waiting.head === null) {
       if (this.#outbox.place(operation, this.#host.mapEpoch)) {

@@ -214,7 +214,7 @@ export class TestCluster {
   }
 
   /** Mounts the volume and returns the mount point. */
-  mount(name = 'mnt', options = 'attr=0,entry=0'): string {
+  mount(name = 'mnt', options = 'coherence=leases'): string {
     const path = join(this.dir, name);
     if (!existsSync(path)) mkdirSync(path);
     mustSucceed('mount', sealfs('mount', 'default', path, '--manager', this.url, '-o', options));

@@ -382,7 +382,7 @@ export class FileLocks {
       return;
     }
     this.#reclaiming.delete(target);
-    this.#context.notices.ready(target);
+    this.#context.recalls.ready(target);
   }
 
   /** Somebody else may have had it meanwhile: whoever works under it must hear of that. */

@@ -74,6 +74,7 @@ export class Grants {
   /** Bits for a reply with the attributes of this inode, which lives. */
   inode(session: Session, inode: number): number {
     if (this.#isDivided(inode)) return 0;
+    if (this.#isPromised(inode)) return 0;
     return this.#leases.grant(session, NOTICE_INODE, inode, 0) ? LEASE_INODE : 0;
   }
 
@@ -82,7 +83,7 @@ export class Grants {
     if (!this.#leases.isHolder(session)) return 0;
     if (readU53OrZero(memory.words, body + ReadDirRequest.cookie) !== 0) return 0;
     const directory = readU53OrZero(memory.words, body + ReadDirRequest.inode);
-    if (directory === 0 || this.#isDivided(directory)) return 0;
+    if (directory === 0 || this.#isDivided(directory) || this.#isPromised(directory)) return 0;
     return this.#leases.grant(session, NOTICE_DIRECTORY, directory, 0) ? LEASE_DIRECTORY : 0;
   }
 
@@ -94,8 +95,16 @@ export class Grants {
     return record !== undefined && isDivided(flagsOf(record));
   }
 
+  /** A step of a transaction is prepared here: what is now will not be when it is resolved. */
+  #isPromised(inode: number): boolean {
+    const { locks } = this.#ns;
+    if (locks.size === 0) return false;
+    return locks.inode(inode) !== undefined || locks.anyEntry(inode) !== undefined;
+  }
+
   /** A lease of all entries covers each of them. */
   #entry(session: Session, directory: number, hash: number): number {
+    if (this.#isPromised(directory)) return 0;
     if (this.#leases.isHeld(session, NOTICE_DIRECTORY, directory, 0)) return LEASE_ENTRY;
     if (this.#isDivided(directory)) return 0;
     return this.#leases.grant(session, NOTICE_ENTRY, directory, hash) ? LEASE_ENTRY : 0;
@@ -103,8 +112,7 @@ export class Grants {
 
   /** Who looks for a name in an empty directory is about to fill it. */
   #emptyDirectory(session: Session, directory: number): number {
-    if (this.#leases.isHeld(session, NOTICE_DIRECTORY, directory, 0)) return 0;
-    if (!this.#ns.dentries.isEmpty(directory)) return 0;
+    if (this.#isPromised(directory) || !this.#ns.dentries.isEmpty(directory)) return 0;
     return this.#leases.grant(session, NOTICE_DIRECTORY, directory, 0) ? LEASE_DIRECTORY : 0;
   }
 

@@ -169,6 +169,12 @@ export class Leases {
         met = this.#conflict(own, NOTICE_PAGES, inodes[i]!, 0, met);
       }
     }
+    if (met === undefined) return undefined;
+    // Nobody sees any part of the change meanwhile, leased or not.
+    for (let i = 0; i < count; i++) {
+      met = add(met, this.recalls.open(kinds[i]!, inodes[i]!, hashes[i]!));
+    }
+    this.recalls.join(met);
     return met;
   }
 
@@ -235,7 +241,8 @@ export class Leases {
 
   #returnedBy(recall: Recall, index: number): void {
     recall.holders.delete(index);
-    if (recall.holders.size > 0 || recall.released) return;
+    if (recall.released) return;
+    for (const { holders } of recall.group) if (holders.size > 0) return;
     this.recalls.close(recall);
     this.#deps.scheduler.requestTurn();
   }

@@ -77,6 +77,7 @@ export class Notices {
       return;
     }
     let listener = this.#listeners.get(session);
+    const isNew = listener === undefined;
     if (listener === undefined) {
       listener = new Listener(session);
       this.#listeners.set(session, listener);
@@ -90,7 +91,8 @@ export class Notices {
     if (listener.waiting !== undefined) this.#answer(listener);
     listener.waiting = request;
     listener.waitingSinceMs = scheduler.nowMs();
-    if (queue.length > 0) this.#answer(listener);
+    // The first at once: what is granted is believed from an answer on.
+    if (isNew || queue.length > 0) this.#answer(listener);
     else this.#arm();
   }
 

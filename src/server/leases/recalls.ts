@@ -1,6 +1,7 @@
 /**
- * Recalls under way: an object that somebody has changed while others held a lease on it. Until each of
- * them has returned it, the change is not answered, and whoever reads or changes the object waits.
+ * Recalls under way: objects that somebody has changed while others held leases on some of them. Until each of
+ * them has returned what it held, the change is not answered, and whoever reads or changes any of its objects
+ * waits: who saw a part of the change could tell somebody who still believes another part's old state.
  */
 import { NOTICE_DIRECTORY, NOTICE_ENTRY, NOTICE_INODE } from '../../protocol/leases.js';
 import type { Lock, LockOwner } from '../transactions/locks.js';
@@ -15,6 +16,8 @@ export class Recall implements Lock {
   readonly hash: number;
   readonly owner = owner;
   readonly number = 0;
+  /** The recalls of all changes that this one's objects belong to: they are over together. */
+  group: Recall[] = [this];
   /** Numbers of the sessions that have not returned it. */
   readonly holders = new Set<number>();
   released = false;
@@ -53,8 +56,24 @@ export class RecallTable {
     return recall;
   }
 
-  /** Everybody has returned it. */
+  /** They are of one change. */
+  join(recalls: readonly Recall[]): void {
+    const [first] = recalls;
+    for (const { group } of recalls) {
+      if (first === undefined || group === first.group) continue;
+      for (const each of group) {
+        first.group.push(each);
+        each.group = first.group;
+      }
+    }
+  }
+
+  /** Everybody has returned everything of the group. */
   close(recall: Recall): void {
+    for (const each of recall.group) this.#close(each);
+  }
+
+  #close(recall: Recall): void {
     const others = this.#byInode.get(recall.inode)!;
     if (others.length === 1) this.#byInode.delete(recall.inode);
     else others.splice(others.indexOf(recall), 1);
