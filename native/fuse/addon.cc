@@ -153,6 +153,8 @@ class SessionObject : public Napi::ObjectWrap<SessionObject> {
     out.Set("killPriv", Napi::Boolean::New(env_, from.kill_priv));
     out.Set("posixAcl", Napi::Boolean::New(env_, from.posix_acl));
     out.Set("epochNotify", Napi::Boolean::New(env_, from.epoch_notify));
+    out.Set("autoInvalidData",
+            Napi::Boolean::New(env_, (from.wanted & FUSE_CAP_AUTO_INVAL_DATA) != 0));
     out.Set("locks", Napi::Boolean::New(env_, from.locks));
     out.Set("directIoMmap", Napi::Boolean::New(env_, from.direct_io_mmap));
     return out;

@@ -366,6 +366,8 @@ void Session::negotiate(fuse_conn_info* connection) {
   const ReadDirPlusMode plus = options_.readdirplus;
   want(FUSE_CAP_ASYNC_READ | FUSE_CAP_ASYNC_DIO | FUSE_CAP_ATOMIC_O_TRUNC, true);
   want(FUSE_CAP_PARALLEL_DIROPS | FUSE_CAP_CACHE_SYMLINKS, true);
+  // Cached pages are as valid as the attributes: docs/leases.md, "Pages".
+  want(FUSE_CAP_AUTO_INVAL_DATA, true);
   want(FUSE_CAP_READDIRPLUS, plus != ReadDirPlusMode::kOff);
   want(FUSE_CAP_READDIRPLUS_AUTO, plus == ReadDirPlusMode::kAuto);
   // The umask is ours to apply: a directory's default ACL takes its place.

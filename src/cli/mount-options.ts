@@ -1,7 +1,7 @@
 /**
- * What follows `mount -o`: coherence=leases|timeout, attr=SECONDS, entry=SECONDS, soft[=SECONDS], hard, ro,
- * allow_other, noatime, noacl, locks=cluster|local, and what the kernel itself knows: suid, dev, exec and their
- * opposites.
+ * What follows `mount -o`: coherence=leases|timeout, attr=SECONDS, entry=SECONDS, cache=auto|off, soft[=SECONDS],
+ * hard, ro, allow_other, noatime, noacl, locks=cluster|local, and what the kernel itself knows: suid, dev, exec and
+ * their opposites.
  */
 import { UsageError } from '../common/errors.js';
 
@@ -11,6 +11,8 @@ export interface MountFlags {
   /** With timeout: how long the kernel may use attributes and names without asking. */
   attrSeconds: number;
   entrySeconds: number;
+  /** auto: the kernel caches files that no other client has open. */
+  cache: 'auto' | 'off';
   /** Callers get EIO after a server has been away this long; undefined: they wait (hard). */
   softSeconds: number | undefined;
   readOnly: boolean;
@@ -37,6 +39,7 @@ export function parseMountOptions(text: string): MountFlags {
     coherence: 'leases',
     attrSeconds: 1,
     entrySeconds: 1,
+    cache: 'off',
     softSeconds: undefined,
     readOnly: false,
     allowOther: false,
@@ -55,6 +58,9 @@ export function parseMountOptions(text: string): MountFlags {
     throw new UsageError('-o: attr= and entry= are for coherence=timeout');
   }
   flags.coherence = coherence ?? (timed ? 'timeout' : 'leases');
+  if (flags.cache === 'auto' && flags.coherence === 'timeout') {
+    throw new UsageError('-o: cache=auto needs coherence=leases');
+  }
   return flags;
 }
 
@@ -62,6 +68,11 @@ function coherenceOf(item: string): MountFlags['coherence'] {
   const value = item.slice(item.indexOf('=') + 1);
   if (value === 'leases' || value === 'timeout') return value;
   throw new UsageError(`-o: '${item}' is neither coherence=leases nor coherence=timeout`);
+}
+
+function cacheOf(item: string, value: string | undefined): MountFlags['cache'] {
+  if (value === 'auto' || value === 'off') return value;
+  throw new UsageError(`-o: '${item}' is neither cache=auto nor cache=off`);
 }
 
 function applyOption(flags: MountFlags, item: string): void {
@@ -76,6 +87,9 @@ function applyOption(flags: MountFlags, item: string): void {
       return;
     case 'entry':
       flags.entrySeconds = seconds(item, value, 0);
+      return;
+    case 'cache':
+      flags.cache = cacheOf(item, value);
       return;
     case 'soft':
       flags.softSeconds = value === undefined ? defaultSoftSeconds : seconds(item, value, 0.1);
@@ -104,7 +118,7 @@ function applyOption(flags: MountFlags, item: string): void {
     default:
       throw new UsageError(
         `-o: '${item}' is not a mount option; there are coherence=leases|timeout, attr=SECONDS, entry=SECONDS, ` +
-          'soft[=SECONDS], hard, ro, rw, allow_other, noatime, relatime, acl, noacl, ' +
+          'cache=auto|off, soft[=SECONDS], hard, ro, rw, allow_other, noatime, relatime, acl, noacl, ' +
           'locks=cluster|local, ' +
           [...kernelNames].join(', '),
       );

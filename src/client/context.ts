@@ -24,6 +24,7 @@ import type { OwnChange } from './leases/change-marks.js';
 import { Leases } from './leases/leases.js';
 import type { NameText } from './leases/name-text.js';
 import { Notices } from './leases/notices.js';
+import { PageCache } from './leases/page-cache.js';
 import { Recalls } from './leases/recalls.js';
 import type { OpenFile, OpenFileTable } from './open-file.js';
 import { PartitionTables } from './partition-tables.js';
@@ -109,6 +110,8 @@ export class ClientContext {
   readonly notices: Notices;
   readonly leases: Leases;
   readonly recalls: Recalls;
+  /** Which files the kernel may cache. */
+  readonly pages: PageCache;
   /** Lent to reply methods; see request.ts. */
   readonly attributes: FileAttributes;
   /** A message slot kept for good, where attributes that a reply's body does not hold are lent. */
@@ -152,7 +155,19 @@ export class ClientContext {
       arena,
       peerOfInode: (inode) => this.peerOfInode(inode),
     });
-    this.recalls = new Recalls(this.leases, this.notices, scheduler, (peer) => this.mayAwait(peer));
+    this.pages = new PageCache({
+      fileOf: (inode) => this.files.peek(inode),
+      nowMs: () => scheduler.nowMs(),
+      peerOfInode: (inode) => this.peerOfInode(inode),
+    });
+    const { leases, pages, notices } = this;
+    this.recalls = new Recalls({
+      leases,
+      pages,
+      notices,
+      scheduler,
+      mayAwait: (peer) => this.mayAwait(peer),
+    });
     this.rpc = new RpcClient(transport, this.arena, this.scheduler, {
       clusterId: environment.map.clusterId,
       clientName: options.clientName,
@@ -190,6 +205,7 @@ export class ClientContext {
     this.#table = BucketTable.build(map);
     this.#adopt(map);
     this.leases.forgetAll();
+    this.pages.forgetAll();
   }
 
   #adopt(map: ClusterMap): void {

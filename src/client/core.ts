@@ -26,6 +26,7 @@ import { FileSyncs } from './file-sync.js';
 import { FileWrites } from './file-write.js';
 import { HandleTable } from './handles.js';
 import type { LeaseCounters } from './leases/leases.js';
+import type { PageCache } from './leases/page-cache.js';
 import type { Recalls } from './leases/recalls.js';
 import type { Notices } from './leases/notices.js';
 import { Namespace } from './namespace.js';
@@ -96,6 +97,11 @@ export class FileSystemCore {
   /** Whoever remembers this client's answers: see KernelCache. */
   get recalls(): Recalls {
     return this.#context.recalls;
+  }
+
+  /** Which files a kernel may cache. */
+  get pages(): PageCache {
+    return this.#context.pages;
   }
 
   /** What is held, and what it has saved. */

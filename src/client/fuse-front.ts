@@ -83,8 +83,6 @@ export class FuseFront implements FuseHandler {
   validity: KernelValidity | null = null;
   /** FuseSession.notifyInode and notifyEpoch: written up to this number. */
   onKernelNotified: (number: number) => void = () => undefined;
-  /** FuseSession.notifyPages: written up to this number. */
-  onKernelDropped: (number: number) => void = () => undefined;
 
   readonly #scheduler: Scheduler;
   readonly #free: FuseOperation[] = [];
@@ -138,8 +136,15 @@ export class FuseFront implements FuseHandler {
     this.onKernelNotified(number);
   }
 
-  onPagesDropped(number: number): void {
-    this.onKernelDropped(number);
+  onPagesDropped(_number: number): void {
+    // Nobody waits for it.
+  }
+
+  /** The kernel may cache files under leases; `notifyPages` is the session's. */
+  cachePages(notifyPages: (inode: number) => number): void {
+    const { pages } = this.core;
+    pages.drop = notifyPages;
+    pages.enabled = true;
   }
 
   onInterrupt(fuse: FuseRequest): void {

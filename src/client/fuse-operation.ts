@@ -109,8 +109,9 @@ export class FuseOperation implements ClientRequest {
 
   #attributesMs(inode: number): number {
     const { attributesValidMs } = this;
-    const { validity, options } = this.#front;
+    const { validity, options, core } = this.#front;
     if (attributesValidMs < 0) return options.attributesTimeoutMs;
+    if (core.pages.isTainted(inode)) return 0;
     return validity === null ? attributesValidMs : validity.attributesMs(inode, attributesValidMs);
   }
 
@@ -131,7 +132,13 @@ export class FuseOperation implements ClientRequest {
   replyAttributes(attributes: FileAttributes): void {
     const fuse = this.#end();
     this.#recycle();
-    fuse?.replyAttributes(attributes.offset, this.#attributesMs(attributes.inode));
+    if (fuse === null) return;
+    const { core } = this.#front;
+    // With a handle it comes from a read (or an lseek), which then looks for pages.
+    const reads = fuse.operation === Operation.GetAttr && fuse.handle !== 0;
+    if (reads && core.pages.isTainted(attributes.inode))
+      fuse.replyAttributesDropping(attributes.offset);
+    else fuse.replyAttributes(attributes.offset, this.#attributesMs(attributes.inode));
   }
 
   replyCreated(attributes: FileAttributes, handle: number): void {
@@ -205,7 +212,7 @@ export class FuseOperation implements ClientRequest {
     if (fuse !== null) {
       const { options } = this.#front;
       const entryMs = this.entryValidMs < 0 ? options.entryTimeoutMs : this.entryValidMs;
-      const { attributesValidMs: own } = this;
+      const own = this.#front.core.pages.anyTainted ? 0 : this.attributesValidMs;
       const attributesMs = own < 0 ? options.attributesTimeoutMs : own;
       fuse.replyDirectory(offset, lengthBytes, landed, 0, entryMs, attributesMs);
       if (landed) {

@@ -18,6 +18,8 @@ export class Handle {
   /** Directory: the last entry of a partition, once seen, and the cookie that the next one begins behind. */
   resumeAfter = -1;
   resumeFrom = -1;
+  /** The kernel was told that it may cache what this one opened. */
+  cachesPages = false;
 }
 
 export class HandleTable {
@@ -39,6 +41,7 @@ export class HandleTable {
     handle.locksLost = false;
     handle.resumeAfter = -1;
     handle.resumeFrom = -1;
+    handle.cachesPages = false;
     handle.number = this.#freeNumbers.pop() ?? this.#handles.length;
     this.#handles[handle.number] = handle;
     this.#count++;

@@ -30,6 +30,8 @@ export interface MountOptions extends Omit<ClientProcessOptions, 'log'> {
   /** How long the kernel may use attributes and names without asking; 1 by default. */
   attrSeconds?: number;
   entrySeconds?: number;
+  /** auto: the kernel caches files that no other client has open; under leases alone. Default off. */
+  cache?: 'auto' | 'off';
   readOnly?: boolean;
   allowOther?: boolean;
   /** For mount(2): suid, nosuid, dev, … Default: as of any mount, suid and dev for root. */
@@ -170,11 +172,21 @@ class ActiveMount implements Mount {
         const why = 'this kernel cannot map files of direct I/O';
         options.log?.info(`data goes through the page cache: ${why}`);
       }
+      mount.#cachePages(info, options);
     } catch (error) {
       mount.#session.close();
       throw error;
     }
     return mount;
+  }
+
+  #cachePages(info: FuseInfo, options: MountOptions): void {
+    if (options.cache !== 'auto' || this.#front.validity === null) return;
+    if (info.directIoMmap && info.autoInvalidData && options.directIo !== 'off') {
+      this.#front.cachePages((inode) => this.#session.notifyPages(inode));
+    } else {
+      options.log?.info('cache=auto has no effect with this kernel');
+    }
   }
 
   async unmount(): Promise<void> {

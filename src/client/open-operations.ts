@@ -99,7 +99,12 @@ class OpenOperation extends CoreOperation implements OpenWaiter {
       return encodeSetAttr(arena, body, inode, this.#dropsSetId ? dropping : truncation);
     }
     const flags = OPEN_TRUNCATE | (this.#dropsSetId ? OPEN_DROP_SET_ID : 0);
-    return encodeOpen(arena, body, inode, this.#truncate ? flags : 0);
+    return encodeOpen(
+      arena,
+      body,
+      inode,
+      (this.#truncate ? flags : 0) | this.context.pages.openFlags,
+    );
   }
 
   override done(status: number, body: number, bodyBytes: number): void {
@@ -115,6 +120,10 @@ class OpenOperation extends CoreOperation implements OpenWaiter {
     }
     this.endChange(checked, this.peer);
     if (this.#step === STEP_REGISTER) {
+      if (checked === 0) {
+        const flags = context.arena.words[(body + AttributesReply.flags) >>> 2]!;
+        context.pages.registered(file, flags);
+      }
       this.owner.registered(file, checked);
       if (checked === 0 && file.striped !== 0) file.touchStripes(context);
     }
@@ -130,7 +139,9 @@ class OpenOperation extends CoreOperation implements OpenWaiter {
   #finish(): void {
     const file = this.#file;
     const handle = this.owner.addHandle(file);
-    this.release()?.replyOpened(handle.number);
+    const request = this.release();
+    if (request !== null) request.pageUse = this.context.pages.open(handle);
+    request?.replyOpened(handle.number);
   }
 }
 
@@ -211,7 +222,8 @@ class CreateOperation extends CoreOperation {
         return encodeName(arena, body, this.#home, this.#name);
       case STEP_OPEN: {
         const flags = OPEN_TRUNCATE | (this.dropsSetId ? OPEN_DROP_SET_ID : 0);
-        return encodeOpen(arena, body, this.#inode, this.truncate ? flags : 0);
+        const pages = this.context.pages.openFlags;
+        return encodeOpen(arena, body, this.#inode, (this.truncate ? flags : 0) | pages);
       }
       default:
         return encodeCreate(arena, body, this.#home, this, this.#name);
@@ -252,7 +264,9 @@ class CreateOperation extends CoreOperation {
     const existed =
       isOpened || (words[(body + AttributesReply.flags) >>> 2]! & REPLY_EXISTED) !== 0;
     if (existed && attributes.striped) file.touchStripes(context);
-    this.owner.createRegistered(file, this.#overtaken(existed));
+    const overtaken = this.#overtaken(existed);
+    this.owner.createRegistered(file, overtaken);
+    context.pages.registered(file, overtaken ? 0 : words[(body + AttributesReply.flags) >>> 2]!);
     if (existed && this.truncate && !isOpened) {
       this.#step = STEP_TRUNCATE;
       this.#beginChange();
@@ -333,6 +347,7 @@ class CreateOperation extends CoreOperation {
     if (request === null) return;
     request.entryValidMs = entryMs;
     request.attributesValidMs = attributesMs;
+    request.pageUse = this.context.pages.open(handle);
     request.replyCreated(attributes, handle.number);
   }
 }
@@ -419,7 +434,8 @@ export class OpenOperations {
     operation.mode = mode;
     operation.uid = request.uid;
     operation.gid = request.gid;
-    operation.flags = CREATE_REGISTER | (exclusive ? CREATE_EXCLUSIVE : 0);
+    operation.flags =
+      CREATE_REGISTER | (exclusive ? CREATE_EXCLUSIVE : 0) | this.#context.pages.createFlags;
     operation.truncate = truncate;
     operation.umask = request.umask;
     operation.dropsSetId = request.dropsSetId;
@@ -435,6 +451,7 @@ export class OpenOperations {
   /** Lets go of a file's handle; nothing is waited for. */
   closeHandle(handle: Handle): void {
     const file = handle.file;
+    this.#context.pages.closed(handle);
     this.#handles.remove(handle);
     if (file === null) return;
     file.openCount--;

@@ -64,6 +64,8 @@ export interface FuseInfo {
   epochNotify: boolean;
   /** fcntl(2) and flock(2) locks come as requests; otherwise the kernel keeps them by itself. */
   locks: boolean;
+  /** The kernel makes sure of attributes before it reads from cached pages, which go when these changed. */
+  autoInvalidData: boolean;
   /** Files opened with DirectIo can be mapped MAP_SHARED (Linux 6.6 and newer). */
   directIoMmap: boolean;
 }

@@ -27,6 +27,11 @@ export const COPY_BYTES_MAX = 16384;
 
 const SEGMENT_RELEASE = 1;
 
+const NANOSECONDS = 1_000_000_000;
+/** An odd step, so that a shift is not what a clock of round steps adds. */
+const MTIME_SHIFT_STEP = 7;
+const MTIME_SHIFT_MAX = 700_000_000;
+
 /**
  * Stands for every byte from 2^53 - 1 on, which no file has: as the last byte of a lock, to the end
  * of every file. The kernel's own such value is 2^63 - 1.
@@ -49,6 +54,7 @@ export class FuseReplies {
   readonly #usedWord: number;
   readonly #first: number;
   readonly #capacityBytes: number;
+  #mtimeShift = 0;
   /** After the session's end nobody else submits; what is given back by replies still must be. */
   detached = false;
 
@@ -59,6 +65,12 @@ export class FuseReplies {
     this.#usedWord = layout.submissionsOffset >>> 2;
     this.#first = layout.submissionsOffset + layout.headerBytes;
     this.#capacityBytes = layout.submissionBytes - layout.headerBytes;
+  }
+
+  /** Another one than the last 100 million times, and never 0: see replyAttributesDropping. */
+  nextMtimeShift(): number {
+    this.#mtimeShift = (this.#mtimeShift % MTIME_SHIFT_MAX) + MTIME_SHIFT_STEP;
+    return this.#mtimeShift;
   }
 
   /** Makes room for `bytes` without using it. */
@@ -306,6 +318,20 @@ export class FuseRequest {
     this.#begin(ReplyKind.Attributes, 0, Attributes.SIZE);
     this.#timeouts(0, attributesTimeoutMs);
     this.#copyWords(attributes, Attributes.SIZE);
+    this.#finish();
+  }
+
+  /**
+   * GetAttr: has the kernel drop the file's pages before it goes on with what it asked this for. It does so when
+   * the mtime is another than it knew (FuseInfo.autoInvalidData), so it is told one that never was; it is
+   * not to believe any of it for longer. Not for stat(2), which shows it.
+   */
+  replyAttributesDropping(attributes: number): void {
+    this.#begin(ReplyKind.Attributes, 0, Attributes.SIZE);
+    this.#timeouts(0, 0);
+    this.#copyWords(attributes, Attributes.SIZE);
+    const at = (this.#reply + ReplyRecord.SIZE + Attributes.mtimeNanoseconds) >>> 2;
+    this.#words[at] = (this.#words[at]! + this.#replies.nextMtimeShift()) % NANOSECONDS;
     this.#finish();
   }
 

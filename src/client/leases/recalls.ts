@@ -9,10 +9,16 @@
  * believed any more.
  */
 import type { Scheduler } from '../../common/scheduler.js';
-import { NOTICE_DIRECTORY, NOTICE_ENTRY, NOTICE_INODE } from '../../protocol/leases.js';
+import {
+  NOTICE_DIRECTORY,
+  NOTICE_ENTRY,
+  NOTICE_INODE,
+  NOTICE_PAGES,
+} from '../../protocol/leases.js';
 import type { RpcPeer } from '../../transport/rpc-client.js';
 import { KERNEL_TRUST_MS } from './leases.js';
 import type { Leases } from './leases.js';
+import type { PageCache } from './page-cache.js';
 import type { Notices, NoticeChannel, NoticeView } from './notices.js';
 
 /**
@@ -39,11 +45,21 @@ interface Telling {
   inode: number;
 }
 
+export interface RecallsDeps {
+  leases: Leases;
+  pages: PageCache;
+  notices: Notices;
+  scheduler: Scheduler;
+  /** Nothing else has to be done first in the peer's session. */
+  mayAwait(peer: RpcPeer): boolean;
+}
+
 export class Recalls {
   /** Null: nobody remembers anything. */
   #kernel: KernelCache | null = null;
   readonly #mayAwait: (peer: RpcPeer) => boolean;
   readonly #leases: Leases;
+  readonly #pages: PageCache;
   readonly #notices: Notices;
   readonly #scheduler: Scheduler;
   /** Told, not yet known to be written; by ascending number. */
@@ -54,21 +70,19 @@ export class Recalls {
   readonly #held = new Map<RpcPeer, number>();
   #written = 0;
 
-  /** `mayAwait`: nothing else has to be done first in the peer's session. */
-  constructor(
-    leases: Leases,
-    notices: Notices,
-    scheduler: Scheduler,
-    mayAwait: (peer: RpcPeer) => boolean,
-  ) {
-    this.#mayAwait = mayAwait;
+  constructor(deps: RecallsDeps) {
+    const { leases, pages, notices, scheduler } = deps;
+    this.#mayAwait = (peer) => deps.mayAwait(peer);
     this.#leases = leases;
+    this.#pages = pages;
     this.#notices = notices;
     this.#scheduler = scheduler;
     const handler = (notice: NoticeView): void => {
       this.#arrived(notice);
     };
-    for (const kind of [NOTICE_INODE, NOTICE_ENTRY, NOTICE_DIRECTORY]) notices.on(kind, handler);
+    for (const kind of [NOTICE_INODE, NOTICE_ENTRY, NOTICE_DIRECTORY, NOTICE_PAGES]) {
+      notices.on(kind, handler);
+    }
   }
 
   /** From now on `kernel` is told; null: it has gone, and believes nothing any more. */
@@ -88,7 +102,8 @@ export class Recalls {
   }
 
   #arrived({ channel, number, kind, inode, hash }: NoticeView): void {
-    this.#leases.recall(kind, inode, hash);
+    if (kind === NOTICE_PAGES) this.#pages.recall(inode);
+    else this.#leases.recall(kind, inode, hash);
     const { generation } = channel;
     const kernel = this.#kernel;
     if (kernel === null) {
@@ -100,7 +115,9 @@ export class Recalls {
 
   #tell(kernel: KernelCache, telling: Telling): void {
     const { kind, inode, channel, number, generation } = telling;
-    const told = kind === NOTICE_INODE ? kernel.forgetAttributes(inode) : kernel.forgetNames(inode);
+    // Pages are as valid as the attributes.
+    const ofInode = kind === NOTICE_INODE || kind === NOTICE_PAGES;
+    const told = ofInode ? kernel.forgetAttributes(inode) : kernel.forgetNames(inode);
     if (told === NOTHING_TOLD || (told > 0 && told <= this.#written)) {
       channel.giveBack(number, generation);
     } else if (told === NO_ROOM) {
@@ -133,6 +150,7 @@ export class Recalls {
 
   /** Of RpcClientOptions.onNewSession: nothing of this target is believed from now on. */
   newSession(peer: RpcPeer): void {
+    this.#pages.newSession(peer);
     const kernel = this.#kernel;
     let last = 0;
     let isComplete = true;

@@ -74,6 +74,7 @@ describe('option values', () => {
       coherence: 'leases',
       attrSeconds: 1,
       entrySeconds: 1,
+      cache: 'off',
       softSeconds: undefined,
       readOnly: false,
       allowOther: false,
@@ -87,6 +88,7 @@ describe('option values', () => {
       coherence: 'timeout',
       attrSeconds: 0,
       entrySeconds: 0.5,
+      cache: 'off',
       softSeconds: 7,
       readOnly: true,
       allowOther: true,
@@ -100,6 +102,9 @@ describe('option values', () => {
     assert.equal(parseMountOptions('soft,hard').softSeconds, undefined);
     assert.equal(parseMountOptions('coherence=leases,ro').coherence, 'leases');
     assert.equal(parseMountOptions('coherence=timeout').coherence, 'timeout');
+    assert.equal(parseMountOptions('cache=auto').cache, 'auto');
+    refuses(parseMountOptions, ['cache=auto,attr=1'], /cache=auto needs coherence=leases/);
+    refuses(parseMountOptions, ['cache', 'cache=on'], /neither cache=auto nor cache=off/);
     refuses(parseMountOptions, ['coherence=now', 'coherence='], /neither coherence=leases nor/);
     refuses(parseMountOptions, ['attr=1,coherence=leases'], /are for coherence=timeout/);
     refuses(

@@ -56,6 +56,16 @@ export class HoldingFileSystem extends MapFileSystem {
     super.onEnded(reason);
   }
 
+  /** Answers a GetAttr so that the kernel drops the file's pages. */
+  answerDropping(request: FuseRequest): void {
+    const value = (attributes: number): void => {
+      request.replyAttributesDropping(attributes);
+    };
+    Object.defineProperty(request, 'replyAttributes', { value, configurable: true });
+    super.onRequest(request);
+    Reflect.deleteProperty(request, 'replyAttributes');
+  }
+
   override onRequest(request: FuseRequest): void {
     if (request.operation === Operation.Write) this.dataOffsets.push(request.dataOffset);
     if (!this.hold(request)) super.onRequest(request);

@@ -170,6 +170,35 @@ describe('FUSE notices', function () {
       assert.ok(asked(Operation.Read) > 0);
     });
 
+    it('go with the answer to the question before a read, and stat sees nothing of that', async () => {
+      const map = { openFlags: OpenFlag.KeepCache };
+      const mounted = ground.mount({ map });
+      const file = join(mounted.path, 'file');
+      await fs.writeFile(file, 'x'.repeat(20_000));
+      const { mtimeMs } = await fs.stat(file);
+      const caller = new Caller(mounted.path);
+      await caller.call('f= open file O_RDONLY');
+      assert.ok(mounted.session.info.autoInvalidData);
+      let dropping = false;
+      const asked = watch(mounted, (request) => {
+        if (request.operation !== Operation.GetAttr || request.handle === 0) return false;
+        if (dropping) mounted.files.answerDropping(request);
+        return dropping;
+      });
+      const read = (): Promise<string> => caller.call('pread $f 0 4');
+      await read();
+      asked(Operation.Read);
+      assert.equal(await read(), '4 "xxxx"');
+      assert.equal(asked(Operation.Read), 0, 'the kernel has it');
+      dropping = true;
+      for (let i = 0; i < 3; i++) {
+        assert.equal(await read(), '4 "xxxx"');
+        assert.ok(asked(Operation.Read) > 0, 'dropped each time');
+        assert.equal((await fs.stat(file)).mtimeMs, mtimeMs);
+      }
+      await caller.end();
+    });
+
     it('waits for a page that is being read, and holds up no other notice', async () => {
       const mounted = ground.mount({ map: caching });
       const { files, session, path } = mounted;
