@@ -99,6 +99,11 @@ export class FileSystemCore {
     return this.#context.recalls;
   }
 
+  /** Nobody else changes this inode's attributes without a recall. */
+  isLeased(inode: number): boolean {
+    return this.#context.leases.isLeased(inode);
+  }
+
   /** Which files a kernel may cache. */
   get pages(): PageCache {
     return this.#context.pages;

@@ -20,12 +20,14 @@ import {
 } from '../protocol/limits.generated.js';
 import { writeU53 } from '../protocol/u53.js';
 import { StatFsReply } from '../protocol/wire.generated.js';
+import { AfterNotices } from './after-notices.js';
 import { AttributeChange, SET_DROP_SET_ID } from './attributes.js';
 import { callerIsDying } from './callers.js';
 import type { FileSystemCore } from './core.js';
 import { dispatchLock } from './fuse-locks.js';
 import { FuseOperation } from './fuse-operation.js';
 import type { KernelValidity } from './leases/kernel-validity.js';
+import { NOTHING_TOLD } from './leases/recalls.js';
 import { NameReference, PageUse } from './request.js';
 import type { FileSystemTotals } from './request.js';
 
@@ -95,6 +97,12 @@ export class FuseFront implements FuseHandler {
   /** The kernel says whose writes take set-ID bits away. */
   #killPriv = false;
   #slotsLeft = false;
+  readonly #opens = new AfterNotices(
+    (inode) => this.validity?.forgetAttributes(inode) ?? NOTHING_TOLD,
+    (operation) => {
+      this.#openNow(operation);
+    },
+  );
   readonly #scratch: number;
   readonly #name = new NameReference();
   readonly #name2 = new NameReference();
@@ -134,6 +142,7 @@ export class FuseFront implements FuseHandler {
 
   onNotified(number: number): void {
     this.onKernelNotified(number);
+    this.#opens.written(number);
   }
 
   onPagesDropped(_number: number): void {
@@ -174,7 +183,7 @@ export class FuseFront implements FuseHandler {
       case Operation.SetAttr:
         return core.setAttributes(operation, fuse.inode, this.#changeOf(fuse));
       case Operation.Open:
-        return core.open(operation, fuse.inode, (fuse.flags & O_TRUNC) !== 0);
+        return this.#open(operation, fuse);
       case Operation.Create:
         return this.#create(operation, fuse);
       case Operation.TmpFile:
@@ -247,6 +256,16 @@ export class FuseFront implements FuseHandler {
       default:
         return operation.replyError(errno.ENOSYS);
     }
+  }
+
+  #open(operation: FuseOperation, fuse: FuseRequest): void {
+    if (this.validity === null || this.core.isLeased(fuse.inode)) this.#openNow(operation);
+    else this.#opens.start(operation, fuse.inode);
+  }
+
+  #openNow(operation: FuseOperation): void {
+    const { fuse } = operation;
+    if (fuse !== null) this.core.open(operation, fuse.inode, (fuse.flags & O_TRUNC) !== 0);
   }
 
   #nameOf(fuse: FuseRequest): NameReference {
@@ -422,8 +441,8 @@ export class FuseFront implements FuseHandler {
   #giveUp(operation: FuseOperation): void {
     this.#interrupted.delete(operation);
     const at = this.#waiting.indexOf(operation);
-    if (at >= 0) {
-      this.#waiting.splice(at, 1);
+    if (at >= 0 || this.#opens.remove(operation)) {
+      if (at >= 0) this.#waiting.splice(at, 1);
       operation.replyError(errno.EINTR);
       return;
     }
