@@ -40,6 +40,7 @@ import { FAMILY_FCNTL, FAMILY_FLOCK, LockTable } from './lock-table.js';
 import type { LockRequest } from './lock-table.js';
 
 const SILENCE_CHECK_MS = 1000;
+const SILENCE_LATE_MS = 500;
 
 export interface FileLocksHost {
   readonly arena: ArenaMemory;
@@ -77,6 +78,8 @@ export class FileLocks {
   readonly #heardMs = new Map<Session, number>();
   /** Counts how often a session has lost everything. */
   readonly #generations = new WeakMap<Session, number>();
+  /** Silent sessions whose locks somebody has tried to get. */
+  readonly #suspects = new Set<Session>();
   #deferred: Deferred[] = [];
   #silence: Timer | undefined;
   #closed = false;
@@ -117,6 +120,7 @@ export class FileLocks {
   drop(session: Session): void {
     this.#inodes.delete(session);
     this.#heardMs.delete(session);
+    this.#suspects.delete(session);
     this.#generations.set(session, (this.#generations.get(session) ?? 0) + 1);
     this.#deferred = this.#deferred.filter((deferred) => deferred.session !== session);
     this.#table.dropSession(session);
@@ -225,10 +229,8 @@ export class FileLocks {
   }
 
   #set(session: Session, asked: LockRequest): number {
-    let status = this.#table.set(session, asked);
-    if (status === errno.EAGAIN && this.#resetSilent(this.#table.sessionsAgainst(session, asked))) {
-      status = this.#table.set(session, asked);
-    }
+    const status = this.#table.set(session, asked);
+    if (status === errno.EAGAIN) this.#suspect(session, asked);
     if (status === errno.EINPROGRESS) {
       this.#remember(session, asked);
       this.#watchSilence();
@@ -298,7 +300,7 @@ export class FileLocks {
       return;
     }
     const { session } = request;
-    this.#resetSilent(this.#table.sessionsAgainst(session, asked));
+    this.#suspect(session, asked);
     const found = this.#table.conflict(session, asked);
     const reply = this.#rpc.beginReply(request, LockReply.SIZE);
     const { words } = this.#host.arena;
@@ -358,27 +360,40 @@ export class FileLocks {
 
   // ---------------------------------------------------------------- clients that are silent
 
-  /** True: one of them was. */
-  #resetSilent(sessions: Iterable<Session>): boolean {
+  #isSilent(session: Session): boolean {
     const now = this.#host.scheduler.nowMs();
-    let found = false;
-    for (const session of sessions) {
-      const sinceMs = this.#heardMs.get(session) ?? now;
-      if (now - sinceMs < LOCK_SILENCE_MS) continue;
-      this.#rpc.resetSession(session, 'somebody waits for its locks, and it is silent');
-      found = true;
-    }
-    return found;
+    return now - (this.#heardMs.get(session) ?? now) >= LOCK_SILENCE_MS;
   }
 
+  /** Whoever only tries gets the lock of a silent client, too, but not at once: see below. */
+  #suspect(session: Session, asked: LockRequest): void {
+    for (const other of this.#table.sessionsAgainst(session, asked)) {
+      if (!this.#isSilent(other)) continue;
+      this.#suspects.add(other);
+      this.#watchSilence();
+    }
+  }
+
+  /**
+   * Silent clients lose what somebody wants. Judged by this timer alone: when it fires late it was this target that
+   * stood still, and what its clients have sent meanwhile is still to be read.
+   */
   #watchSilence(): void {
     if (this.#silence !== undefined || this.#closed) return;
-    this.#silence = this.#host.scheduler.setTimer(SILENCE_CHECK_MS, () => {
+    const { scheduler } = this.#host;
+    const dueMs = scheduler.nowMs() + SILENCE_CHECK_MS;
+    this.#silence = scheduler.setTimer(SILENCE_CHECK_MS, () => {
       this.#silence = undefined;
-      if (this.#table.waiters === 0) return;
-      this.#resetSilent(this.#table.contended());
-      this.#host.scheduler.requestTurn();
-      this.#watchSilence();
+      const isLate = scheduler.nowMs() - dueMs > SILENCE_LATE_MS;
+      if (!isLate) {
+        for (const session of new Set([...this.#table.contended(), ...this.#suspects])) {
+          if (!this.#isSilent(session)) continue;
+          this.#rpc.resetSession(session, 'somebody waits for its locks, and it is silent');
+        }
+        this.#suspects.clear();
+      }
+      if (isLate || this.#table.waiters > 0) this.#watchSilence();
+      scheduler.requestTurn();
     });
   }
 }
