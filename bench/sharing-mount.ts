@@ -21,7 +21,7 @@ process.on('SIGTERM', () => {
   });
 });
 process.stdin.on('data', () => {
-  const { leases, requests, fuse } = mount.stats();
-  process.stdout.write(`${JSON.stringify({ requests, leases, fuse })}\n`);
+  const { requests, releases } = mount.stats();
+  process.stdout.write(`${JSON.stringify({ requests, releases })}\n`);
 });
 process.stdout.write('ready\n');

@@ -154,6 +154,11 @@ export class FileSystemCore {
     return requests;
   }
 
+  /** Of these, Release: nobody waits for it. */
+  get releases(): number {
+    return this.#context.releases;
+  }
+
   /** The volume that this core works on. */
   setRoot(inode: number): void {
     this.#context.root = inode;

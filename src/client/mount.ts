@@ -53,6 +53,8 @@ export interface MountStats {
   leases: LeaseCounters;
   /** Calls to targets since the mount began. */
   requests: number;
+  /** Of these, the ends of uses of files, which nobody waits for. */
+  releases: number;
   reactor: ReactorCounters;
   openHandles: number;
   openFiles: number;
@@ -219,6 +221,7 @@ class ActiveMount implements Mount {
       client: core.counters,
       leases: core.leases,
       requests: core.requests,
+      releases: core.releases,
       reactor: reactor.counters,
       openHandles: core.openHandles,
       openFiles: core.openFiles,
