@@ -143,6 +143,9 @@ export class PartitionCheck {
     const members = (this.#members.get(inode) ?? []).filter((one) => {
       return !copies.has(one) && !tables.has(one);
     });
+    const isMoving = [...members, ...(table?.rows ?? []).map((each) => each.inode)];
+    if ((this.#members.get(inode) ?? []).some((one) => tables.has(one))) return;
+    if (isMoving.some((one) => tables.has(one))) return;
     const isRight =
       table?.rows.slice(1).every((each, i) => {
         const end = table.rows[i + 2]?.first ?? HASH_END;

@@ -85,10 +85,7 @@ function holdsName(
   name: number,
   nameBytes: number,
 ): boolean {
-  const record = storedInode(ns.meta, parent);
-  const flags = record === undefined ? 0 : flagsOf(record);
-  if (!isDivided(flags)) return true;
-  return ns.holds(parent, flags, ns.dentries.hashOf(bytes, name, nameBytes));
+  return ns.holdsStored(parent, ns.dentries.hashOf(bytes, name, nameBytes));
 }
 
 /** GetPartitions. */

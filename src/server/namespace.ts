@@ -40,10 +40,10 @@ import {
 import { RecallTable } from './leases/recalls.js';
 import { Touched } from './leases/touched.js';
 import type { MetaStore } from './meta-store-api.js';
-import { isDivided, rangeOf } from './partitions/table.js';
+import { flagsOf, isDivided, rangeOf } from './partitions/table.js';
 import { RemovedDirectories } from './removed-directories.js';
 import type { Coordinator, Transaction } from './transactions/coordinator.js';
-import { blockedBy, LockTable, type Lock } from './transactions/locks.js';
+import { blockedBy, LOCK_TABLE, LockTable, type Lock } from './transactions/locks.js';
 import { Participant } from './transactions/participant.js';
 
 /** Memory that holds wire structs: the arena, or a batch's copy of bodies. */
@@ -271,7 +271,13 @@ export class Namespace {
       this.locks.frozen(directory, entryHash(hash)) ??
       this.recalls.entry(directory, entryHash(hash));
     if (lock !== undefined) return blockedBy(call, lock);
-    return this.holds(directory, flags, hash) ? 0 : EREMCHG;
+    return this.holds(directory, flags, hash) ? 0 : this.#isElsewhere(call, directory);
+  }
+
+  /** EREMCHG; or BLOCKED, while it is not known here yet whether the name is to be here from now on. */
+  #isElsewhere(call: Call, directory: number): number {
+    const lock = this.locks.inode(directory);
+    return lock?.kind === LOCK_TABLE ? blockedBy(call, lock) : EREMCHG;
   }
 
   /** Whether a name of this hash belongs to the directory, or partition, that has these flags. */
@@ -280,6 +286,12 @@ export class Namespace {
     const { first, end } = rangeOf(this.meta, directory, flags);
     const placed = entryHash(hash);
     return placed >= first && placed < end;
+  }
+
+  /** The same of what is committed. Outside of transactions. */
+  holdsStored(directory: number, hash: number): boolean {
+    const record = storedInode(this.meta, directory);
+    return record === undefined || this.holds(directory, flagsOf(record), hash);
   }
 
   /** Of an inode's record, 0 when there is none. Inside a transaction. */

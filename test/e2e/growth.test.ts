@@ -10,7 +10,7 @@ import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import * as fs from 'node:fs';
 import { join } from 'node:path';
-import { TestCluster, sealfs } from '../support/cluster.js';
+import { TestCluster, sealfs, sleep } from '../support/cluster.js';
 import { assertClean } from '../support/fsck.js';
 
 const isLong = Number(process.env['SEALFS_SIM_SEEDS'] ?? '200') >= 1000;
@@ -19,6 +19,8 @@ const FILES = isLong ? 30_000 : 2500;
 /** Files that are there from the beginning; a listing meets each once. */
 const EARLY = 200;
 const SERVERS = 2;
+/** Between two listings: who fills it needs the cores as well. */
+const PAUSE_MS = 30;
 
 describe('a directory that grows, on mounts', function () {
   this.timeout(180_000);
@@ -54,6 +56,7 @@ describe('a directory that grows, on mounts', function () {
       assert.equal(new Set(names).size, names.length, 'no name twice');
       assert.equal(names.filter((name) => name.startsWith('early-')).length, EARLY);
       listings++;
+      await sleep(PAUSE_MS);
     }
     assert.deepEqual(await filled, [0, null]);
     assert.ok(listings > 2, `${listings} listings meanwhile`);

@@ -256,6 +256,16 @@ const splitScenes: typeof scenes = {
       ],
     };
   },
+  'merge of a partition': async (stage) => {
+    const low = await stage.fill(stage.p, 4, 0, 0.5, 'low');
+    const high = await stage.fill(stage.p, 5, 0.5, 1, 'high');
+    return stage.emptied(stage.p, low, high);
+  },
+  'merge of two partitions of other targets': async (stage) => {
+    const low = await stage.fill(stage.p, 5, 0.5, 0.625, 'low');
+    const high = await stage.fill(stage.p, 5, 0.625, 0.75, 'high');
+    return stage.emptied(stage.p, low, high);
+  },
   'split directory: rmdir': async (stage) => {
     const name = await stage.directory(stage.p, 1, 'd');
     const inode = await stage.inode(stage.p, name);

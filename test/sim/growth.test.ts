@@ -40,6 +40,14 @@ describe('directories that grow', function () {
         await second!.files.unlink('/d/other/f1');
         await second!.files.rmdir('/d/other');
         for (const name of all) if (name !== 'f1') await second!.files.unlink(`/d/${name}`);
+        // Partitions whose siblings were not small yet are tried again.
+        await new Promise<void>((resolve) => cluster.world.schedule(60_000, resolve));
+        const count = (name: string): number =>
+          cluster.targets.reduce((sum, { target }) => sum + target!.report()[name]!, 0);
+        assert.equal(count('directoryMerges'), count('directorySplits'), 'in one piece again');
+        await first!.files.writeFile('/d/again', 'x');
+        assert.deepEqual(await second!.files.readdir('/d'), ['again']);
+        await second!.files.unlink('/d/again');
         await first!.files.rmdir('/d');
         await assertNothingLeft(cluster, first!);
       });

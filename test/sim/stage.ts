@@ -97,6 +97,28 @@ export class Stage {
     for (let i = 0; i < 100; i++) succeeded(await this.client.attributes(dir));
   }
 
+  /** All but two files of a split directory are removed: with one more its upper half is merged into its lower. */
+  async emptied(
+    dir: number,
+    low: readonly string[],
+    high: readonly string[],
+  ): Promise<{
+    operation: (client: HistoryClient) => Promise<Result>;
+    watched: (readonly [number, string])[];
+  }> {
+    await this.settle(dir);
+    for (const name of low) succeeded(await this.client.unlink(dir, name));
+    const [stays, last, ...others] = high;
+    for (const name of others) succeeded(await this.client.unlink(dir, name));
+    return {
+      operation: (client) => client.unlink(dir, last!),
+      watched: [
+        [dir, stays!],
+        [dir, last!],
+      ],
+    };
+  }
+
   async inode(parent: number, name: string): Promise<number> {
     return succeeded(await this.client.lookup(parent, name)).inode!;
   }

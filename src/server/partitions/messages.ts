@@ -19,6 +19,7 @@ import type { Namespace } from '../namespace.js';
 import type { StepAnswer } from '../transactions/coordinator.js';
 import { NumberOperation } from '../transactions/messages.js';
 import type { StepRequest } from '../transactions/step.js';
+import type { PartitionRow } from './table.js';
 
 /** As long as a participant has for a step. */
 const DEADLINE_MS = 2000;
@@ -38,14 +39,16 @@ export function askTable(arena: ArenaMemory, peer: RpcPeer, directory: number, d
       return;
     }
     const { words } = arena;
-    const partitions: number[] = [];
+    const rows: PartitionRow[] = [];
     const count = words[(body + PartitionsReply.count) >>> 2]!;
-    for (let i = 1; i < count; i++) {
+    for (let i = 0; i < count; i++) {
       const at = PartitionsReply.SIZE + i * PartitionRange.SIZE;
       if (at + PartitionRange.SIZE > bodyBytes) break;
-      partitions.push(readU53(words, body + at + PartitionRange.inode));
+      const first = readU53(words, body + at + PartitionRange.first);
+      rows.push({ first, inode: readU53(words, body + at + PartitionRange.inode) });
     }
-    done(0, { ...nothing, count: partitions.length, partitions });
+    const partitions = rows.slice(1).map((row) => row.inode);
+    done(0, { ...nothing, count: partitions.length, partitions, rows });
   };
   peer.call(operation);
 }

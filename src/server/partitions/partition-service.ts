@@ -42,7 +42,8 @@ export class PartitionService {
 
   /** Counters by name. */
   report(): Record<string, number> {
-    return { directorySplits: this.#growth.splits };
+    const { splits, merges } = this.#growth;
+    return { directorySplits: splits, directoryMerges: merges };
   }
 
   /** `done`, never before this returns, when nobody holds a lease on the directory, or an entry of it. */

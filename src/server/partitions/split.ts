@@ -26,7 +26,7 @@ import {
 } from '../transactions/step.js';
 import { inheritanceOf } from './inherit.js';
 import { addRange, checkRange, storePartition } from './steps.js';
-import { HASH_END, isDivided, rangeOf, writeRange } from './table.js';
+import { HASH_END, isDivided, rangeOf, writeRange, type HashRange } from './table.js';
 
 /** What is split, and the number of what is made, if it is to lie here. */
 export interface Split {
@@ -136,10 +136,22 @@ function rangeRequest(directory: number, first: number, end: number, inode: numb
 function makeHere(ns: Namespace, half: Half, made: number, request: StepRequest): void {
   const { partition, first, end } = half;
   storePartition(ns, made, request);
+  const directories = copyEntries(ns, partition, made, { first, end });
+  const at = ns.loadDirectory(made);
+  ns.inodes.setLinkCount(at, ns.inodes.linkCount(at) + directories);
+}
+
+/** Entries of these hashes of one partition are put into another that lies here; how many are directories'. */
+export function copyEntries(
+  ns: Namespace,
+  from: number,
+  to: number,
+  { first, end }: HashRange,
+): number {
   const moved: [number, Uint8Array][] = [];
   let directories = 0;
   ns.dentries.list(
-    partition,
+    from,
     first * COLLISIONS - 1,
     (cookie, _inode, mode, value) => {
       moved.push([cookie, value.slice()]);
@@ -148,9 +160,8 @@ function makeHere(ns: Namespace, half: Half, made: number, request: StepRequest)
     },
     end * COLLISIONS,
   );
-  for (const [cookie, value] of moved) ns.dentries.putValue(made, cookie, value);
-  const at = ns.loadDirectory(made);
-  ns.inodes.setLinkCount(at, ns.inodes.linkCount(at) + directories);
+  for (const [cookie, value] of moved) ns.dentries.putValue(to, cookie, value);
+  return directories;
 }
 
 /** The half is another's. */

@@ -28,6 +28,7 @@ import {
   readTable,
   writeRange,
   writeTable,
+  type HashRange,
   type PartitionRow,
   type PartitionTable,
 } from './table.js';
@@ -49,15 +50,23 @@ export function checkPartitionStep(ns: Namespace, request: StepRequest): number 
       return isPartition ? 0 : errno.EINVAL;
     case STEP_ABSORB: {
       const range = rangeOf(ns.meta, inode, flags);
-      return range.end === first && first < end ? 0 : errno.EAGAIN;
+      if (range.end !== first || first >= end) return unlikely(ns, inode);
+      // Together they would be no small one.
+      const most = request.bucket;
+      return countEntries(ns, inode, range, most) < most ? 0 : errno.EBUSY;
     }
     case STEP_ADD_RANGE:
       if (isPartition || request.other === 0) return errno.EINVAL;
-      return withRange(tableOf(ns, inode), request) === undefined ? errno.EAGAIN : 0;
+      return withRange(tableOf(ns, inode), request) === undefined ? unlikely(ns, inode) : 0;
     default:
       if (isPartition) return errno.EINVAL;
-      return withoutRange(tableOf(ns, inode), request) === undefined ? errno.EAGAIN : 0;
+      return withoutRange(tableOf(ns, inode), request) === undefined ? unlikely(ns, inode) : 0;
   }
+}
+
+/** It is not as the coordinator believes: not yet, perhaps, as long as something else is under way. */
+function unlikely(ns: Namespace, inode: number): number {
+  return ns.locks.inode(inode) === undefined ? errno.EBUSY : errno.EAGAIN;
 }
 
 export function applyPartitionStep(ns: Namespace, request: StepRequest): void {
@@ -98,6 +107,20 @@ export function storePartition(ns: Namespace, inode: number, request: StepReques
   ns.inodes.set32(at, InodeRecord.flags, flags | FLAG_PARTITION);
   writeRange(ns.meta, inode, { first, end });
   return inode;
+}
+
+/** Entries of these hashes, up to so many. */
+export function countEntries(
+  ns: Namespace,
+  directory: number,
+  { first, end }: HashRange,
+  most: number,
+): number {
+  let entries = 0;
+  const count = (): boolean => ++entries < most;
+  if (most > 0)
+    ns.dentries.list(directory, Math.max(0, first * COLLISIONS - 1), count, end * COLLISIONS);
+  return entries;
 }
 
 /** What was moved here belongs to the partition, or to the directory itself, now. */

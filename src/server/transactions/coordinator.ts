@@ -22,6 +22,7 @@ import { decisionKey, numberOfOwnKey, ownRange, propertyKey } from '../keys.js';
 import type { MetaStore } from '../meta-store-api.js';
 import type { Namespace } from '../namespace.js';
 import { askTable, sendEntries } from '../partitions/messages.js';
+import type { PartitionRow } from '../partitions/table.js';
 import type { FaultPoint } from './fault-points.js';
 import { blockedBy, whenReleased } from './locks.js';
 import { PrepareOperation, ResolveOperation } from './messages.js';
@@ -78,6 +79,8 @@ export interface StepAnswer {
   count: number;
   /** Of STEP_TABLE: inodes of the other partitions. */
   partitions?: readonly number[];
+  /** The same, each with its first hash, and the directory itself. */
+  rows?: readonly PartitionRow[];
 }
 
 class NeededStep {

@@ -276,7 +276,9 @@ export class Participant {
     if (at < 0) return -at;
     const hash = ns.dentries.hashOf(name, 0, name.length);
     if (ns.locks.frozen(inode, entryHash(hash)) !== undefined) return errno.EAGAIN;
-    if (!ns.holds(inode, ns.flagsOf(inode), hash)) return EREMCHG;
+    if (!ns.holds(inode, ns.flagsOf(inode), hash)) {
+      return ns.locks.inode(inode)?.kind === LOCK_TABLE ? errno.EAGAIN : EREMCHG;
+    }
     if (!ns.dentries.find(inode, name, 0, name.length, ns.found)) return errno.ENOENT;
     answer.inode = ns.found.inode;
     answer.mode = ns.found.mode;

@@ -14,6 +14,7 @@ import type { RpcRequest } from '../../transport/rpc-server.js';
 import { entryHash } from '../dentries.js';
 import { byteU64, InodeRecord, modeOf, S_IFDIR, S_IFMT, storedInode } from '../inode-record.js';
 import type { Call, Namespace, WireMemory } from '../namespace.js';
+import { hashAfter } from '../partitions/table.js';
 import { LOCK_MOVE, LOCK_TABLE, type Lock } from './locks.js';
 
 /** Requests that only targets may make. */
@@ -71,7 +72,11 @@ export function readLock(
     case Opcode.GetAttr:
       return attributesLock(ns, inode, before);
     case Opcode.ReadDir:
-      return ifBlocking(locks.anyEntry(inode), before) ?? recalls.anyEntry(inode);
+      return (
+        ifBlocking(locks.anyEntry(inode), before) ??
+        recalls.anyEntry(inode) ??
+        listingLock(ns, inode, memory, body, before)
+      );
     case Opcode.GetXattr:
     case Opcode.ListXattr:
     case Opcode.SeekData:
@@ -101,6 +106,20 @@ export function itemLock(
   const inode = readU53(memory.words, body);
   if (isInode) return attributesLock(ns, inode, Infinity);
   return lookupLock(ns, inode, memory, body, bodyBytes, Infinity);
+}
+
+/** A partition that is about to take another's entries in, if it is asked for those. */
+function listingLock(
+  ns: Namespace,
+  inode: number,
+  { words }: WireMemory,
+  body: number,
+  before: number,
+): Lock | undefined {
+  const lock = ifBlocking(tableLock(ns.locks.inode(inode)), before);
+  if (lock === undefined || !isU53(words, body + ReadDirRequest.cookie)) return undefined;
+  const hash = hashAfter(readU53(words, body + ReadDirRequest.cookie));
+  return ns.holdsStored(inode, hash) ? undefined : lock;
 }
 
 /** The only one that the table itself waits for: who removes the directory has to see it. */
@@ -150,6 +169,8 @@ function lookupLock(
   if (nameBytes === 0 || NameRequest.SIZE + nameBytes > bodyBytes) return undefined;
   const name = body + NameRequest.SIZE;
   const hash = ns.dentries.hashOf(memory.bytes, name, nameBytes);
+  const table = ifBlocking(tableLock(ns.locks.inode(parent)), before);
+  if (table !== undefined && !ns.holdsStored(parent, hash)) return table;
   const entry =
     ifBlocking(ns.locks.entry(parent, hash), before) ?? ns.recalls.entry(parent, entryHash(hash));
   if (entry !== undefined) return entry;

@@ -43,6 +43,7 @@ async function growth(files: VolumeFiles): Promise<void> {
   await files.rename('/grown/d1', '/grown/renamed');
   await files.rename('/grown/f2', '/grown/d2/f2');
   await files.chmod('/grown', 0o2755);
+  for (let i = 3; i < 40; i++) await files.unlink(`/grown/f${i}`);
   await files.rm('/grown', { recursive: true });
 }
 
@@ -77,6 +78,13 @@ describe('fsck amid operations across targets', function () {
       await work(client!.files);
       ended = true;
     });
+    if (splitEntries !== undefined) {
+      const merges = cluster.targets.map((each) => each.target!.report()['directoryMerges']!);
+      assert.ok(
+        merges.some((count) => count > 0),
+        'it is merged again',
+      );
+    }
     let underWay = 0;
     for (const [index, snapshot] of snapshots.entries()) {
       const { findings, counts } = await checkCluster(snapshot);
