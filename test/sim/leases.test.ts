@@ -95,6 +95,8 @@ async function play(seed: number): Promise<string> {
     targets: 1 + random.below(3),
     clients: 3 + random.below(2),
     small: true,
+    // Directories are split, merged, and in one piece again.
+    ...(seed % 2 === 0 ? {} : { splitEntries: 2 }),
     client: { coherence: 'leases', leaseNamesMax: [8, 65_536][random.below(2)]! },
     network: { breakRate: random.chance(0.3) ? 0.01 : 0, jitterMs: [0.1, 1, 5][random.below(3)]! },
   });

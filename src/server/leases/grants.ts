@@ -113,6 +113,8 @@ export class Grants {
   /** Who looks for a name in an empty directory is about to fill it. */
   #emptyDirectory(session: Session, directory: number): number {
     if (this.#isPromised(directory) || !this.#ns.dentries.isEmpty(directory)) return 0;
+    // A partition without entries is no directory without them.
+    if (this.#isDivided(directory)) return 0;
     return this.#leases.grant(session, NOTICE_DIRECTORY, directory, 0) ? LEASE_DIRECTORY : 0;
   }
 
