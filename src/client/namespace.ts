@@ -371,7 +371,10 @@ class RenameOperation extends CoreOperation {
     const { leases } = this.context;
     const moved = this.#moved;
     const replaced = this.#replaced;
-    const isKnown = moved > 0 && replaced !== UNKNOWN && moved !== replaced;
+    // What the names had when it began they had when it happened, unless they were recalled since.
+    const isHeld =
+      change.areNamesQuiet && leases.isTrusted(oldParent) && leases.isTrusted(newParent);
+    const isKnown = isHeld && moved > 0 && replaced !== UNKNOWN && moved !== replaced;
     const exchanged = (this.flags & RENAME_EXCHANGE) !== 0;
     const left = exchanged ? replaced : 0;
     leases.outdateUnknown(change, moved > 0 && replaced !== UNKNOWN);

@@ -93,6 +93,11 @@ export class Leases {
     return left > 0 ? left : 0;
   }
 
+  /** What is held of this inode, and of names in it, may be believed. */
+  isTrusted(inode: number): boolean {
+    return this.#trustMs(inode) > 0;
+  }
+
   /** The inode of this name, 0: there is none, UNKNOWN: ask. */
   find(directory: number, name: NameText): number {
     if (!this.enabled) return UNKNOWN;
