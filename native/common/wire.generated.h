@@ -77,6 +77,7 @@ enum class Opcode : uint8_t {
   kTmpFile = 45,
   kAwait = 46,
   kReturned = 47,
+  kEndSession = 49,
   kBatchLookup = 60,
   kBatchGetAttr = 61,
   kBatchRead = 62,

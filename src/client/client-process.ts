@@ -187,10 +187,10 @@ export class ClientProcess {
 
   async #close(): Promise<void> {
     this.core.flushAccessTimes();
-    const end = Date.now() + QUIET_TIMEOUT_MS;
-    while (this.core.outstanding > 0 && this.core.targetsAway === 0 && Date.now() < end) {
-      await new Promise((resolve) => setTimeout(resolve, QUIET_POLL_MS));
-    }
+    await this.#quiet();
+    this.core.endSessions();
+    this.reactor.requestTurn();
+    await this.#quiet();
     this.core.close();
     this.reactor.requestTurn();
     // `done` of what was outstanding comes with the connections' end, a turn later.
@@ -198,5 +198,13 @@ export class ClientProcess {
     this.transport.shutdown();
     await this.#watcher.stop();
     this.reactor.close();
+  }
+
+  /** Until all is answered, or it takes too long. */
+  async #quiet(): Promise<void> {
+    const end = Date.now() + QUIET_TIMEOUT_MS;
+    while (this.core.outstanding > 0 && this.core.targetsAway === 0 && Date.now() < end) {
+      await new Promise((resolve) => setTimeout(resolve, QUIET_POLL_MS));
+    }
   }
 }

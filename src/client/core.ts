@@ -9,6 +9,8 @@
  */
 import { errno } from '../common/errno.js';
 import type { ClusterMap } from '../placement/cluster-map.js';
+import { Opcode } from '../protocol/wire.generated.js';
+import { RpcOperation } from '../transport/rpc-operation.js';
 import { AttributeOperations } from './attribute-operations.js';
 import type { AttributeChange } from './attributes.js';
 import type { Batch } from './batch.js';
@@ -37,6 +39,18 @@ import type { ClientRequest, NameReference } from './request.js';
 import { SizeTracker } from './size-tracker.js';
 import { VolumeOperations } from './volume-operations.js';
 import { XattrOperations } from './xattr-operations.js';
+
+class EndSessionOperation extends RpcOperation {
+  override opcode = Opcode.EndSession;
+
+  override encode(): number {
+    return 0;
+  }
+
+  override done(): void {
+    // Whatever is said: a target that has not heard of it waits for the session's time to end.
+  }
+}
 
 export class FileSystemCore {
   readonly #context: ClientContext;
@@ -167,6 +181,16 @@ export class FileSystemCore {
   /** A newer cluster map; others are ignored. */
   setMap(map: ClusterMap): void {
     this.#context.setMap(map);
+  }
+
+  /**
+   * The targets are told that this client has done, so that nobody waits for what it holds. Nothing may be
+   * asked for afterwards; `outstanding` is 0 when they have answered.
+   */
+  endSessions(): void {
+    const { notices, peers } = this.#context;
+    notices.stopped = true;
+    for (const peer of peers) if (peer.state === 'ready') peer.call(new EndSessionOperation());
   }
 
   /** Fails everything outstanding with ESHUTDOWN; no request is taken afterwards. */

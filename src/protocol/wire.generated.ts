@@ -71,6 +71,8 @@ export const Opcode = {
   Await: 46,
   /** what these notices recalled is held no more */
   Returned: 47,
+  /** the client has done: leases, locks and open files of its session are given back */
+  EndSession: 49,
   /** many names: docs/batches.md */
   BatchLookup: 60,
   /** many inodes */

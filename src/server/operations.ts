@@ -110,6 +110,7 @@ const operations: Partial<Record<number, Operation>> = {
   [Opcode.RemoveXattr]: { bodyBytes: XattrRequest.SIZE, execute: removeXattr, frees: true },
   [Opcode.Accessed]: { bodyBytes: AccessedRequest.SIZE, execute: accessed },
   [Opcode.Await]: { bodyBytes: AwaitRequest.SIZE },
+  [Opcode.EndSession]: { bodyBytes: 0 },
   [Opcode.Returned]: { bodyBytes: ReturnedRequest.SIZE },
   [Opcode.BatchLookup]: { bodyBytes: BatchRequest.SIZE },
   [Opcode.BatchGetAttr]: { bodyBytes: BatchRequest.SIZE },

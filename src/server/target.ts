@@ -407,6 +407,9 @@ export class Target
         this.statistics.answered(request.opcode, 0);
         this.lease.notices.await(request);
         return;
+      case Opcode.EndSession:
+        this.#endSession(request);
+        return;
       case Opcode.Returned:
         this.lease.returned(request);
         this.answerStatus(request, 0);
@@ -631,6 +634,19 @@ export class Target
     this.handles.drop(session, (inode) => {
       this.#closedByAll(inode);
     });
+  }
+
+  /** Nobody has to wait for a client that says that it has done. */
+  #endSession(request: RpcRequest): void {
+    this.onSessionClosed(request.session, 'its client has done');
+    request.session.reset = true;
+    // Answered when the store has forgotten it, too.
+    this.#committer.enqueueWork(
+      () => undefined,
+      () => {
+        this.answerStatus(request, 0);
+      },
+    );
   }
 
   /** Records of sessions that nobody came back to. */

@@ -172,7 +172,7 @@ export class NoticeChannel {
 
   /** There is a session. */
   ready(): void {
-    if (this.#awaiting || this.#unsupported) return;
+    if (this.#awaiting || this.#unsupported || this.#owner.stopped) return;
     this.#awaiting = true;
     this.peer.call(this.#await);
   }
@@ -252,6 +252,8 @@ export class Notices {
   readonly #dirty: NoticeChannel[] = [];
   /** Notices that have arrived. */
   arrivals = 0;
+  /** The sessions are about to end. */
+  stopped = false;
 
   constructor(options: NoticesOptions) {
     this.#options = options;

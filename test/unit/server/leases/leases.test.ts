@@ -208,4 +208,22 @@ describe('leases of a target', () => {
     cluster.nodes[0]!.start();
     assert.equal(cluster.unlink(root, 'a').status, 0);
   });
+
+  it('are given back by a client that says that it has done', () => {
+    const { cluster, root } = start();
+    const file = cluster.create(root, 'a');
+    lookup(cluster, root, 'a');
+    const ended = cluster.call(cluster.nodes[0]!, Opcode.EndSession, Buffer.alloc(0));
+    assert.equal(ended.status, 0);
+    cluster.killClient();
+    cluster.newClient();
+    const mode = body(Wire.SetAttrRequest, { inode: file, valid: 1, mode: 0o600 });
+    const change = cluster.begin(cluster.nodes[0]!, Opcode.SetAttr, mode);
+    assert.equal(cluster.finish(change, 1000).status, 0);
+    // Nor does a restart wait for it.
+    cluster.nodes[0]!.kill();
+    cluster.nodes[0]!.start();
+    const again = cluster.begin(cluster.nodes[0]!, Opcode.SetAttr, mode);
+    assert.equal(cluster.finish(again, 1000).status, 0);
+  });
 });
