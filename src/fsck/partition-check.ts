@@ -153,10 +153,11 @@ export class PartitionCheck {
         return members.includes(each.inode) && range?.first === each.first && range.end === end;
       }) ?? false;
     if (isRight) return;
-    const rebuilt = this.#rebuilt(inode, members);
     const lost = table?.rows.slice(1).filter((each) => book.find(each.inode) < 0) ?? [];
     for (const { first, inode: partition } of lost) this.#lost(inode, first, partition);
-    if (lost.length > 0 && rebuilt === undefined) return;
+    // A table without it would hide that it was there.
+    if (lost.length > 0) return;
+    const rebuilt = this.#rebuilt(inode, members);
     const key = partitionsKey(inode).slice();
     const target = book.targets[row]!;
     const stored = this.#stored.get(inode);

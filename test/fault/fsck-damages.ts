@@ -150,7 +150,7 @@ const partitions: Damage[] = [
       const range = s.range();
       return [remove(range), remove(s.recordOf(range.inode))];
     },
-    finds: ['lost-partition', 'partition-table', 'stray-entry', 'inode-count'],
+    finds: ['lost-partition', 'stray-entry', 'inode-count'],
     repair: 'no',
   },
   {
