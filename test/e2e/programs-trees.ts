@@ -49,7 +49,10 @@ export async function makeBuildTree(tree: string): Promise<void> {
 /** rsync does not mend a directory's time that is wrong by less than a second. */
 export const ageDirectories = `find . -type d -exec touch -d '1999-12-31T23:59:59.999999999Z' {} +`;
 
-/** Files of all kinds, links within and between directories, attributes, lists, holes, old times. */
+/**
+ * Files of all kinds, links within and between directories, attributes, lists, holes, old times. Special files are
+ * old, too: rsync leaves the time of one that it made in the second in which the original was.
+ */
 export async function makeVariedTree(tree: string): Promise<void> {
   mkdirSync(tree);
   await run(
@@ -68,7 +71,7 @@ export async function makeVariedTree(tree: string): Promise<void> {
      printf odd > $'new\\nline'; printf odd > "$(printf 'n%.0s' $(seq 255))"; printf odd > 'ünï çödé'
      printf odd > ' leading and trailing '; : > a/nothing
      touch -d '1969-07-20T20:17:40.123456789Z' a/f15; touch -d '2201-01-02T03:04:05.6Z' a/f16
-     touch -h -d '2001-02-03T04:05:06.000000007Z' b/link b/dangling
+     touch -h -d '2001-02-03T04:05:06.000000007Z' b/link b/dangling b/fifo b/null
      ${ageDirectories}`,
   );
 }
