@@ -16,6 +16,7 @@ import { LeaseTable } from '../src/server/leases/lease-table.js';
 import { runMicroRanks } from './micro-ranks.js';
 import { benchProgram, startChild, stopChild } from './processes.js';
 import { alternate, row } from './report.js';
+import { directoryRows } from './sharing-directory.js';
 import type { Row } from './report.js';
 
 const MILLION = 1_000_000;
@@ -121,17 +122,18 @@ async function recallRow(manager: string, tiny: boolean): Promise<Row> {
   }
 }
 
-/** Inside `sealfs up --servers 1 --targets 1 -- …`. */
+/** Inside `sealfs up --servers 2 --targets 2 -- …`. */
 export async function benchSharingInside(tiny: boolean): Promise<Row[]> {
   const manager = process.env['SEALFS_MANAGER'];
   if (manager === undefined) throw new Error('SEALFS_MANAGER is not set');
   const scratch = mkdtempSync(join(tmpdir(), 'sealfs-bench-sharing-'));
   const mounts: SharingMount[] = [];
   try {
-    for (const coherence of ['leases', 'timeout']) {
-      mounts.push(await SharingMount.start(join(scratch, coherence), coherence));
+    for (const name of ['leases', 'timeout', 'leases-too']) {
+      const coherence = name === 'timeout' ? name : 'leases';
+      mounts.push(await SharingMount.start(join(scratch, name), coherence));
     }
-    const [leased, timed] = mounts as [SharingMount, SharingMount];
+    const [leased, timed, other] = mounts as [SharingMount, SharingMount, SharingMount];
     const perCreate = await requestsPerCreate(leased, tiny ? 200 : 20_000);
     const seconds = tiny ? 0.2 : 2;
     const rate =
@@ -158,6 +160,7 @@ export async function benchSharingInside(tiny: boolean): Promise<Row[]> {
         minRatio: 5,
       }),
       await recallRow(manager, tiny),
+      ...(await directoryRows([leased.dir, other.dir], timed.dir, tiny)),
       row('memory of a lease at its target', 'bytes', bytesPerLease(MILLION), { max: 64 }),
     ];
   } finally {

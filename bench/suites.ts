@@ -28,9 +28,10 @@ export const suiteNames = [
 export type SuiteName = (typeof suiteNames)[number];
 
 function clusterSuite(suite: SuiteName, tiny: boolean): Row[] {
-  // What happens across targets needs two.
-  const targets = suite === 'posix' ? '2' : '1';
-  const up = ['--servers', '1', '--targets', targets, '--transport', benchTransport()];
+  // What happens across targets needs two; what is shared by many, several servers.
+  const servers = suite === 'sharing' ? '2' : '1';
+  const targets = suite === 'posix' || suite === 'sharing' ? '2' : '1';
+  const up = ['--servers', servers, '--targets', targets, '--transport', benchTransport()];
   up.push('--data-size', tiny ? '256M' : '6G');
   const args = [suite, '--inside', ...(tiny ? ['--tiny'] : [])];
   const out = underCluster(up, benchProgram('main'), args);
