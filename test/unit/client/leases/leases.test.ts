@@ -7,8 +7,10 @@ import {
   LEASE_ENTRY,
   LEASE_INODE,
   NOTICE_DIRECTORY,
+  NOTICE_ENTRY,
   NOTICE_INODE,
 } from '../../../../src/protocol/leases.js';
+import { nameHash44 } from '../../../../src/placement/hash.js';
 import { NameReference } from '../../../../src/client/request.js';
 import { AbsentReply, LookupReply, Opcode } from '../../../../src/protocol/wire.generated.js';
 import { FakeWorld, attributesBody, bodyOf, fillAttributes, put64 } from '../fake-target.js';
@@ -152,6 +154,22 @@ describe('client: leases', () => {
       world.asked_();
       world.answer(Opcode.Lookup, () => world.absent(LEASE_ENTRY));
       assert.ok(!(await world.exists('/a')));
+      assert.deepEqual(world.asked_(), ['Lookup']);
+    }));
+
+  it('do not say what a rename has moved when its name was recalled meanwhile', () =>
+    play(async (world) => {
+      assert.ok(await world.exists('/a'));
+      world.answer(Opcode.Lookup, () => world.absent(LEASE_ENTRY));
+      assert.ok(!(await world.exists('/b')));
+      // Another client makes it the name of another file before the rename comes.
+      const hash = nameHash44(new TextEncoder().encode('a'), 0, 1);
+      world.notices.push([{ number: 1, kind: NOTICE_ENTRY, inode: world.rootInode, hash }]);
+      world.answer(Opcode.Rename, () => ({ afterMs: 4000 }));
+      await world.files.rename('/a', '/b');
+      world.asked_();
+      world.answer(Opcode.Lookup, () => world.found(LEASE_INODE | LEASE_ENTRY));
+      assert.ok(await world.exists('/b'));
       assert.deepEqual(world.asked_(), ['Lookup']);
     }));
 });
