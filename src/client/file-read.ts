@@ -49,8 +49,9 @@ class ReadOperation extends CoreOperation {
     this.#lengthBytes = lengthBytes;
     this.#status = 0;
     const end = offset + lengthBytes;
+    const { scheduler, options } = this.context;
     const believed = file.knows(end);
-    const certain = end <= chunkBytes || this.context.isSizeFresh(file);
+    const certain = end <= chunkBytes || file.isSizeFresh(scheduler.nowMs(), options.sizeFreshMs);
     this.#checking = believed && !certain;
     if (believed) this.#readPieces();
     else this.#askSize();

@@ -20,7 +20,6 @@ class ExtendOperation extends CoreOperation {
   dropsSetId = false;
 
   start(): void {
-    this.change.addInode(this.file.inode);
     this.send(this.context.peerOfInode(this.file.inode), Opcode.Extend, ExtendRequest.SIZE);
   }
 
@@ -38,7 +37,6 @@ class ExtendOperation extends CoreOperation {
     } else if (this.dropsSetId) {
       file.dropsSetId = true;
     }
-    this.endChange(checked, this.peer);
     this.release();
     tracker.extended(file, checked);
   }
@@ -59,7 +57,11 @@ export class SizeTracker {
    * left behind until `flush`.
    */
   needsExtend(file: OpenFile, end: number): boolean {
-    if (this.#context.isSizeFresh(file) && end <= file.knownSize && !file.privileged) {
+    const fresh = file.isSizeFresh(
+      this.#context.scheduler.nowMs(),
+      this.#context.options.sizeFreshMs,
+    );
+    if (fresh && end <= file.knownSize && !file.privileged) {
       file.mtimeDirty = true;
       return false;
     }
@@ -72,7 +74,8 @@ export class SizeTracker {
    */
   needsCheck(file: OpenFile, end: number): boolean {
     if (end <= chunkBytes || end > file.knownSize) return false;
-    return !this.#context.isSizeFresh(file);
+    const { scheduler, options } = this.#context;
+    return !file.isSizeFresh(scheduler.nowMs(), options.sizeFreshMs);
   }
 
   /** The file is at least `sizeBytes` long; `waiter` hears when the inode's target knows. */

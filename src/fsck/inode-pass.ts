@@ -26,7 +26,6 @@ import { END_OF_KEYS, START_OF_KEYS } from './store-reader.js';
 import { TargetSpace } from './target-space.js';
 import {
   attributeFlags,
-  batchStatusesProblem,
   cutProblem,
   inodeProblem,
   linkTargetProblem,
@@ -38,7 +37,6 @@ import {
 
 const ATTRIBUTE_FLAGS = FLAG_XATTRS | FLAG_ACCESS_ACL | FLAG_DEFAULT_ACL | FLAG_CAPABILITY;
 const SEQUENCES_RESERVED = 1024;
-const SESSION_ID_BYTES = 16;
 
 export class InodePass {
   readonly #state: CheckState;
@@ -89,9 +87,6 @@ export class InodePass {
       case KEY.attributes:
         this.#attributes(key, value);
         return;
-      case KEY.partitions:
-        this.#state.partitions.take(this.#target, parsed.inode, value);
-        return;
       case KEY.entry:
       case KEY.chunk:
         return;
@@ -139,7 +134,7 @@ export class InodePass {
     book.parents[row] = byteU64(value, InodeRecord.parent);
     book.ctimeSeconds[row] = Number(view.getBigInt64(InodeRecord.ctimeSeconds, true));
     book.ctimeNanoseconds[row] = view.getUint32(InodeRecord.ctimeNanoseconds, true);
-    if (book.isDirectory(row) && !this.#state.partitions.isPartition(row)) counts.directories++;
+    if (book.isDirectory(row)) counts.directories++;
     this.#checkSize(row, byteU64(value, InodeRecord.blocks));
   }
 
@@ -269,13 +264,7 @@ export class InodePass {
         this.#sequence(key, value);
         return;
       case KEY.session:
-        this.#ofSession(key, value, 'record', sessionProblem(value));
-        return;
-      case KEY.batchStatuses:
-        this.#ofSession(key, value, "last batch's statuses", batchStatusesProblem(value));
-        return;
-      case KEY.holder:
-        this.#holder(key, value);
+        this.#session(key, value);
         return;
       case KEY.prepared:
         this.#prepared(key, value);
@@ -347,19 +336,13 @@ export class InodePass {
     });
   }
 
-  #holder(key: Uint8Array, value: Uint8Array): void {
-    if (value.length === 0) return;
-    const edits = [replacement(this.#target, key, new Uint8Array(0))];
-    const text = `session ${hexOf(key.subarray(3))}, which may hold leases, has a value`;
-    this.#state.reportMalformed(this.#target, key, value, text, { repair: 'empty it', edits });
-  }
-
-  #ofSession(key: Uint8Array, value: Uint8Array, what: string, problem: string): void {
+  #session(key: Uint8Array, value: Uint8Array): void {
+    const problem = sessionProblem(value);
     if (problem === '') return;
-    const id = hexOf(key.subarray(3, 3 + SESSION_ID_BYTES));
+    const id = hexOf(key.subarray(3));
     const edits = [removal(this.#target, key)];
     const repair = 'remove it: it answers no retransmission';
-    const text = `the ${what} of session ${id} ${problem}`;
+    const text = `the record of session ${id} ${problem}`;
     this.#state.reportMalformed(this.#target, key, value, text, { repair, edits });
   }
 }
@@ -374,7 +357,6 @@ function sequenceBeyond(used: number): number {
 export function checkInodes(state: CheckState): void {
   const { book } = state;
   state.settle();
-  state.partitions.check();
   for (let row = 0; row < book.count; row++) {
     if (book.has(row, MARK_DAMAGED)) continue;
     const inode = book.inodes[row]!;

@@ -37,8 +37,6 @@ for (const opcode of [
   Opcode.SetXattr,
   Opcode.RemoveXattr,
   Opcode.Accessed,
-  Opcode.BatchWrite,
-  Opcode.BatchUnlink,
 ]) {
   kinds[opcode] = PERSISTENT;
 }

@@ -50,12 +50,8 @@ export function fillDirectory(
 }
 
 /** Inside a transaction: the new inode in this bucket, or minus an errno; then nothing has changed. */
-export function storeDirectory(
-  ns: Namespace,
-  bucket: number,
-  directory: NewDirectory,
-  inode = ns.allocateInode(bucket),
-): number {
+export function storeDirectory(ns: Namespace, bucket: number, directory: NewDirectory): number {
+  const inode = ns.allocateInode(bucket);
   if (inode === 0) return -errno.ENOSPC;
   const at = ns.inodes.add(inode);
   ns.countInodes(1);

@@ -35,8 +35,7 @@ import { PENDING, STEP_ADD_LINK, StepRequest } from './transactions/step.js';
 
 export const CREATE_EXCLUSIVE = 1;
 export const CREATE_OPEN = 2;
-/** AttributesReply.flags, and in the record of the reply. */
-export const CREATE_EXISTED = 1;
+const CREATE_EXISTED = 1;
 const PERMISSION_BITS = 0o7777;
 
 function word(call: Call, field: number): number {
@@ -84,7 +83,7 @@ export function replyEntry(
   const { reply } = call;
   writeU53(words, reply + LookupReply.inode, inode);
   words[(reply + LookupReply.mode) >>> 2] = mode;
-  words[(reply + LookupReply.flags) >>> 2] = from === undefined ? 0 : 1;
+  words[(reply + LookupReply.hasAttributes) >>> 2] = from === undefined ? 0 : 1;
   const to = (reply + LookupReply.attributes) >>> 2;
   const source = at >>> 2;
   for (let i = 0; i < Attributes.SIZE / 4; i++) words[to + i] = from?.[source + i] ?? 0;
@@ -169,7 +168,6 @@ function createExisting(ns: Namespace, call: Call, type: number, flags: number):
   if (at < 0) return ESTALE;
   ns.replyAttributes(call, at, CREATE_EXISTED);
   call.result0 = ns.found.inode;
-  call.result1 = CREATE_EXISTED;
   if ((flags & CREATE_OPEN) !== 0) call.openInode = ns.found.inode;
   return 0;
 }

@@ -92,12 +92,10 @@ export class SessionTable {
         reason = `${this.#sessionsMax} sessions are connected already`;
       } else if (known === undefined) {
         const saved = this.#service.loadSession(hello.sessionId);
-        newSession = true;
+        newSession = saved === undefined;
         session = this.#open(hello, saved);
       } else {
         session = known;
-        newSession = known.reset;
-        known.reset = false;
       }
     }
     const reply = encodeHelloReply({
