@@ -137,7 +137,7 @@ export const ReplyRecord = {
   reserved: 7,
   /** ulong: Create, TmpFile, Symlink, MakeDir, Link, Prepare: inode; Write, Reserve: offset written at */
   result0: 8,
-  /** ulong: Write, Reserve, Extend: the file's size afterwards */
+  /** ulong: Write, Reserve, Extend: the file's size afterwards; Create: 1 if the file was there */
   result1: 16,
 } as const;
 

@@ -35,7 +35,8 @@ import { PENDING, STEP_ADD_LINK, StepRequest } from './transactions/step.js';
 
 export const CREATE_EXCLUSIVE = 1;
 export const CREATE_OPEN = 2;
-const CREATE_EXISTED = 1;
+/** AttributesReply.flags, and in the record of the reply. */
+export const CREATE_EXISTED = 1;
 const PERMISSION_BITS = 0o7777;
 
 function word(call: Call, field: number): number {
@@ -168,6 +169,7 @@ function createExisting(ns: Namespace, call: Call, type: number, flags: number):
   if (at < 0) return ESTALE;
   ns.replyAttributes(call, at, CREATE_EXISTED);
   call.result0 = ns.found.inode;
+  call.result1 = CREATE_EXISTED;
   if ((flags & CREATE_OPEN) !== 0) call.openInode = ns.found.inode;
   return 0;
 }

@@ -24,6 +24,7 @@ import type { Call, Namespace } from './namespace.js';
 import { replyPrepare } from './transactions/participant.js';
 
 const UMASK_BITS = 0o777;
+const OPEN_TRUNCATE = 1;
 
 if (ExtendRequest.inode !== InodeRequest.inode) throw new Error('replay: layout');
 
@@ -34,14 +35,21 @@ export function replay(ns: Namespace, call: Call, request: RpcRequest): number {
     case Opcode.Create: {
       const flags = readU16(call.memory.words, call.body + CreateRequest.flags);
       if ((flags & CREATE_OPEN) !== 0) call.openInode = result0;
-      return replyMade(ns, call, result0, CreateRequest, createdMode(call));
+      const status = replyMade(ns, call, result0, CreateRequest, createdMode(call));
+      // Who truncates what was there must know that it was.
+      if (status === 0) call.out.words[(call.reply + AttributesReply.flags) >>> 2] = result1;
+      return status;
     }
     case Opcode.TmpFile:
       call.openInode = result0;
       return ns.replyStored(call, result0);
-    case Opcode.Open:
-      call.openInode = ns.inodeField(call, OpenRequest.inode);
-      return ns.replyStored(call, call.openInode);
+    case Opcode.Open: {
+      const inode = ns.inodeField(call, OpenRequest.inode);
+      const flags = call.memory.words[(call.body + OpenRequest.flags) >>> 2]!;
+      // One that only registers is remembered by the process that did it, and may be released since.
+      if ((flags & OPEN_TRUNCATE) !== 0) call.openInode = inode;
+      return ns.replyStored(call, inode);
+    }
     case Opcode.Symlink:
       return replyMade(ns, call, result0, SymlinkRequest, S_IFLNK | 0o777);
     case Opcode.SetAttr:

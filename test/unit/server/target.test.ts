@@ -382,6 +382,23 @@ describe('Target', () => {
       assert.equal(c.unlink(root, 'lost').status, errno.ENOENT);
     });
 
+    it('a create that is asked for again still says that the file was there', () => {
+      const c = new TargetCluster();
+      const root = c.root();
+      const node = c.nodes[0]!;
+      const inode = c.create(root, 'f');
+      const commit = node.meta.commitSequence;
+      // Its client truncates what was there: it must not take it for new.
+      const operation = c.begin(node, Opcode.Create, c.createBody(root, 'f'));
+      assert.ok(c.world.run(() => node.meta.commitSequence > commit, 1000));
+      node.kill();
+      node.start();
+      const { status, body: reply } = c.finish(operation);
+      assert.equal(status, 0);
+      assert.equal(Number(reply.readBigUInt64LE(0)), inode);
+      assert.equal(reply.readUInt32LE(Wire.AttributesReply.flags), 1);
+    });
+
     for (const persistentMemory of [false, true]) {
       const where = persistentMemory ? 'persistent memory' : 'a disk';
       it(`commit: every answer survives a power loss, metadata on ${where}`, () => {
