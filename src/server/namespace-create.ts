@@ -36,7 +36,7 @@ import { PENDING, STEP_ADD_LINK, StepRequest } from './transactions/step.js';
 export const CREATE_EXCLUSIVE = 1;
 export const CREATE_OPEN = 2;
 /** AttributesReply.flags, and in the record of the reply. */
-export const CREATE_EXISTED = 1;
+const CREATE_EXISTED = 1;
 const PERMISSION_BITS = 0o7777;
 
 function word(call: Call, field: number): number {

@@ -24,7 +24,6 @@ import type { Call, Namespace } from './namespace.js';
 import { replyPrepare } from './transactions/participant.js';
 
 const UMASK_BITS = 0o777;
-const OPEN_TRUNCATE = 1;
 
 if (ExtendRequest.inode !== InodeRequest.inode) throw new Error('replay: layout');
 
@@ -43,13 +42,9 @@ export function replay(ns: Namespace, call: Call, request: RpcRequest): number {
     case Opcode.TmpFile:
       call.openInode = result0;
       return ns.replyStored(call, result0);
-    case Opcode.Open: {
-      const inode = ns.inodeField(call, OpenRequest.inode);
-      const flags = call.memory.words[(call.body + OpenRequest.flags) >>> 2]!;
-      // One that only registers is remembered by the process that did it, and may be released since.
-      if ((flags & OPEN_TRUNCATE) !== 0) call.openInode = inode;
-      return ns.replyStored(call, inode);
-    }
+    case Opcode.Open:
+      call.openInode = ns.inodeField(call, OpenRequest.inode);
+      return ns.replyStored(call, call.openInode);
     case Opcode.Symlink:
       return replyMade(ns, call, result0, SymlinkRequest, S_IFLNK | 0o777);
     case Opcode.SetAttr:

@@ -519,7 +519,8 @@ export class Target
     call.replyBytes = 0;
     call.reply = this.#rpc.beginReply(request, REPLY_ROOM);
     const status = replay(this.namespace, call, request);
-    if (status === 0 && call.openInode !== 0) {
+    // What this process has registered may be released since.
+    if (status === 0 && call.openInode !== 0 && !request.executedHere) {
       this.handles.open(request.session, call.openInode);
     }
     this.#rpc.endReply(request, status, status === 0 ? call.replyBytes : 0);

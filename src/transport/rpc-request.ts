@@ -28,6 +28,8 @@ export class RpcRequest {
   recordOpcode = 0;
   recordResult0 = 0;
   recordResult1 = 0;
+  /** In `onReplay`: this process has executed it; false: one before it. */
+  executedHere = false;
 
   /** Of RpcServer alone: a newer request has this slot, so nobody waits for this one's reply. */
   superseded = false;

@@ -339,6 +339,7 @@ export class RpcServer {
     request.mapEpoch = words[at + 3]!;
     request.body = entry + ENTRY_HEADER_BYTES;
     request.bodyBytes = entryBytes - ENTRY_HEADER_BYTES;
+    request.executedHere = last !== 0;
     request.bulkOffset = bulkOffset;
     request.bulkBytes = bulkOffset === 0 ? 0 : bulkBytes;
     session.executing[request.slot] = request;
