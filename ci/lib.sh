@@ -23,7 +23,10 @@ mocha_suite() { # FOLDER...: the compiled tests below these folders of dist/test
   npx mocha --reporter ci/mocha-reporter.cjs --exit --timeout 60000 "${files[@]}"
 }
 
-closing_counts() {
+closing_counts() { # Also what failed, as far as one screen: the steps' own output may be far above.
+  if [ -e "$SEALFS_COUNTS.failures" ]; then
+    head -c 6000 "$SEALFS_COUNTS.failures"
+  fi
   awk '{ p += $1; f += $2; s += $3 }
        END { printf "%d passed, %d failed", p, f; if (s) printf ", %d skipped", s; print "" }' \
     "$SEALFS_COUNTS"

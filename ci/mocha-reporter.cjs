@@ -1,5 +1,6 @@
 // Mocha's spec reporter, which also appends "passed failed pending" to the file named by
-// SEALFS_COUNTS, so that a run of several suites can close with one line of counts.
+// SEALFS_COUNTS, and what failed to the one beside it, so that a run of several suites can close
+// with one line of counts and all of its failures.
 'use strict';
 const { appendFileSync } = require('node:fs');
 const { reporters } = require('mocha');
@@ -9,6 +10,9 @@ module.exports = class CountingReporter extends reporters.Spec {
     super(runner, options);
     const file = process.env.SEALFS_COUNTS;
     if (file === undefined) return;
+    runner.on('fail', (test, error) => {
+      appendFileSync(`${file}.failures`, `* ${test.fullTitle()}\n${error?.stack ?? error}\n\n`);
+    });
     runner.once('end', () => {
       const { passes, failures, pending } = this.stats;
       appendFileSync(file, `${passes} ${failures} ${pending}\n`);

@@ -182,6 +182,7 @@ wait "${readers[@]}" || true
 # Tests that ran inside are counted with those outside.
 if [ -n "${SEALFS_COUNTS:-}" ] && [ -f "$out/.counts" ]; then
   cat "$out/.counts" >> "$SEALFS_COUNTS"
+  if [ -f "$out/.counts.failures" ]; then cat "$out/.counts.failures" >> "$SEALFS_COUNTS.failures"; fi
 fi
 if [ -e "$run/line-seen" ]; then
   exit 137
