@@ -3,7 +3,7 @@
  * handed to the front end as they came, after every length in them has been checked.
  */
 import { inlineDataBytes, nameBytesMax } from '../protocol/limits.generated.js';
-import { isU53, readU16, readU53, writeU16, writeU53 } from '../protocol/u53.js';
+import { isU53, readU16, readU53, readU53OrZero, writeU16, writeU53 } from '../protocol/u53.js';
 import {
   Attributes,
   DirEntry,
@@ -14,6 +14,7 @@ import {
 import type { ClientContext } from './context.js';
 import type { Handle } from './handles.js';
 import { CoreOperation, OperationPool } from './operation.js';
+import { COLLISIONS, cookieBefore, HASH_END } from './partition-tables.js';
 import type { ClientRequest } from './request.js';
 
 const FLAG_WITH_ATTRIBUTES = 1;
@@ -69,6 +70,10 @@ export class EntryCursor {
 class ReadDirectoryOperation extends CoreOperation {
   #handle!: Handle;
   #inode = 0;
+  /** The partition that is read. */
+  #home = 0;
+  /** Where the listing goes on, and where it is read: in the next partition perhaps. */
+  #asked = 0;
   #cookie = 0;
   #maxBytes = 0;
   #flags = 0;
@@ -85,17 +90,23 @@ class ReadDirectoryOperation extends CoreOperation {
     this.#silent = this.request?.readsSilently === true;
     this.#handle = handle;
     this.#inode = handle.inode;
-    this.#cookie = cookie;
+    this.#asked = cookie;
+    this.#cookie = cookie === handle.resumeAfter ? handle.resumeFrom : cookie;
     this.#maxBytes = maxBytes;
     this.#flags = withAttributes ? FLAG_WITH_ATTRIBUTES : 0;
     this.landingOffset = maxBytes <= inlineDataBytes ? 0 : landing;
     this.landingBytes = maxBytes <= inlineDataBytes ? 0 : maxBytes;
-    this.send(this.context.peerOfInode(handle.inode), Opcode.ReadDir, ReadDirRequest.SIZE);
+    this.sendAgain();
+  }
+
+  protected override sendAgain(): void {
+    this.#home = this.context.partitions.homeAfter(this.#inode, this.#cookie);
+    this.send(this.context.peerOfInode(this.#home), Opcode.ReadDir, ReadDirRequest.SIZE);
   }
 
   override encode(body: number): number {
     const words = this.context.arena.words;
-    writeU53(words, body + ReadDirRequest.inode, this.#inode);
+    writeU53(words, body + ReadDirRequest.inode, this.#home);
     writeU53(words, body + ReadDirRequest.cookie, this.#cookie);
     words[(body + ReadDirRequest.maxBytes) >>> 2] = this.#maxBytes;
     words[(body + ReadDirRequest.flags) >>> 2] = this.#flags;
@@ -104,6 +115,8 @@ class ReadDirectoryOperation extends CoreOperation {
 
   override done(status: number, body: number, bodyBytes: number, bulkBytes: number): void {
     const { context } = this;
+    const known = context.partitions.homeAfter(this.#inode, this.#cookie);
+    if (this.reroutes(status, this.#inode, this.#home, known)) return;
     const checked = context.checkReply(status, bodyBytes, ReadDirReply.SIZE);
     if (checked !== 0) {
       this.finishError(checked);
@@ -111,16 +124,23 @@ class ReadDirectoryOperation extends CoreOperation {
     }
     const words = context.arena.words;
     const inlineBytes = words[(body + ReadDirReply.inlineBytes) >>> 2]!;
-    const last = words[(body + ReadDirReply.endOfDirectory) >>> 2] !== 0;
+    const ended = words[(body + ReadDirReply.endOfDirectory) >>> 2] !== 0;
+    const rangeEnd = readU53OrZero(words, body + ReadDirReply.rangeEnd);
+    const last = ended && rangeEnd >= HASH_END;
+    const goesOn = ended && !last;
     const inline = inlineBytes !== 0;
     const offset = inline ? body + ReadDirReply.SIZE : this.landingOffset;
     const lengthBytes = inline ? inlineBytes : bulkBytes;
+    if (goesOn && rangeEnd <= this.#cookie / COLLISIONS) {
+      this.#malformed();
+      return;
+    }
     if (inline && ReadDirReply.SIZE + inlineBytes > bodyBytes) {
       this.#malformed();
       return;
     }
     const cursor = this.#cursor;
-    let cookie = this.#cookie;
+    let cookie = this.#asked;
     let begin = offset;
     cursor.start(words, offset, lengthBytes);
     while (cursor.next()) {
@@ -135,7 +155,16 @@ class ReadDirectoryOperation extends CoreOperation {
       this.#malformed();
       return;
     }
+    if (goesOn && lengthBytes === 0) {
+      this.#cookie = cookieBefore(rangeEnd);
+      this.sendAgain();
+      return;
+    }
     if (!this.#silent) context.accessTimes.note(this.#inode);
+    if (goesOn) {
+      this.#handle.resumeAfter = cookie;
+      this.#handle.resumeFrom = cookieBefore(rangeEnd);
+    }
     // Cookie 0 is never the end: a rewound listing must see what was added.
     if (last && cookie !== 0) this.#handle.endCookie = cookie;
     this.release()?.replyEntries(begin, lengthBytes - (begin - offset), last);

@@ -4,7 +4,7 @@
  * slot when none is free; writes come in a slot already.
  *
  * An interrupted caller is answered EINTR only when it is being killed and waiting makes no sense: a
- * program that gets SIGALRM must never see its writes fail.
+ * program that gets SIGALRM must never see its writes fail. But whoever waits for a lock is let go by any signal.
  */
 import { errno } from '../common/errno.js';
 import type { Scheduler } from '../common/scheduler.js';
@@ -20,11 +20,15 @@ import {
 } from '../protocol/limits.generated.js';
 import { writeU53 } from '../protocol/u53.js';
 import { StatFsReply } from '../protocol/wire.generated.js';
+import { AfterNotices } from './after-notices.js';
 import { AttributeChange, SET_DROP_SET_ID } from './attributes.js';
 import { callerIsDying } from './callers.js';
 import type { FileSystemCore } from './core.js';
+import { dispatchLock } from './fuse-locks.js';
 import { FuseOperation } from './fuse-operation.js';
-import { NameReference } from './request.js';
+import type { KernelValidity } from './leases/kernel-validity.js';
+import { NOTHING_TOLD } from './leases/recalls.js';
+import { NameReference, PageUse } from './request.js';
 import type { FileSystemTotals } from './request.js';
 
 export interface FuseFrontOptions {
@@ -62,6 +66,7 @@ const SEEK_HOLE = 4;
 const BULK_SLOTS_FOR_WRITES = 8;
 /** Message slots that reads leave to the RPC layer. */
 const MESSAGE_SLOTS_FOR_RPC = 160;
+const DIRECT = OpenFlag.DirectIo | OpenFlag.ParallelDirectWrites;
 const INTERRUPT_CHECK_MS = 250;
 /** Of one copy_file_range: its answer has 32 bits. */
 const COPY_BYTES_MAX = 2 ** 31;
@@ -76,6 +81,10 @@ export class FuseFront implements FuseHandler {
   onGone: (reason: string) => void = () => undefined;
   /** The kernel has agreed. */
   onMounted: (info: FuseInfo) => void = () => undefined;
+  /** Under leases: what the kernel may believe. */
+  validity: KernelValidity | null = null;
+  /** FuseSession.notifyInode and notifyEpoch: written up to this number. */
+  onKernelNotified: (number: number) => void = () => undefined;
 
   readonly #scheduler: Scheduler;
   readonly #free: FuseOperation[] = [];
@@ -88,6 +97,12 @@ export class FuseFront implements FuseHandler {
   /** The kernel says whose writes take set-ID bits away. */
   #killPriv = false;
   #slotsLeft = false;
+  readonly #opens = new AfterNotices(
+    (inode) => this.validity?.forgetAttributes(inode) ?? NOTHING_TOLD,
+    (operation) => {
+      this.#openNow(operation);
+    },
+  );
   readonly #scratch: number;
   readonly #name = new NameReference();
   readonly #name2 = new NameReference();
@@ -117,7 +132,7 @@ export class FuseFront implements FuseHandler {
     const { directIo } = this.options;
     const direct = directIo === 'on' || (directIo === 'auto' && info.directIoMmap);
     this.#killPriv = info.killPriv;
-    this.openFlags = direct ? OpenFlag.DirectIo | OpenFlag.ParallelDirectWrites : 0;
+    this.openFlags = direct ? DIRECT : 0;
     this.onMounted(info);
   }
 
@@ -125,9 +140,28 @@ export class FuseFront implements FuseHandler {
     this.onGone(reason);
   }
 
+  onNotified(number: number): void {
+    this.onKernelNotified(number);
+    this.#opens.written(number);
+  }
+
+  onPagesDropped(_number: number): void {
+    // Nobody waits for it.
+  }
+
+  /** The kernel may cache files under leases; `notifyPages` is the session's. */
+  cachePages(notifyPages: (inode: number) => number): void {
+    const { pages } = this.core;
+    pages.drop = notifyPages;
+    pages.enabled = true;
+  }
+
   onInterrupt(fuse: FuseRequest): void {
     const operation = this.#active[fuse.index];
     if (operation?.fuse !== fuse) return;
+    // Of all calls only one that waits for a lock may fail for any signal; it may be answered here.
+    if (fuse.operation === Operation.SetLockWait) this.core.signal(operation);
+    if (operation.fuse !== fuse) return;
     this.#interrupted.add(operation);
     this.#checkInterrupted();
   }
@@ -149,7 +183,7 @@ export class FuseFront implements FuseHandler {
       case Operation.SetAttr:
         return core.setAttributes(operation, fuse.inode, this.#changeOf(fuse));
       case Operation.Open:
-        return core.open(operation, fuse.inode, (fuse.flags & O_TRUNC) !== 0);
+        return this.#open(operation, fuse);
       case Operation.Create:
         return this.#create(operation, fuse);
       case Operation.TmpFile:
@@ -176,7 +210,10 @@ export class FuseFront implements FuseHandler {
       case Operation.Seek:
         return core.seek(operation, fuse.handle, fuse.wideOffset, fuse.flags === SEEK_HOLE);
       case Operation.Flush:
-        return operation.replyDone();
+      case Operation.GetLock:
+      case Operation.SetLock:
+      case Operation.SetLockWait:
+        return dispatchLock(core, operation, fuse);
       case Operation.SetXattr:
         return this.#setXattr(operation, fuse);
       case Operation.GetXattr:
@@ -219,6 +256,16 @@ export class FuseFront implements FuseHandler {
       default:
         return operation.replyError(errno.ENOSYS);
     }
+  }
+
+  #open(operation: FuseOperation, fuse: FuseRequest): void {
+    if (this.validity === null || this.core.isLeased(fuse.inode)) this.#openNow(operation);
+    else this.#opens.start(operation, fuse.inode);
+  }
+
+  #openNow(operation: FuseOperation): void {
+    const { fuse } = operation;
+    if (fuse !== null) this.core.open(operation, fuse.inode, (fuse.flags & O_TRUNC) !== 0);
   }
 
   #nameOf(fuse: FuseRequest): NameReference {
@@ -356,8 +403,11 @@ export class FuseFront implements FuseHandler {
   }
 
   /** Of FuseOperation: OpenFlag bits for what this request opened. */
-  flagsOf(fuse: FuseRequest): number {
-    return fuse.operation === Operation.OpenDir ? 0 : this.openFlags;
+  flagsOf(fuse: FuseRequest, use: PageUse): number {
+    if (fuse.operation === Operation.OpenDir) return 0;
+    if (use === PageUse.AsOptions) return this.openFlags;
+    if (use === PageUse.Direct) return DIRECT;
+    return use === PageUse.Kept ? OpenFlag.KeepCache : 0;
   }
 
   /** Of FuseOperation: lays the totals out as StatFsReply, valid until the next call. */
@@ -391,8 +441,8 @@ export class FuseFront implements FuseHandler {
   #giveUp(operation: FuseOperation): void {
     this.#interrupted.delete(operation);
     const at = this.#waiting.indexOf(operation);
-    if (at >= 0) {
-      this.#waiting.splice(at, 1);
+    if (at >= 0 || this.#opens.remove(operation)) {
+      if (at >= 0) this.#waiting.splice(at, 1);
       operation.replyError(errno.EINTR);
       return;
     }

@@ -11,6 +11,15 @@ export class Handle {
   file: OpenFile | null = null;
   /** Directory: the cookie behind which nothing follows, once seen; -1: not seen. */
   endCookie = -1;
+  /** Locks were set through it, and it has not been seen to be rid of them. */
+  hasLocks = false;
+  /** Locks that were set through it are lost, and its owner has not been told (locks.md). */
+  locksLost = false;
+  /** Directory: the last entry of a partition, once seen, and the cookie that the next one begins behind. */
+  resumeAfter = -1;
+  resumeFrom = -1;
+  /** The kernel was told that it may cache what this one opened. */
+  cachesPages = false;
 }
 
 export class HandleTable {
@@ -28,6 +37,11 @@ export class HandleTable {
     handle.inode = inode;
     handle.file = file;
     handle.endCookie = -1;
+    handle.hasLocks = false;
+    handle.locksLost = false;
+    handle.resumeAfter = -1;
+    handle.resumeFrom = -1;
+    handle.cachesPages = false;
     handle.number = this.#freeNumbers.pop() ?? this.#handles.length;
     this.#handles[handle.number] = handle;
     this.#count++;

@@ -10,6 +10,7 @@ import { Attributes } from '../protocol/wire.generated.js';
 import { readI53, readU53, writeI53, writeU53 } from '../protocol/u53.js';
 import type { WallClock } from '../common/scheduler.js';
 import { inodeKey } from './keys.js';
+import type { Touched } from './leases/touched.js';
 import type { MetaStore } from './meta-store-api.js';
 
 export const InodeRecord = {
@@ -31,6 +32,10 @@ export const FLAG_PROMISED = 16;
 
 /** Made without a name (O_TMPFILE) and not given one yet: link may do so. */
 export const FLAG_UNNAMED = 64;
+/** A directory whose entries are in several partitions; there is a value under its partitions key. */
+export const FLAG_SPLIT = 128;
+/** Not a directory but a partition of its parent; the same. */
+export const FLAG_PARTITION = 256;
 
 export const S_IFMT = 0o170000;
 export const S_IFSOCK = 0o140000;
@@ -95,14 +100,18 @@ export class InodeTable {
   bytes = new Uint8Array(INITIAL_SLOTS * InodeRecord.SIZE);
   words = new Uint32Array(this.bytes.buffer);
   readonly #meta: MetaStore;
+  readonly #touched: Touched;
   readonly #slots = new Map<number, number>();
   #views: Uint8Array[] = [];
   #dirty = new Uint8Array(INITIAL_SLOTS);
   #removed = new Uint8Array(INITIAL_SLOTS);
   #count = 0;
+  /** Counts changes of directories' link counts that are summed up over partitions. */
+  linkChanges = 0;
 
-  constructor(meta: MetaStore) {
+  constructor(meta: MetaStore, touched: Touched) {
     this.#meta = meta;
+    this.#touched = touched;
     this.#makeViews(INITIAL_SLOTS);
   }
 
@@ -131,12 +140,14 @@ export class InodeTable {
   /** The record at this offset has been changed. */
   touch(at: number): void {
     this.#dirty[at / InodeRecord.SIZE] = 1;
+    this.#touched.inode(this.inode(at));
   }
 
   remove(at: number): void {
     const slot = at / InodeRecord.SIZE;
     this.#removed[slot] = 1;
     this.#dirty[slot] = 1;
+    this.#touched.inode(this.inode(at));
   }
 
   /** Inside the transaction, at its end. */
@@ -212,6 +223,9 @@ export class InodeTable {
 
   setLinkCount(at: number, count: number): void {
     this.words[(at + InodeRecord.linkCount) >>> 2] = count;
+    if ((this.get32(at, InodeRecord.flags) & (FLAG_SPLIT | FLAG_PARTITION)) !== 0) {
+      this.linkChanges++;
+    }
   }
 
   size(at: number): number {

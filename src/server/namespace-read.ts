@@ -1,18 +1,38 @@
 /** Operations that change nothing: Lookup, GetAttr, ReadLink, ReadDir. They see what is committed. */
-import { errno, ESTALE } from '../common/errno.js';
+import { EREMCHG, errno, ESTALE } from '../common/errno.js';
 import {
   Attributes,
   DirEntry,
   InodeRequest,
   LookupReply,
   NameRequest,
+  PartitionRange,
+  PartitionsReply,
 } from '../protocol/wire.generated.js';
 import { symlinkBytesMax } from '../protocol/limits.generated.js';
 import { readU16, readU53, writeU16, writeU53 } from '../protocol/u53.js';
-import { Dentry } from './dentries.js';
-import { InodeRecord, modeOf, S_IFDIR, S_IFLNK, S_IFMT, storedInode } from './inode-record.js';
-import { linkTargetKey } from './keys.js';
+import { Dentry, type DirectoryVisitor } from './dentries.js';
+import {
+  FLAG_SPLIT,
+  InodeRecord,
+  modeOf,
+  S_IFDIR,
+  S_IFLNK,
+  S_IFMT,
+  storedInode,
+  storedMode,
+} from './inode-record.js';
+import { COLLISIONS, linkTargetKey } from './keys.js';
 import type { Call, Namespace, WireMemory } from './namespace.js';
+import {
+  flagsOf,
+  hashAfter,
+  isDivided,
+  PARTITIONS_MAX,
+  rangeOf,
+  readTable,
+} from './partitions/table.js';
+import { LOCK_TABLE } from './transactions/locks.js';
 
 /** Bytes that a LookupReply needs while it is written: a record is copied whole. */
 export const LOOKUP_ROOM = LookupReply.attributes + InodeRecord.SIZE;
@@ -24,27 +44,72 @@ export function lookup(ns: Namespace, call: Call): number {
   if (parent === 0) return errno.EINVAL;
   const nameBytes = readU16(call.memory.words, call.body + NameRequest.nameBytes);
   const name = call.body + NameRequest.SIZE;
-  if (!ns.dentries.find(parent, call.memory.bytes, name, nameBytes, ns.found)) {
+  const { memory } = call;
+  // A partition that takes another's entries in has them already, but they are not its own yet.
+  const isTaking = ns.locks.size > 0 && ns.locks.inode(parent)?.kind === LOCK_TABLE;
+  if (isTaking && !holdsName(ns, parent, memory, name, nameBytes)) return EREMCHG;
+  if (!ns.dentries.find(parent, memory.bytes, name, nameBytes, ns.found)) {
     // Entries are only where their directory is: only a miss has to ask what the directory is.
     const directory = storedInode(ns.meta, parent);
     if (directory === undefined) return ESTALE;
-    return (modeOf(directory) & S_IFMT) === S_IFDIR ? errno.ENOENT : errno.ENOTDIR;
+    if ((modeOf(directory) & S_IFMT) !== S_IFDIR) return errno.ENOTDIR;
+    return holdsName(ns, parent, memory, name, nameBytes) ? errno.ENOENT : EREMCHG;
   }
   const { words, bytes } = call.out;
   const { inode, mode } = ns.found;
   // An entry whose inode is gone (half of an rmdir) looks like one whose inode is elsewhere: the
   // client asks for it by number, learns that it is gone, and removes the entry.
-  const record = ns.ownsInode(inode) ? storedInode(ns.meta, inode) : undefined;
+  const record = ns.ownsInode(inode) ? shownInode(ns, inode) : undefined;
   const hasAttributes = record === undefined ? 0 : 1;
   const at = call.reply + LookupReply.attributes;
   if (record === undefined) bytes.fill(0, at, at + Attributes.SIZE);
   else bytes.set(record, at);
   writeU53(words, call.reply + LookupReply.inode, inode);
   words[(call.reply + LookupReply.mode) >>> 2] = mode;
-  words[(call.reply + LookupReply.hasAttributes) >>> 2] = hasAttributes;
+  words[(call.reply + LookupReply.flags) >>> 2] = hasAttributes;
   call.replyBytes = LookupReply.SIZE;
   return 0;
 }
+
+/** The stored record, if it is all there is to be shown of the inode. */
+function shownInode(ns: Namespace, inode: number): Uint8Array | undefined {
+  const record = storedInode(ns.meta, inode);
+  if (record === undefined || (flagsOf(record) & FLAG_SPLIT) !== 0) return undefined;
+  return record;
+}
+
+function holdsName(
+  ns: Namespace,
+  parent: number,
+  { bytes }: WireMemory,
+  name: number,
+  nameBytes: number,
+): boolean {
+  return ns.holdsStored(parent, ns.dentries.hashOf(bytes, name, nameBytes));
+}
+
+/** GetPartitions. */
+export function getPartitions(ns: Namespace, call: Call): number {
+  const inode = ns.inodeField(call, InodeRequest.inode);
+  if (inode === 0) return errno.EINVAL;
+  const mode = storedMode(ns.meta, inode);
+  if (mode === 0) return ESTALE;
+  if ((mode & S_IFMT) !== S_IFDIR) return errno.ENOTDIR;
+  const rows = readTable(ns.meta, inode)?.rows ?? [];
+  const { words } = call.out;
+  words[(call.reply + PartitionsReply.count) >>> 2] = rows.length;
+  words[(call.reply + PartitionsReply.reserved) >>> 2] = 0;
+  let at = call.reply + PartitionsReply.SIZE;
+  for (const row of rows) {
+    writeU53(words, at + PartitionRange.first, row.first);
+    writeU53(words, at + PartitionRange.inode, row.inode);
+    at += PartitionRange.SIZE;
+  }
+  call.replyBytes = at - call.reply;
+  return 0;
+}
+
+export const PARTITIONS_ROOM = PartitionsReply.SIZE + PARTITIONS_MAX * PartitionRange.SIZE;
 
 export function getAttr(ns: Namespace, call: Call): number {
   const inode = ns.inodeField(call, InodeRequest.inode);
@@ -72,6 +137,8 @@ export class Listing {
   bytes = 0;
   entries = 0;
   ended = false;
+  /** The hash that the directory goes on with elsewhere. */
+  rangeEnd = 0;
 }
 
 /**
@@ -92,13 +159,20 @@ export function listDirectory(
   const record = storedInode(ns.meta, directory);
   if (record === undefined) return ESTALE;
   if ((modeOf(record) & S_IFMT) !== S_IFDIR) return errno.ENOTDIR;
+  const flags = flagsOf(record);
+  const range = rangeOf(ns.meta, directory, flags);
+  const begin = hashAfter(cookie);
+  if (isDivided(flags) && (begin < range.first || begin >= range.end)) return EREMCHG;
+  listing.rangeEnd = range.end;
   let at = offset;
   let entries = 0;
   listing.ended = true;
-  ns.dentries.list(directory, cookie, (entryCookie, inode, mode, value) => {
+  const visit: DirectoryVisitor = (entryCookie, inode, mode, value) => {
     const nameBytes = value.length - Dentry.name;
     // Attributes that are about to change are asked for one by one: then the answer can wait.
-    const isLocked = ns.locks.size > 0 && ns.locks.attributes(inode) !== undefined;
+    const isLocked =
+      (ns.locks.size > 0 && ns.locks.attributes(inode) !== undefined) ||
+      ns.recalls.inode(inode) !== undefined;
     const attributes = withAttributes && !isLocked && ns.ownsInode(inode) ? 1 : 0;
     const name = at + DirEntry.SIZE + attributes * Attributes.SIZE;
     const end = (name + nameBytes + 7) & ~7;
@@ -116,7 +190,8 @@ export function listDirectory(
     at = end;
     entries++;
     return true;
-  });
+  };
+  ns.dentries.list(directory, cookie, visit, range.end * COLLISIONS);
   if (withAttributes) at = fillAttributes(ns, out, offset, at);
   listing.bytes = at - offset;
   listing.entries = entries;
@@ -135,7 +210,7 @@ function fillAttributes(ns: Namespace, out: WireMemory, offset: number, end: num
       at = next;
       continue;
     }
-    const record = storedInode(ns.meta, readU53(out.words, at + DirEntry.inode));
+    const record = shownInode(ns, readU53(out.words, at + DirEntry.inode));
     const attributes = at + DirEntry.SIZE;
     if (record !== undefined) {
       out.bytes.set(record.subarray(0, Attributes.SIZE), attributes);

@@ -5,6 +5,7 @@ import { readU16, writeU53 } from '../protocol/u53.js';
 import type { Mutation } from './batch.js';
 import { S_IFDIR } from './inode-record.js';
 import type { Call, Namespace } from './namespace.js';
+import { dropOtherPieces, dropPartitions } from './namespace-directories.js';
 import { PENDING, STEP_DROP_LINK, StepRequest } from './transactions/step.js';
 
 export function unlink(ns: Namespace, call: Call, mutation: Mutation): number {
@@ -63,7 +64,7 @@ export function replyUnlink(call: Call, inode: number, remaining: number): void 
 }
 
 /** A volume is deleted: its root goes, if nothing is in it. One that is gone already is fine. */
-export function ensureEmptyRoot(ns: Namespace, call: Call): number {
+export function ensureEmptyRoot(ns: Namespace, call: Call, mutation: Mutation): number {
   const inode = ns.inodeField(call, InodeRequest.inode);
   if (inode === 0) return errno.EINVAL;
   if (!ns.ownsInode(inode)) return ESTALE;
@@ -73,6 +74,11 @@ export function ensureEmptyRoot(ns: Namespace, call: Call): number {
   if (!ns.dentries.isEmpty(inode)) return errno.ENOTEMPTY;
   const held = ns.checkInodeLock(call, inode);
   if (held !== 0) return held;
+  const refusal = dropOtherPieces(ns, call, mutation, inode);
+  if (refusal !== 0) return refusal;
+  const decided = ns.host.coordinator.decide(mutation);
+  if (decided !== 0) return decided;
   ns.dropInode(at);
+  dropPartitions(ns);
   return 0;
 }

@@ -21,6 +21,11 @@ export abstract class RpcOperation {
   landingBytes = 0;
   /** Milliseconds from `call`; 0: none (a soft peer still fails without a connection). */
   deadlineMs = 0;
+  /**
+   * It is meant to stay unanswered for long, and nobody waits for it: not counted as outstanding, and
+   * watched once a second only. Set before `call`.
+   */
+  background = false;
 
   /** Of RpcPeer alone, from here on: the list of waiting operations, the state, the due time. */
   rpcNext: RpcOperation | null = null;

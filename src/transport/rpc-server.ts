@@ -166,6 +166,18 @@ export class RpcServer {
     if (this.#closed && this.#executingCount === 0) this.#writer.close();
   }
 
+  /**
+   * Takes from the session what it holds, and its connection: the service hears of it as of a session's
+   * end. The client learns it at its next handshake. Its records stay, and its requests in execution.
+   */
+  resetSession(session: Session, reason: string): void {
+    for (const connection of [...this.#connections]) {
+      if (connection.session === session) this.#closeConnection(connection, reason);
+    }
+    session.reset = true;
+    this.#service.onSessionClosed(session, reason);
+  }
+
   /** A reply without a body. */
   reply(request: RpcRequest, status: number): void {
     this.beginReply(request, 0);

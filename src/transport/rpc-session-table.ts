@@ -92,10 +92,12 @@ export class SessionTable {
         reason = `${this.#sessionsMax} sessions are connected already`;
       } else if (known === undefined) {
         const saved = this.#service.loadSession(hello.sessionId);
-        newSession = saved === undefined;
+        newSession = true;
         session = this.#open(hello, saved);
       } else {
         session = known;
+        newSession = known.reset;
+        known.reset = false;
       }
     }
     const reply = encodeHelloReply({

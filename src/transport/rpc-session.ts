@@ -45,6 +45,8 @@ export class Session {
   readonly lastSequence = new Uint32Array(rpcSlots);
   readonly executing: (RpcRequest | null)[] = new Array<RpcRequest | null>(rpcSlots).fill(null);
   executingCount = 0;
+  /** What it held has been taken from it: the client is told at its next handshake. */
+  reset = false;
   /** Scheduler's milliseconds when the connection was lost. */
   disconnectedMs = 0;
 

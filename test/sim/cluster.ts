@@ -48,6 +48,9 @@ export interface ClusterOptions {
   durability?: 'fsync' | 'commit';
   /** Metadata is on persistent memory: see MetaStore.flushNow. */
   persistentMemory?: boolean;
+  /** Of a partition that is split; none ever is without it. */
+  splitEntries?: number;
+  partitionsPerTarget?: number;
   log?: (message: string) => void;
   /** Called where a target passes a named point of its work; it may kill that target, or others. */
   faultPoint?: (target: SimTarget, name: string) => void;
@@ -139,6 +142,8 @@ export class SimTarget {
         incarnation: `${this.name}-${this.#starts}`,
       },
       durability: options.durability ?? 'fsync',
+      splitEntries: options.splitEntries ?? Infinity,
+      partitionsPerTarget: options.partitionsPerTarget ?? 16,
       log,
       faultPoint: (name) => {
         if (scheduler.alive) options.faultPoint?.(this, name);
@@ -184,11 +189,14 @@ export class SimClient {
   readonly transport: SimTransport;
   readonly core: FileSystemCore;
   readonly files: VolumeFiles;
+  /** Directories of this cluster are split. */
+  readonly splits: boolean;
   readonly #network: SimNetwork;
 
   constructor(cluster: SimCluster, name: string) {
     const { world, network, options, map } = cluster;
     this.name = name;
+    this.splits = options.splitEntries !== undefined;
     this.#network = network;
     this.scheduler = new SimScheduler(world, name);
     this.arena = createPlainArena(options.small === true ? SMALL_ARENA : CLIENT_ARENA);

@@ -7,15 +7,15 @@
  * SEALFS_SIM_SEEDS (two fifths of it), SEALFS_SIM_FIRST, SEALFS_SIM_SEED as in random.test.ts.
  */
 import assert from 'node:assert/strict';
-import { BucketTable } from '../../src/placement/bucket-table.js';
 import { SimRandom } from '../../src/transport/sim/sim-random.js';
 import { buildCluster } from './cluster.js';
-import type { SimClient, SimCluster, SimTarget } from './cluster.js';
-import { HistoryClient, HistoryPlayer, NAMES } from './history-client.js';
+import type { SimClient, SimTarget } from './cluster.js';
+import { HistoryClient, HistoryPlayer } from './history-client.js';
 import type { Place } from './history-client.js';
+import { setUp } from './history-scene.js';
+import type { Scene } from './history-scene.js';
 import { History, check, describePending } from './history.js';
 import { assertNothingLeft } from './left-overs.js';
-import { NameSpace } from './name-space.js';
 import { describeSeeds } from './seeds.js';
 import { Trouble } from './trouble.js';
 
@@ -23,48 +23,6 @@ const seeds = Math.ceil(Number(process.env['SEALFS_SIM_SEEDS'] ?? '200') * 0.4);
 const OPERATIONS = 70;
 const STRIKES = 12;
 const POINT_STRIKES = 4;
-
-interface Scene {
-  cluster: SimCluster;
-  random: SimRandom;
-  history: History;
-  table: BucketTable;
-  initial: NameSpace;
-  /** A directory, one in it, and one in that. */
-  shared: number[];
-}
-
-/** Three directories, one in the other, on as many targets as there are. */
-async function setUp(
-  cluster: SimCluster,
-  random: SimRandom,
-  history: History,
-  client: SimClient,
-): Promise<Scene> {
-  await client.files.ensureRoot();
-  await client.files.mkdir('/top');
-  const table = BucketTable.build(cluster.map);
-  const top = (await client.files.stat('/top')).inode;
-  const worker = new HistoryClient(client, new History(), table);
-  const shared = [top];
-  let initial = NameSpace.root(top);
-  while (shared.length < 3) {
-    const dir = shared.at(-1)!;
-    const used = new Set(shared.map((inode) => worker.targetOf(inode)));
-    for (const name of NAMES) {
-      const made = await worker.mkdir(dir, name);
-      const fresh = !used.has(worker.targetOf(made.inode!));
-      if (!fresh && name !== NAMES.at(-1)) {
-        await worker.rmdir(dir, name);
-        continue;
-      }
-      initial = initial.after({ op: 'mkdir', dir, name }, made, 0)!;
-      shared.push(made.inode!);
-      break;
-    }
-  }
-  return { cluster, random, history, table, initial, shared };
-}
 
 /** Plays until all have ended or died; then somebody else looks. */
 async function playAll(scene: Scene, workers: SimClient[], power: boolean): Promise<void> {
@@ -110,6 +68,7 @@ async function play(seed: number): Promise<string> {
     durability: power ? 'commit' : 'fsync',
     small: true,
     persistentMemory: power && seed % 2 === 0,
+    ...(seed % 2 === 0 ? {} : { splitEntries: 2 }),
     faultPoint: strikeAtPoints(new SimRandom(random.word()), power),
     network: { breakRate: random.chance(0.5) ? 0.02 : 0, jitterMs: [0.1, 1, 5][random.below(3)]! },
   });

@@ -192,7 +192,7 @@ describe('rpc server, by hand', () => {
     target.service.slowRate = 0;
     const again = client.connect();
     const hello = decodeHelloReply(client.hello(again).body)!;
-    assert.equal(hello.newSession, false);
+    assert.equal(hello.newSession, true);
     assert.equal(hello.incarnation, 'two');
     client.request(again, INCREMENT, 1, 1);
     settle();

@@ -1,0 +1,229 @@
+/** Leases of one target as clients see them on the wire: what is granted, recalled, waited for. */
+import assert from 'node:assert/strict';
+import {
+  LEASE_DIRECTORY,
+  LEASE_ENTRY,
+  LEASE_INODE,
+  NOTICE_DIRECTORY,
+  NOTICE_ENTRY,
+  NOTICE_INODE,
+  RECALL_LIMIT_MS,
+} from '../../../../src/protocol/leases.js';
+import * as Wire from '../../../../src/protocol/wire.generated.js';
+import { Opcode } from '../../../../src/protocol/wire.generated.js';
+import { body } from '../namespace-harness.js';
+import { await_, giveBack, start, take } from './lease-harness.js';
+import type { TargetCluster, Answer } from '../target-harness.js';
+
+const ENOENT = 2;
+const EAGAIN = 11;
+
+function lookup(cluster: TargetCluster, parent: number, name: string): Answer {
+  const bytes = body(Wire.NameRequest, { parent, nameBytes: Buffer.byteLength(name) }, name);
+  return cluster.call(cluster.nodes[0]!, Opcode.Lookup, bytes);
+}
+
+function lookupFlags(answer: Answer): number {
+  if (answer.status === 0) return answer.body.readUInt32LE(Wire.LookupReply.flags);
+  return answer.body.length === 0 ? 0 : answer.body.readUInt32LE(Wire.AbsentReply.flags);
+}
+
+function getAttrFlags(cluster: TargetCluster, inode: number): number {
+  return cluster.inodeCall(Opcode.GetAttr, inode).body.readUInt32LE(Wire.AttributesReply.flags);
+}
+
+/** A batch of these names. */
+function batchBody(parent: number, names: readonly string[]): Buffer {
+  const parts = [body(Wire.BatchRequest, { count: names.length })];
+  for (const name of names) {
+    const item = body(Wire.NameRequest, { parent, nameBytes: Buffer.byteLength(name) }, name);
+    parts.push(body(Wire.BatchItem, { bodyBytes: item.length }), item);
+  }
+  return Buffer.concat(parts);
+}
+
+describe('leases of a target', () => {
+  it('are recalled from all before a batch is answered, its own client included', () => {
+    const { cluster, root, awaiting } = start();
+    const names = ['a', 'b'];
+    for (const name of names) cluster.create(root, name);
+    const file = cluster.create(root, 'c');
+    for (const name of names) lookup(cluster, root, name);
+    getAttrFlags(cluster, file);
+    const node = cluster.nodes[0]!;
+    const unlink = cluster.begin(node, Opcode.BatchUnlink, batchBody(root, [...names, 'a']));
+    const notices = take(cluster, awaiting);
+    assert.ok(notices.some(({ kind }) => kind === NOTICE_ENTRY));
+    assert.ok(
+      notices.every(({ inode }) => inode !== file),
+      'the third file is as it was',
+    );
+    assert.equal(unlink.answer, undefined);
+    // A look-up of many does not wait: those under recall are to be asked for alone.
+    const looked = cluster.call(node, Opcode.BatchLookup, batchBody(root, ['a', 'c']));
+    assert.equal(looked.status, 0);
+    assert.equal(looked.body.readUInt16LE(Wire.BatchReply.SIZE), EAGAIN);
+    giveBack(cluster, notices);
+    const { body: statuses } = cluster.finish(unlink);
+    const first = Wire.BatchReply.SIZE;
+    assert.deepEqual([...statuses.subarray(first, first + 3)], [0, 0, ENOENT]);
+  });
+
+  it('are granted to those who await, and to nobody else', () => {
+    const { cluster, root } = start();
+    assert.equal(lookupFlags(lookup(cluster, root, 'a')), LEASE_ENTRY | LEASE_DIRECTORY);
+    const file = cluster.create(root, 'a');
+    assert.equal(lookupFlags(lookup(cluster, root, 'a')), 1 | LEASE_INODE | LEASE_ENTRY);
+    assert.equal(getAttrFlags(cluster, file), LEASE_INODE);
+    cluster.newClient();
+    assert.equal(lookupFlags(lookup(cluster, root, 'a')), 1);
+    assert.equal(getAttrFlags(cluster, file), 0);
+  });
+
+  it('come with what a client makes', () => {
+    const { cluster, root } = start();
+    const made = cluster.call(cluster.nodes[0]!, Opcode.Create, cluster.createBody(root, 'a'));
+    const flags = made.body.readUInt32LE(Wire.AttributesReply.flags);
+    assert.equal(flags & (LEASE_ENTRY | LEASE_INODE), LEASE_ENTRY | LEASE_INODE);
+  });
+
+  it('are recalled before a change by another client is answered', () => {
+    const { cluster, root, awaiting } = start();
+    const file = cluster.create(root, 'a');
+    lookup(cluster, root, 'a');
+    const holder = { cluster, awaiting };
+    const speak = cluster.speaker();
+    cluster.newClient();
+    const change = cluster.begin(
+      cluster.nodes[0]!,
+      Opcode.SetAttr,
+      body(Wire.SetAttrRequest, { inode: file, valid: 1, mode: 0o600 }),
+    );
+    cluster.idle(10);
+    // Who asks now does not see the change, nor the state before, until the lease is back.
+    const read = cluster.begin(
+      cluster.nodes[0]!,
+      Opcode.GetAttr,
+      body(Wire.InodeRequest, { inode: file }),
+    );
+    cluster.idle(100);
+    assert.equal(change.answer, undefined);
+    assert.equal(read.answer, undefined);
+    const other = cluster.speaker();
+    cluster.speakAs(speak);
+    const notices = take(holder.cluster, holder.awaiting);
+    assert.deepEqual(
+      notices.map(({ kind, inode }) => [kind, inode]),
+      [[NOTICE_INODE, file]],
+    );
+    giveBack(cluster, notices);
+    cluster.speakAs(other);
+    assert.equal(cluster.finish(change).status, 0);
+    const mode = cluster.finish(read).body.readUInt32LE(Wire.Attributes.mode);
+    assert.equal(mode & 0o777, 0o600);
+  });
+
+  it('of an absent name and of a whole directory are recalled by a create', () => {
+    const { cluster, root, awaiting } = start();
+    assert.equal(lookup(cluster, root, 'a').status, ENOENT);
+    const holder = cluster.speaker();
+    cluster.newClient();
+    const made = cluster.begin(cluster.nodes[0]!, Opcode.Create, cluster.createBody(root, 'a'));
+    cluster.idle(50);
+    assert.equal(made.answer, undefined);
+    const other = cluster.speaker();
+    cluster.speakAs(holder);
+    const notices = take(cluster, awaiting);
+    const kinds = notices.map(({ kind }) => kind).sort();
+    assert.deepEqual(kinds, [NOTICE_ENTRY, NOTICE_DIRECTORY]);
+    giveBack(cluster, notices);
+    cluster.speakAs(other);
+    assert.equal(cluster.finish(made).status, 0);
+    // Contended: for a moment nobody gets it again.
+    cluster.speakAs(holder);
+    assert.equal(lookupFlags(lookup(cluster, root, 'a')) & LEASE_ENTRY, 0);
+    cluster.idle(1100);
+    assert.equal(lookupFlags(lookup(cluster, root, 'a')) & LEASE_ENTRY, LEASE_ENTRY);
+  });
+
+  it('are taken from who does not answer, with the session', () => {
+    const { cluster, root } = start();
+    const file = cluster.create(root, 'a');
+    lookup(cluster, root, 'a');
+    cluster.newClient();
+    const change = cluster.begin(
+      cluster.nodes[0]!,
+      Opcode.SetAttr,
+      body(Wire.SetAttrRequest, { inode: file, valid: 1, mode: 0o600 }),
+    );
+    cluster.idle(RECALL_LIMIT_MS - 1000);
+    assert.equal(change.answer, undefined);
+    assert.equal(cluster.finish(change).status, 0);
+    assert.equal(cluster.nodes[0]!.target.report()['leases'], 0);
+  });
+
+  it('hold up changes after a restart until their holders are back', () => {
+    const { cluster, root, awaiting } = start();
+    const file = cluster.create(root, 'a');
+    lookup(cluster, root, 'a');
+    const holder = cluster.speaker();
+    cluster.newClient();
+    cluster.nodes[0]!.kill();
+    cluster.nodes[0]!.start();
+    const change = cluster.begin(
+      cluster.nodes[0]!,
+      Opcode.SetAttr,
+      body(Wire.SetAttrRequest, { inode: file, valid: 1, mode: 0o600 }),
+    );
+    cluster.idle(1000);
+    // The holder's Await is repeated by its transport: it says nothing of what it holds now.
+    assert.equal(change.answer, undefined);
+    assert.equal(getAttrFlags(cluster, file), 0, 'reads are answered');
+    const other = cluster.speaker();
+    cluster.speakAs(holder);
+    awaiting.acknowledged = 0;
+    await_(cluster, awaiting, 2);
+    cluster.speakAs(other);
+    assert.equal(cluster.finish(change, 1000).status, 0);
+  });
+
+  it('hold up nothing after a restart when their holders do not come back in time', () => {
+    const { cluster, root } = start();
+    const file = cluster.create(root, 'a');
+    lookup(cluster, root, 'a');
+    cluster.killClient();
+    cluster.newClient();
+    cluster.nodes[0]!.kill();
+    cluster.nodes[0]!.start();
+    const change = cluster.begin(
+      cluster.nodes[0]!,
+      Opcode.SetAttr,
+      body(Wire.SetAttrRequest, { inode: file, valid: 1, mode: 0o600 }),
+    );
+    cluster.idle(RECALL_LIMIT_MS - 1000);
+    assert.equal(change.answer, undefined);
+    assert.equal(cluster.finish(change, 2000).status, 0);
+    // Those who hold nothing hold up nobody the next time.
+    cluster.nodes[0]!.kill();
+    cluster.nodes[0]!.start();
+    assert.equal(cluster.unlink(root, 'a').status, 0);
+  });
+
+  it('are given back by a client that says that it has done', () => {
+    const { cluster, root } = start();
+    const file = cluster.create(root, 'a');
+    lookup(cluster, root, 'a');
+    const ended = cluster.call(cluster.nodes[0]!, Opcode.EndSession, Buffer.alloc(0));
+    assert.equal(ended.status, 0);
+    cluster.killClient();
+    cluster.newClient();
+    const mode = body(Wire.SetAttrRequest, { inode: file, valid: 1, mode: 0o600 });
+    const change = cluster.begin(cluster.nodes[0]!, Opcode.SetAttr, mode);
+    assert.equal(cluster.finish(change, 1000).status, 0);
+    // Nor does a restart wait for it.
+    cluster.nodes[0]!.kill();
+    cluster.nodes[0]!.start();
+    const again = cluster.begin(cluster.nodes[0]!, Opcode.SetAttr, mode);
+    assert.equal(cluster.finish(again, 1000).status, 0);
+  });
+});
