@@ -205,7 +205,7 @@ export class RpcServer {
     const connection = new ServerConnection(this, number);
     this.#connections.add(connection);
     connection.handshakeTimer = this.#scheduler.setTimer(this.#table.handshakeTimeoutMs, () => {
-      if (connection.session === null) this.#refuseFrame(connection, 'no handshake in time');
+      if (connection.session === null) this.#giveUp(connection);
     });
     return connection;
   }
@@ -235,6 +235,14 @@ export class RpcServer {
     this.counters.protocolErrors++;
     const name = connection.session?.clientName ?? 'a peer without handshake';
     this.#log(`rpc server: closing the connection of ${name}: ${reason}`);
+    this.#closeConnection(connection, reason);
+  }
+
+  /** Slow or gone, but no protocol error: its handshake may be lost with a path that broke. */
+  #giveUp(connection: ServerConnection): void {
+    if (!connection.outlet.open) return;
+    const reason = `no handshake within ${this.#table.handshakeTimeoutMs} ms`;
+    this.#log(`rpc server: closing the connection of a peer without handshake: ${reason}`);
     this.#closeConnection(connection, reason);
   }
 

@@ -164,6 +164,13 @@ describe('rpc server, by hand', () => {
     assert.equal(target.server.counters.protocolErrors, 2);
   });
 
+  it('closes a connection without a handshake after a while: slow or gone, no protocol error', () => {
+    const connection = client.connect();
+    settle(60_000);
+    assert.deepEqual(client.closed, [connection]);
+    assert.equal(target.server.counters.protocolErrors, 0);
+  });
+
   it('executes newer sequence numbers, over the wrap too, and drops older ones', () => {
     const connection = client.connect();
     client.hello(connection);
