@@ -1,7 +1,7 @@
 /**
  * A real cluster under garbage: mutated frames to every listening port, and, behind a proper
  * handshake, requests of every opcode with random bodies. Afterwards everything still works.
- * SEALFS_FUZZ_SECONDS sets the time (default 2); SEALFS_FUZZ_SEED repeats a run's input.
+ * Time and seeds: test/support/fuzz-seeds.ts.
  */
 import assert from 'node:assert/strict';
 import * as fs from 'node:fs';
@@ -20,9 +20,8 @@ import { RpcOperation } from '../../src/transport/rpc-operation.js';
 import { SimRandom } from '../../src/transport/sim/sim-random.js';
 import { TcpTransport } from '../../src/transport/tcp.js';
 import { TestCluster } from '../support/cluster.js';
+import { firstFuzzSeed as seed, fuzzSeconds as seconds } from '../support/fuzz-seeds.js';
 
-const seconds = Number(process.env['SEALFS_FUZZ_SECONDS'] ?? '2');
-const seed = Number(process.env['SEALFS_FUZZ_SEED'] ?? Math.floor(Math.random() * 2 ** 31));
 /** All but the handshake: a session that has one is what they are sent on. */
 const opcodes = Object.values(Opcode).filter((opcode) => opcode !== Opcode.Hello);
 

@@ -11,9 +11,9 @@ import { intentKey } from '../../src/server/keys.js';
 import { MemoryMetaStore } from '../../src/server/memory-meta-store.js';
 import { encodeStep, STEP_TOKEN, StepRequest } from '../../src/server/transactions/step.js';
 import { SimRandom } from '../../src/transport/sim/sim-random.js';
+import { fuzzFor, fuzzSeconds } from '../support/fuzz-seeds.js';
 import { Harness, idleScheduler } from '../unit/server/namespace-harness.js';
 
-const SECONDS = Number(process.env['SEALFS_FUZZ_SECONDS'] ?? 2);
 const COORDINATORS = ['one', 'another'];
 const ROOM = 1024;
 
@@ -117,20 +117,10 @@ function reopen(random: SimRandom, meta: MemoryMetaStore): void {
 }
 
 describe('fuzz: steps of transactions', function () {
-  this.timeout(60_000 + SECONDS * 2000);
+  this.timeout(60_000 + fuzzSeconds * 2000);
 
   it('are done or refused, and leave nothing when they are aborted', () => {
-    const one = process.env['SEALFS_FUZZ_SEED'];
-    const end = Date.now() + (SECONDS * 1000) / 2;
-    let seed = one === undefined ? Math.floor(Math.random() * 2 ** 31) : Number(one);
-    do {
-      try {
-        fuzz(seed);
-      } catch (error) {
-        throw new Error(`seed ${seed} (SEALFS_FUZZ_SEED=${seed})`, { cause: error });
-      }
-      seed++;
-    } while (one === undefined && Date.now() < end);
+    fuzzFor(fuzzSeconds / 2, fuzz);
   });
 });
 

@@ -28,6 +28,7 @@ import { SimScheduler } from '../../../src/transport/sim/sim-scheduler.js';
 import { SimTransport } from '../../../src/transport/sim/sim-transport.js';
 import { SimWorld } from '../../../src/transport/sim/sim-world.js';
 import type { TransportHandler } from '../../../src/transport/transport.js';
+import { fuzzFor, fuzzSeconds } from '../../support/fuzz-seeds.js';
 
 const PORT = 1;
 
@@ -348,26 +349,17 @@ function fuzzClient(seed: number): number {
 }
 
 function fuzz(run: (seed: number) => number): void {
-  const one = process.env['SEALFS_FUZZ_SEED'];
-  const seconds = Number(process.env['SEALFS_FUZZ_SECONDS'] ?? 2) / 2;
-  const first = one !== undefined ? Number(one) : 1 + (Date.now() % 1_000_000_000);
-  const end = Date.now() + seconds * 1000;
   let errors = 0;
   let runs = 0;
-  for (let seed = first; runs === 0 || (one === undefined && Date.now() < end); seed++) {
-    try {
-      errors += run(seed);
-    } catch (error) {
-      const again = `seed ${seed} (SEALFS_FUZZ_SEED=${seed})`;
-      throw new Error(`${again}: ${String(error)}`, { cause: error });
-    }
+  fuzzFor(fuzzSeconds / 2, (seed) => {
+    errors += run(seed);
     runs++;
-  }
+  });
   assert.ok(errors > 0 || runs < 5, 'no bad frame was ever noticed');
 }
 
 describe('fuzz: frames', function () {
-  this.timeout(10_000 + 2000 * Number(process.env['SEALFS_FUZZ_SECONDS'] ?? 2));
+  this.timeout(10_000 + 2000 * fuzzSeconds);
 
   it('at a server harm nobody else', () => {
     fuzz(fuzzServer);
