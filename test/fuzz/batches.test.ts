@@ -1,8 +1,7 @@
 /**
  * Batches with bodies that are valid, damaged or random against a whole target, and replies of that kind against a
  * client: each is answered or refused, nothing is thrown, no memory is lost or read beyond its bounds, and what
- * is stored stays whole. For SEALFS_FUZZ_SECONDS (2 by default) in all; a failing seed is printed,
- * SEALFS_FUZZ_SEED runs it alone.
+ * is stored stays whole. Time and seeds: test/support/fuzz-seeds.ts.
  */
 import assert from 'node:assert/strict';
 import { Batch } from '../../src/client/batch.js';
@@ -19,10 +18,10 @@ import { SimRandom } from '../../src/transport/sim/sim-random.js';
 import { SimScheduler } from '../../src/transport/sim/sim-scheduler.js';
 import { SimTransport } from '../../src/transport/sim/sim-transport.js';
 import { SimWorld } from '../../src/transport/sim/sim-world.js';
+import { fuzzFor, fuzzSeconds } from '../support/fuzz-seeds.js';
 import { body } from '../unit/server/namespace-harness.js';
 import { TargetCluster } from '../unit/server/target-harness.js';
 
-const SECONDS = Number(process.env['SEALFS_FUZZ_SECONDS'] ?? 2);
 const FILE = 0o100644;
 const opcodes = [
   Opcode.BatchLookup,
@@ -195,32 +194,18 @@ function fuzzClient(
   if (fuzzed.status === 0) assert.equal(fuzzed.taken.length, count);
 }
 
-function run(part: number, fuzz: (seed: number) => void): void {
-  const one = process.env['SEALFS_FUZZ_SEED'];
-  const end = Date.now() + SECONDS * 1000 * part;
-  let seed = one === undefined ? Math.floor(Math.random() * 2 ** 31) : Number(one);
-  do {
-    try {
-      fuzz(seed);
-    } catch (error) {
-      throw new Error(`seed ${seed} (SEALFS_FUZZ_SEED=${seed})`, { cause: error });
-    }
-    seed++;
-  } while (one === undefined && Date.now() < end);
-}
-
 describe('fuzz: batches', function () {
-  this.timeout(60_000 + SECONDS * 2000);
+  this.timeout(60_000 + fuzzSeconds * 2000);
 
   it('that nobody should send are refused by a target, and change nothing', () => {
-    run(0.6, fuzzTarget);
+    fuzzFor(fuzzSeconds * 0.6, fuzzTarget);
   });
 
   it('that nobody should answer so end all the same at a client', () => {
     const context = clientContext();
     const message = context.arena.messages.take();
     const slot = context.arena.bulk.take();
-    run(0.2, (seed) => {
+    fuzzFor(fuzzSeconds * 0.2, (seed) => {
       const random = new SimRandom(seed);
       for (let i = 0; i < 50; i++) fuzzClient(random, context, message, slot);
     });
