@@ -5,7 +5,7 @@
 import { errnoName } from '../common/errno.js';
 import type { ArenaMemory } from '../native/arena-memory.js';
 import { FileAttributes, S_IFDIR, S_IFLNK, S_IFMT, S_IFREG } from './attributes.js';
-import { EntryCursor } from './directory-read.js';
+import { EntryCursor } from './listing-page.js';
 import { FileSystemTotals, PageUse, VALID_AS_OPTIONS } from './request.js';
 import type { ClientRequest } from './request.js';
 

@@ -20,6 +20,7 @@ import type { Transport, TransportKind } from '../transport/transport.js';
 import { ATTRIBUTES_WORDS, FileAttributes } from './attributes.js';
 import { AccessTimes } from './access-times.js';
 import { InodeFacts } from './inode-facts.js';
+import { LookupCounts } from './lookup-counts.js';
 import type { OwnChange } from './leases/change-marks.js';
 import { Leases } from './leases/leases.js';
 import type { NameText } from './leases/name-text.js';
@@ -106,6 +107,7 @@ export class ClientContext {
   readonly counters = new ClientCounters();
   readonly facts = new InodeFacts();
   readonly partitions = new PartitionTables();
+  readonly lookups = new LookupCounts();
   readonly accessTimes: AccessTimes;
   readonly notices: Notices;
   readonly leases: Leases;
@@ -154,6 +156,7 @@ export class ClientContext {
       scheduler,
       arena,
       peerOfInode: (inode) => this.peerOfInode(inode),
+      homeOf: (directory, hash) => this.partitions.homeOfHash(directory, hash),
     });
     this.pages = new PageCache({
       fileOf: (inode) => this.files.peek(inode),
@@ -288,10 +291,17 @@ export class ClientContext {
   }
 
   /**
-   * A reply to the making of a name with an inode beside it, an AttributesReply at `body`: what it grants is
-   * kept, and what the directory shows of it. Returns the leases that are held now (LEASE_…).
+   * A reply of the partition `home` to the making of a name with an inode beside it, an AttributesReply at
+   * `body`: what it grants is kept, and what the directory shows of it. Returns the leases that are held
+   * now (LEASE_…).
    */
-  learnCreated(body: number, parent: number, name: NameText, change: OwnChange): number {
+  learnCreated(
+    body: number,
+    parent: number,
+    home: number,
+    name: NameText,
+    change: OwnChange,
+  ): number {
     const { leases, arena } = this;
     const { words } = arena;
     const at = body + AttributesReply.attributes;
@@ -301,7 +311,7 @@ export class ClientContext {
     // Without its lease the answer may be older than what others have done since.
     const isNew = (flags & LEASE_ENTRY) !== 0 && (flags & REPLY_EXISTED) === 0;
     if (isNew) leases.directoryChanged(parent, at, change);
-    const named = leases.learnName(parent, name, inode, flags, stamp, change);
+    const named = leases.learnName(parent, home, name, inode, flags, stamp, change);
     this.accessTimes.complete(words, at);
     const held = leases.learnInode(at, flags, stamp, change);
     return (named ? LEASE_ENTRY : 0) | (held ? LEASE_INODE : 0);

@@ -27,6 +27,7 @@ import { FileSpace } from './file-space.js';
 import { FileSyncs } from './file-sync.js';
 import { FileWrites } from './file-write.js';
 import { HandleTable } from './handles.js';
+import type { ListAttributes } from './listing-page.js';
 import type { LeaseCounters } from './leases/leases.js';
 import type { PageCache } from './leases/page-cache.js';
 import type { Recalls } from './leases/recalls.js';
@@ -501,18 +502,21 @@ export class FileSystemCore {
     return this.#locks.owners;
   }
 
-  /** Entries after `cookie`, at most `maxBytes` of records; more than 8 KiB land at `landing`. */
+  /**
+   * Entries after `cookie`, at most `maxBytes` of records as they come from the target; more than 8 KiB land
+   * at `landing`.
+   */
   readDirectory(
     request: ClientRequest,
     handle: number,
     cookie: number,
     maxBytes: number,
-    withAttributes: boolean,
+    attributes: ListAttributes,
     landing: number,
   ): void {
     const entry = this.#handles.get(handle);
     if (entry === undefined) request.replyError(errno.EBADF);
-    else this.#directoryReads.read(request, entry, cookie, maxBytes, withAttributes, landing);
+    else this.#directoryReads.read(request, entry, cookie, maxBytes, attributes, landing);
   }
 
   // ---------------------------------------------------------------- batches

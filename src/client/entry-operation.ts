@@ -49,14 +49,14 @@ export abstract class EntryOperation extends CoreOperation {
     this.#request = opcode;
     this.#structBytes = bytes;
     this.change.addInode(directory);
-    this.change.addName(directory, this.name.hash44());
+    this.context.leases.beginName(this.change, directory, this.name);
     this.#stamp = this.change.stamp;
     this.sendAgain();
   }
 
   protected override sendAgain(): void {
     this.#inode = 0;
-    this.home = this.context.partitions.home(this.#directory, this.name);
+    this.home = this.homeOf(this.#directory, this.name);
     const bytes = this.#structBytes + this.name.lengthBytes;
     this.send(this.context.peerOfInode(this.home), this.#request, bytes);
   }
@@ -99,7 +99,8 @@ export abstract class EntryOperation extends CoreOperation {
     const flags = words[(body + LookupReply.flags) >>> 2]!;
     const inode = readU53(words, body + LookupReply.inode);
     const { leases } = context;
-    leases.learnName(this.#directory, this.name, inode, flags, this.#stamp, this.change);
+    const directory = this.#directory;
+    leases.learnName(directory, this.home, this.name, inode, flags, this.#stamp, this.change);
     leases.learnEmpty(inode, flags, this.#stamp);
     if ((flags & HAS_ATTRIBUTES) !== 0) {
       this.#reply(body + LookupReply.attributes, flags, this.change);
@@ -138,7 +139,7 @@ export abstract class RemovalOperation extends CoreOperation {
   }
 
   protected override sendAgain(): void {
-    this.#home = this.context.partitions.home(this.#directory, this.#name);
+    this.#home = this.homeOf(this.#directory, this.#name);
     const bytes = NameRequest.SIZE + this.#name.lengthBytes;
     this.send(this.context.peerOfInode(this.#home), this.opcodeOfRemoval, bytes);
   }
@@ -160,6 +161,6 @@ export abstract class RemovalOperation extends CoreOperation {
     const isTold = this.opcodeOfRemoval === Opcode.Unlink && bodyBytes >= UnlinkReply.SIZE;
     if (isTold) leases.outdate(readU53(arena.words, body + UnlinkReply.inode));
     else leases.outdateUnknown(this.change, true);
-    leases.nameChanged(this.#directory, this.#name, 0, this.change);
+    leases.nameChanged(this.#home, this.#name, 0, this.change);
   }
 }

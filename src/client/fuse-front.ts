@@ -19,7 +19,7 @@ import {
   messageSlotBytes,
 } from '../protocol/limits.generated.js';
 import { writeU53 } from '../protocol/u53.js';
-import { StatFsReply } from '../protocol/wire.generated.js';
+import { Attributes, DirEntry, StatFsReply } from '../protocol/wire.generated.js';
 import { AfterNotices } from './after-notices.js';
 import { AttributeChange, SET_DROP_SET_ID } from './attributes.js';
 import { callerIsDying } from './callers.js';
@@ -28,6 +28,7 @@ import { dispatchLock } from './fuse-locks.js';
 import { FuseOperation } from './fuse-operation.js';
 import type { KernelValidity } from './leases/kernel-validity.js';
 import { NOTHING_TOLD } from './leases/recalls.js';
+import { ListAttributes } from './listing-page.js';
 import { NameReference, PageUse } from './request.js';
 import type { FileSystemTotals } from './request.js';
 
@@ -66,6 +67,9 @@ const SEEK_HOLE = 4;
 const BULK_SLOTS_FOR_WRITES = 8;
 /** Message slots that reads leave to the RPC layer. */
 const MESSAGE_SLOTS_FOR_RPC = 160;
+/** Of a name of 8 bytes with attributes: a record of a listing on the wire, and of READDIRPLUS. */
+const WIRE_BYTES = DirEntry.SIZE + Attributes.SIZE + 8;
+const KERNEL_BYTES = 160;
 const DIRECT = OpenFlag.DirectIo | OpenFlag.ParallelDirectWrites;
 const INTERRUPT_CHECK_MS = 250;
 /** Of one copy_file_range: its answer has 32 bits. */
@@ -343,10 +347,20 @@ export class FuseFront implements FuseHandler {
     } else if (fuse.operation === Operation.ListXattr) {
       this.core.listXattrs(operation, fuse.inode, bytes, landing);
     } else {
-      const plus = fuse.operation === Operation.ReadDirPlus;
-      this.core.readDirectory(operation, fuse.handle, fuse.cookie, bytes & ~7, plus, landing);
+      this.#readDirectory(operation, fuse, bytes, landing);
     }
     return true;
+  }
+
+  #readDirectory(operation: FuseOperation, fuse: FuseRequest, bytes: number, landing: number): void {
+    const plus = fuse.operation === Operation.ReadDirPlus;
+    const { handle, cookie } = fuse;
+    let attributes: ListAttributes = plus ? ListAttributes.Given : ListAttributes.None;
+    // What the kernel takes in of a page cannot be recalled: it looks names up instead.
+    if (this.validity !== null) attributes = plus ? ListAttributes.Learnt : ListAttributes.IfUsed;
+    // The kernel's records are longer than the wire's: what does not fit would be asked for twice.
+    const most = plus ? Math.floor((bytes * WIRE_BYTES) / KERNEL_BYTES) : bytes;
+    this.core.readDirectory(operation, handle, cookie, most & ~7, attributes, landing);
   }
 
   #takeSlot(bytes: number): number {

@@ -4,6 +4,19 @@
  */
 import type { OpenFile } from './open-file.js';
 
+/** What is known of the pages of a directory that were read one after the other from its beginning on. */
+export class ListingRun {
+  /** Of the names, which are all held so far (Leases.beginListing); 0: they are not. */
+  generation = 0;
+  /** When the first page was asked for, in the time of the marks, and what had been evicted then. */
+  stamp = 0;
+  evictions = 0;
+  /** Where the next page begins. */
+  cookie = 0;
+  /** LookupCounts of the directory when the last page was asked for. */
+  lookups = 0;
+}
+
 export class Handle {
   number = 0;
   inode = 0;
@@ -18,6 +31,7 @@ export class Handle {
   /** Directory: the last entry of a partition, once seen, and the cookie that the next one begins behind. */
   resumeAfter = -1;
   resumeFrom = -1;
+  readonly run = new ListingRun();
   /** The kernel was told that it may cache what this one opened. */
   cachesPages = false;
 }
@@ -41,6 +55,7 @@ export class HandleTable {
     handle.locksLost = false;
     handle.resumeAfter = -1;
     handle.resumeFrom = -1;
+    handle.run.generation = 0;
     handle.cachesPages = false;
     handle.number = this.#freeNumbers.pop() ?? this.#handles.length;
     this.#handles[handle.number] = handle;

@@ -39,7 +39,7 @@ abstract class NewFileOperation extends CoreOperation {
 
   protected begin(): void {
     this.change.addInode(this.parent);
-    this.change.addName(this.parent, this.name.hash44());
+    this.context.leases.beginName(this.change, this.parent, this.name);
     this.sendAgain();
   }
 
@@ -52,7 +52,7 @@ abstract class NewFileOperation extends CoreOperation {
       return;
     }
     const { context, change, parent } = this;
-    const learnt = context.learnCreated(body, parent, this.name, change);
+    const learnt = context.learnCreated(body, parent, this.home, this.name, change);
     const attributes = context.readAttributes(body + AttributesReply.attributes);
     const { inode } = attributes;
     this.endChange(0, null);
@@ -142,7 +142,9 @@ class LookupOperation extends CoreOperation implements SizeWaiter {
     const words = context.arena.words;
     const flags = words[(body + LookupReply.flags) >>> 2]!;
     this.#inode = readU53(words, body + LookupReply.inode);
-    context.leases.learnName(this.#parent, this.#name, this.#inode, flags, this.#stamp, null);
+    const { leases } = context;
+    const parent = this.#parent;
+    leases.learnName(parent, this.#home, this.#name, this.#inode, flags, this.#stamp, null);
     if ((flags & HAS_ATTRIBUTES) === 0) this.#askAttributes();
     else if (this.context.files.peek(this.#inode)?.mtimeDirty === true) this.#bringUpToDate();
     else this.#reply(body + LookupReply.attributes, flags);
@@ -154,7 +156,7 @@ class LookupOperation extends CoreOperation implements SizeWaiter {
     const told = bodyBytes >= AbsentReply.SIZE;
     const flags = told ? arena.words[(body + AbsentReply.flags) >>> 2]! : 0;
     leases.learnEmpty(parent, flags, this.#stamp);
-    leases.learnName(parent, this.#name, 0, flags, this.#stamp, null);
+    leases.learnName(parent, this.#home, this.#name, 0, flags, this.#stamp, null);
     const entryMs = leases.nameMs(parent, this.#name, 0);
     answerAbsent(this.release(), entryMs);
   }
@@ -233,7 +235,7 @@ class MakeNodeOperation extends NewFileOperation {
 
   protected override sendAgain(): void {
     const bytes = CreateRequest.SIZE + this.name.lengthBytes;
-    this.home = this.context.partitions.home(this.parent, this.name);
+    this.home = this.homeOf(this.parent, this.name);
     this.send(this.context.peerOfInode(this.home), Opcode.Create, bytes);
   }
 
@@ -261,7 +263,7 @@ class SymlinkOperation extends NewFileOperation {
 
   protected override sendAgain(): void {
     const bytes = SymlinkRequest.SIZE + this.name.lengthBytes + this.#targetBytes;
-    this.home = this.context.partitions.home(this.parent, this.name);
+    this.home = this.homeOf(this.parent, this.name);
     this.send(this.context.peerOfInode(this.home), Opcode.Symlink, bytes);
   }
 
@@ -358,8 +360,8 @@ class RenameOperation extends CoreOperation {
     this.#replaced = leases.find(newParent, this.#newName);
     change.addInode(oldParent);
     if (newParent !== oldParent) change.addInode(newParent);
-    change.addName(oldParent, this.#oldName.hash44());
-    change.addName(newParent, this.#newName.hash44());
+    leases.beginName(change, oldParent, this.#oldName);
+    leases.beginName(change, newParent, this.#newName);
     if (this.#moved > 0) change.addInode(this.#moved);
     if (this.#replaced > 0) change.addInode(this.#replaced);
     if (this.#moved <= 0 || this.#replaced === UNKNOWN) change.addBlind();
@@ -367,26 +369,26 @@ class RenameOperation extends CoreOperation {
 
   /** Two names of one inode both stay, so nothing is known of the names unless both inodes are. */
   #renamed(): void {
-    const { change, oldParent, newParent } = this;
+    const { change } = this;
     const { leases } = this.context;
     const moved = this.#moved;
     const replaced = this.#replaced;
     // What the names had when it began they had when it happened, unless they were recalled since.
     const isHeld =
-      change.areNamesQuiet && leases.isTrusted(oldParent) && leases.isTrusted(newParent);
+      change.areNamesQuiet && leases.isTrusted(this.#oldHome) && leases.isTrusted(this.#newHome);
     const isKnown = isHeld && moved > 0 && replaced !== UNKNOWN && moved !== replaced;
     const exchanged = (this.flags & RENAME_EXCHANGE) !== 0;
     const left = exchanged ? replaced : 0;
     leases.outdateUnknown(change, moved > 0 && replaced !== UNKNOWN);
-    leases.nameChanged(oldParent, this.#oldName, isKnown ? left : null, change);
-    leases.nameChanged(newParent, this.#newName, isKnown ? moved : null, change);
+    leases.nameChanged(this.#oldHome, this.#oldName, isKnown ? left : null, change);
+    leases.nameChanged(this.#newHome, this.#newName, isKnown ? moved : null, change);
   }
 
   protected override sendAgain(): void {
     const { context } = this;
     const { oldParent, newParent } = this;
-    this.#oldHome = context.partitions.home(oldParent, this.#oldName);
-    this.#newHome = context.partitions.home(newParent, this.#newName);
+    this.#oldHome = this.homeOf(oldParent, this.#oldName);
+    this.#newHome = this.homeOf(newParent, this.#newName);
     const bytes = RenameRequest.SIZE + this.#oldName.lengthBytes + this.#newName.lengthBytes;
     this.send(context.peerOfInode(this.#newHome), Opcode.Rename, bytes);
   }
@@ -468,17 +470,19 @@ export class Namespace {
       return;
     }
     const { leases } = this.#context;
+    this.#context.lookups.add(parent);
     const inode = leases.find(parent, name);
     if (inode === 0) {
       leases.counters.absentAnswered++;
-      answerAbsent(request, leases.kernelMs(parent));
+      answerAbsent(request, leases.heldNameMs(parent, name));
       return;
     }
     if (inode > 0) {
       leases.counters.namesAnswered++;
       const held = this.#context.heldAttributes(inode);
       if (held !== null) {
-        answerEntry(request, held, leases.kernelMs(parent), leases.kernelMs(inode));
+        const entryMs = leases.heldNameMs(parent, name);
+        answerEntry(request, held, entryMs, leases.kernelMs(inode));
         return;
       }
     }

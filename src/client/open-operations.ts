@@ -187,12 +187,12 @@ class CreateOperation extends CoreOperation {
     this.#releases = this.context.releases;
     if (this.#isNamed && !this.change.isActive) {
       this.change.addInode(this.parent);
-      this.change.addName(this.parent, this.#name.hash44());
+      this.context.leases.beginName(this.change, this.parent, this.#name);
     }
+    this.#home = this.#isNamed ? this.homeOf(this.parent, this.#name) : this.parent;
     this.#stamp = this.context.leases.marks.stamp;
     const bytes = CreateRequest.SIZE + this.#name.lengthBytes;
     const opcode = this.#isNamed ? Opcode.Create : Opcode.TmpFile;
-    this.#home = this.#homeNow();
     this.send(this.context.peerOfInode(this.#home), opcode, bytes);
   }
 
@@ -287,7 +287,7 @@ class CreateOperation extends CoreOperation {
     const { context, change } = this;
     let learnt = 0;
     if (this.#step === STEP_REGISTER && this.#isNamed) {
-      learnt = context.learnCreated(body, this.parent, this.#name, change);
+      learnt = context.learnCreated(body, this.parent, this.#home, this.#name, change);
     } else {
       const at = body + AttributesReply.attributes;
       const flags = context.arena.words[(body + AttributesReply.flags) >>> 2]!;

@@ -14,7 +14,7 @@ import type { RpcPeer } from '../transport/rpc-client.js';
 import type { ClientContext } from './context.js';
 import { TableFetch } from './partition-tables.js';
 import { OwnChange } from './leases/change-marks.js';
-import type { ClientRequest, NameReference } from './request.js';
+import type { ClientRequest, NameCopy, NameReference } from './request.js';
 
 /** Something in a reply contradicts the protocol: callers see an I/O error. */
 export const STATUS_MALFORMED = errno.EIO;
@@ -56,6 +56,13 @@ export abstract class CoreOperation extends RpcOperation {
   /** Sends the request again, to wherever its name belongs now; of operations that `reroutes`. */
   protected sendAgain(): void {
     throw new Error('this operation is about no name');
+  }
+
+  /** Inode of the partition that this name belongs to, where the request goes now: a change is marked there. */
+  protected homeOf(directory: number, name: NameCopy): number {
+    const home = this.context.partitions.home(directory, name);
+    if (home !== directory) this.change.movedTo(home, name.hash44());
+    return home;
   }
 
   /**

@@ -38,14 +38,18 @@ export class PartitionTables {
 
   /** Inode of the partition that holds this name; the directory itself where it is in one piece. */
   home(directory: number, name: NameCopy): number {
-    return this.homeOf(directory, name.bytes, name.lengthBytes);
+    return this.homeOfHash(directory, name.hash44());
   }
 
   homeOf(directory: number, name: Uint8Array, nameBytes: number): number {
     if (this.#tables.size === 0) return directory;
+    return this.homeOfHash(directory, nameHash44(name, 0, nameBytes));
+  }
+
+  homeOfHash(directory: number, hash: number): number {
+    if (this.#tables.size === 0) return directory;
     const table = this.#tables.get(directory);
-    if (table === undefined) return directory;
-    return partitionOf(table, nameHash44(name, 0, nameBytes) || 1);
+    return table === undefined ? directory : partitionOf(table, hash || 1);
   }
 
   /** The same of what a listing from behind this cookie begins with. */

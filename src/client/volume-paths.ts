@@ -7,6 +7,7 @@ import type { ArenaMemory } from '../native/arena-memory.js';
 import { Answer, FileError } from './answer.js';
 import type { FileStats, ListedEntry } from './answer.js';
 import type { FileSystemCore } from './core.js';
+import { ListAttributes } from './listing-page.js';
 import { NameReference } from './request.js';
 import type { ClientRequest } from './request.js';
 import { SlotWaiters } from './slot-waiters.js';
@@ -164,6 +165,7 @@ export class VolumePaths {
 
   /** A directory's entries, page by page; with `withStats` attributes of those whose inodes lie with it. */
   async *pages(path: string, inode: number, withStats = false): AsyncGenerator<ListedEntry[]> {
+    const attributes = withStats ? ListAttributes.Given : ListAttributes.None;
     const opened = await this.call('opendir', path, (request) => {
       this.core.openDirectory(request, inode);
     });
@@ -173,7 +175,7 @@ export class VolumePaths {
         const page = await this.slots.use((landing) =>
           this.call('readdir', path, (request) => {
             const { handle } = opened;
-            this.core.readDirectory(request, handle, cookie, LIST_BYTES, withStats, landing);
+            this.core.readDirectory(request, handle, cookie, LIST_BYTES, attributes, landing);
           }),
         );
         const lastEntry = page.entries.at(-1);

@@ -9,6 +9,7 @@ import {
   PartitionRange,
   PartitionsReply,
 } from '../protocol/wire.generated.js';
+import { HAS_ATTRIBUTES } from '../protocol/leases.js';
 import { symlinkBytesMax } from '../protocol/limits.generated.js';
 import { readU16, readU53, writeU16, writeU53 } from '../protocol/u53.js';
 import { Dentry, type DirectoryVisitor } from './dentries.js';
@@ -23,6 +24,7 @@ import {
   storedMode,
 } from './inode-record.js';
 import { COLLISIONS, linkTargetKey } from './keys.js';
+import type { ListedGrants } from './leases/listed-grants.js';
 import type { Call, Namespace, WireMemory } from './namespace.js';
 import {
   flagsOf,
@@ -134,6 +136,8 @@ export function readLink(ns: Namespace, call: Call): number {
 
 /** What `listDirectory` has written. */
 export class Listing {
+  /** What is granted with its entries; null: nothing. */
+  grants: ListedGrants | null = null;
   bytes = 0;
   entries = 0;
   ended = false;
@@ -183,7 +187,8 @@ export function listDirectory(
     writeU53(out.words, at + DirEntry.inode, inode);
     writeU53(out.words, at + DirEntry.cookie, entryCookie);
     writeU16(out.words, at + DirEntry.nameBytes, nameBytes);
-    writeU16(out.words, at + DirEntry.hasAttributes, attributes);
+    const leases = listing.grants?.entry(Math.floor(entryCookie / COLLISIONS)) ?? 0;
+    writeU16(out.words, at + DirEntry.hasAttributes, attributes | leases);
     out.words[(at + DirEntry.mode) >>> 2] = mode;
     for (let i = 0; i < nameBytes; i++) out.bytes[name + i] = value[Dentry.name + i]!;
     for (let i = name + nameBytes; i < end; i++) out.bytes[i] = 0;
@@ -192,7 +197,7 @@ export function listDirectory(
     return true;
   };
   ns.dentries.list(directory, cookie, visit, range.end * COLLISIONS);
-  if (withAttributes) at = fillAttributes(ns, out, offset, at);
+  if (withAttributes) at = fillAttributes(ns, out, offset, at, listing.grants);
   listing.bytes = at - offset;
   listing.entries = entries;
   // Not even one entry fits: the caller's buffer is too small, and silence would look like the end.
@@ -200,24 +205,35 @@ export function listDirectory(
 }
 
 /** Returns the new end: an entry whose inode is gone loses the room for its attributes. */
-function fillAttributes(ns: Namespace, out: WireMemory, offset: number, end: number): number {
+function fillAttributes(
+  ns: Namespace,
+  out: WireMemory,
+  offset: number,
+  endOfPlain: number,
+  grants: ListedGrants | null,
+): number {
+  let end = endOfPlain;
   let at = offset;
   while (at < end) {
     const nameBytes = readU16(out.words, at + DirEntry.nameBytes);
-    const room = readU16(out.words, at + DirEntry.hasAttributes) * Attributes.SIZE;
+    const flags = readU16(out.words, at + DirEntry.hasAttributes);
+    const room = (flags & HAS_ATTRIBUTES) * Attributes.SIZE;
     const next = (at + DirEntry.SIZE + room + nameBytes + 7) & ~7;
     if (room === 0) {
       at = next;
       continue;
     }
-    const record = shownInode(ns, readU53(out.words, at + DirEntry.inode));
+    const inode = readU53(out.words, at + DirEntry.inode);
+    const record = shownInode(ns, inode);
     const attributes = at + DirEntry.SIZE;
     if (record !== undefined) {
       out.bytes.set(record.subarray(0, Attributes.SIZE), attributes);
+      const leased = grants?.inode(inode, isDivided(flagsOf(record))) ?? 0;
+      if (leased !== 0) writeU16(out.words, at + DirEntry.hasAttributes, flags | leased);
       at = next;
       continue;
     }
-    writeU16(out.words, at + DirEntry.hasAttributes, 0);
+    writeU16(out.words, at + DirEntry.hasAttributes, flags & ~HAS_ATTRIBUTES);
     out.bytes.copyWithin(attributes, attributes + Attributes.SIZE, end);
     end -= Attributes.SIZE;
     at = next - Attributes.SIZE;

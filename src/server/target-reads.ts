@@ -24,6 +24,7 @@ import { readU53, readU53OrZero, writeU53 } from '../protocol/u53.js';
 import type { RpcRequest, RpcServer } from '../transport/rpc-server.js';
 import type { ChunkStore } from './data/chunk-store.js';
 import type { Grants } from './leases/grants.js';
+import { LIST_ATTRIBUTES } from './leases/listed-grants.js';
 import { FLAG_SPLIT, storedInode } from './inode-record.js';
 import { Call, type Namespace, type WireMemory } from './namespace.js';
 import {
@@ -48,7 +49,6 @@ const INLINE_LISTING_BYTES = 8192;
 const SYMLINK_ROOM = 4096;
 /** Metadata that one more inode takes, entry and small data included: for statfs alone. */
 const BYTES_PER_INODE = 512;
-const READDIR_ATTRIBUTES = 1;
 
 type Read = (ns: Namespace, call: Call) => number;
 type Fill = (call: Call) => number;
@@ -209,13 +209,15 @@ export class TargetReads {
     const cookie = readU53OrZero(memory.words, body + ReadDirRequest.cookie);
     const asked = memory.words[(body + ReadDirRequest.maxBytes) >>> 2]!;
     const flags = memory.words[(body + ReadDirRequest.flags) >>> 2]!;
-    const full = (flags & READDIR_ATTRIBUTES) !== 0;
+    const full = (flags & LIST_ATTRIBUTES) !== 0;
     const large = asked > INLINE_LISTING_BYTES ? bulk.take() : 0;
     const room = large === 0 ? INLINE_LISTING_BYTES : bulk.payloadBytes;
     const reply = rpc.beginReply(request, ReadDirReply.SIZE + INLINE_LISTING_BYTES);
     const place = large === 0 ? reply + ReadDirReply.SIZE : large;
     const listing = this.#listing;
-    const leases = this.#deps.grants.listing(request.session, memory, body);
+    const { grants } = this.#deps;
+    const leases = grants.listing(request.session, memory, body);
+    listing.grants = grants.listed;
     const most = Math.min(asked, room);
     const status =
       inode === 0

@@ -6,7 +6,7 @@
  *   - a look-up of a name whose inode is on another target: which inode, then what it is;
  *   - what is made or linked: that it was, and its attributes, which may be those of the answer's
  *     time (an answer that is given again, an inode of another target);
- *   - a listing: each name by itself.
+ *   - a listing: each name by itself, and the attributes that come with it.
  */
 import { Answer, FileError } from '../../src/client/answer.js';
 import {
@@ -17,6 +17,7 @@ import {
   SET_MODE,
 } from '../../src/client/attributes.js';
 import { ESTALE, errno, errnoName } from '../../src/common/errno.js';
+import { ListAttributes } from '../../src/client/listing-page.js';
 import { NameReference } from '../../src/client/request.js';
 import type { ClientRequest } from '../../src/client/request.js';
 import { bucketOfInode } from '../../src/placement/inode-number.js';
@@ -226,7 +227,10 @@ export class HistoryClient {
   }
 
   /** Which names there are, besides what was seen of those that it knows. */
-  async list(dir: number): Promise<string[]> {
+  async list(
+    dir: number,
+    attributes: ListAttributes = ListAttributes.None,
+  ): Promise<string[]> {
     let handle = 0;
     const replyOpened = (number: number): void => {
       handle = number;
@@ -239,13 +243,16 @@ export class HistoryClient {
     try {
       for (let cookie = 0, last = false; !last;) {
         const page = await this.client.files.call('readdir', '', (request) => {
-          this.client.core.readDirectory(request, handle, cookie, LIST_BYTES, false, 0);
+          this.client.core.readDirectory(request, handle, cookie, LIST_BYTES, attributes, 0);
         });
-        for (const { nameBytes, inode, mode } of page.entries) {
+        for (const { nameBytes, inode, mode, stats } of page.entries) {
           const name = Buffer.from(nameBytes).toString();
           names.push(name);
           const kind = (mode & S_IFMT) === S_IFDIR ? 'dir' : 'file';
           seen.push({ operation: { op: 'entry', dir, name }, result: { inode, kind } });
+          if (stats === undefined) continue;
+          const result = { kind, links: stats.linkCount } as const;
+          seen.push({ operation: { op: 'attributes', inode }, result });
         }
         cookie = page.entries.at(-1)?.cookie ?? cookie;
         last = page.last || page.entries.length === 0;
@@ -261,6 +268,11 @@ export class HistoryClient {
     }
     this.client.core.closeHandle(handle);
     return names;
+  }
+
+  /** As `ls -l` on a mount: names, then what each of them is, from what the listing has brought if it has. */
+  async listLong(dir: number): Promise<void> {
+    for (const name of await this.list(dir, ListAttributes.Learnt)) await this.lookup(dir, name);
   }
 
   /** All that is below a directory, name by name. */
@@ -387,13 +399,20 @@ export class HistoryPlayer {
       const result = await recorded.rename(dir, name, toDir, toName, flags);
       this.#given(toDir, toName, result);
     } else if (kind < 22) this.#remember(await recorded.lookup(dir, name));
-    else if (kind < 23) await recorded.list(newDir);
+    else if (kind < 23) await this.#list(newDir);
     else await recorded.attributes(this.#pick([...this.#shared, ...this.#files]));
   }
 
   async #look(dir: number, name: string): Promise<void> {
-    if (this.#random.chance(0.7)) this.#remember(await this.recorded.lookup(dir, name));
+    if (this.#random.chance(0.6)) this.#remember(await this.recorded.lookup(dir, name));
+    else if (this.#random.chance(0.3)) await this.#list(dir);
     else await this.recorded.attributes(this.#pick([...this.#shared, ...this.#files]));
+  }
+
+  async #list(dir: number): Promise<void> {
+    const attributes = this.#pick([ListAttributes.None, ListAttributes.Given]);
+    if (this.#random.chance(0.5)) await this.recorded.listLong(dir);
+    else await this.recorded.list(dir, attributes);
   }
 
   /** Mostly of a file, seldom of a directory, which cannot be linked. */

@@ -171,11 +171,28 @@ export class OwnChange {
     this.#add(inodeCell(inode));
   }
 
-  addName(directory: number, hash: number): void {
+  /** `home`: the partition that is asked, whose number recalls of the name carry; else the directory. */
+  addName(directory: number, home: number, hash: number): void {
     this.#marks.beginName();
     this.#names++;
     this.#add(nameCell(directory, hash));
     this.#add(namesCell(directory));
+    if (home === directory) return;
+    this.#add(nameCell(home, hash));
+    this.#add(namesCell(home));
+  }
+
+  /**
+   * It is sent again, to another partition. The stamp stays what it was: what the change was believed to
+   * meet was believed before, so of a change that was sent again nothing is known.
+   */
+  movedTo(home: number, hash: number): void {
+    const cell = nameCell(home, hash);
+    if (this.#names === 0 || this.#cells.includes(cell)) return;
+    for (const each of [cell, namesCell(home)]) {
+      this.#marks.begin(each);
+      this.#cells.push(each);
+    }
   }
 
   /** It changes an inode that is not known. */

@@ -52,6 +52,11 @@ export class KernelValidity implements KernelCache {
     return leasedMs;
   }
 
+  /** Of KernelCache. */
+  tellsName(home: number, forMs: number): void {
+    if (this.#namesWork && forMs > 0) this.#note(this.#namesUntil, home, forMs);
+  }
+
   attributesMs(inode: number, leasedMs: number): number {
     if (leasedMs <= 0 || this.#notices === null) return 0;
     this.#note(this.#attributesUntil, inode, leasedMs);

@@ -43,6 +43,8 @@ export interface LeasesOptions {
   scheduler: Scheduler;
   arena: ArenaMemory;
   peerOfInode(inode: number): RpcPeer;
+  /** The partition of the directory that has names of this hash, as far as is known; else the directory. */
+  homeOf(directory: number, hash: number): number;
 }
 
 export class LeaseCounters {
@@ -63,6 +65,8 @@ export class Leases {
   readonly enabled: boolean;
   readonly marks = new ChangeMarks();
   readonly counters = new LeaseCounters();
+  /** The front end is about to believe a name for so long, by a lease of this partition of its directory. */
+  onPartitionName: (home: number, forMs: number) => void = () => undefined;
   readonly #options: LeasesOptions;
   readonly #inodes: InodeCache;
   readonly #names: NameCache;
@@ -101,13 +105,16 @@ export class Leases {
   /** The inode of this name, 0: there is none, UNKNOWN: ask. */
   find(directory: number, name: NameText): number {
     if (!this.enabled) return UNKNOWN;
-    const at = this.#inodes.use(directory);
+    const hash = name.hash44();
+    const home = this.#options.homeOf(directory, hash);
+    const at = this.#inodes.use(home);
     if (at === NONE) return UNKNOWN;
     const generation = this.#inodes.generation(at);
-    if (generation === 0 || this.#trustMs(directory) === 0) return UNKNOWN;
-    const hash = name.hash44();
-    if (this.marks.isBusy(nameCell(directory, hash))) return UNKNOWN;
-    const slot = this.#names.find(directory, hash, name.bytes, name.offset, name.lengthBytes);
+    if (generation === 0 || this.#trustMs(home) === 0) return UNKNOWN;
+    const { marks } = this;
+    if (marks.isBusy(nameCell(directory, hash))) return UNKNOWN;
+    if (home !== directory && marks.isBusy(nameCell(home, hash))) return UNKNOWN;
+    const slot = this.#names.find(home, hash, name.bytes, name.offset, name.lengthBytes);
     if (slot !== NONE && this.#names.generation(slot) === generation) {
       return this.#names.inode(slot);
     }
@@ -142,7 +149,15 @@ export class Leases {
   /** `entryValidMs` of an answer that this name has this inode, or (0) that it is absent. */
   nameMs(directory: number, name: NameText, inode: number): number {
     if (!this.enabled) return VALID_AS_OPTIONS;
-    return this.find(directory, name) === inode ? this.kernelMs(directory) : 0;
+    return this.find(directory, name) === inode ? this.heldNameMs(directory, name) : 0;
+  }
+
+  /** The same of an answer that `find` has given just now. */
+  heldNameMs(directory: number, name: NameText): number {
+    const home = this.#options.homeOf(directory, name.hash44());
+    const forMs = this.kernelMs(home);
+    if (home !== directory) this.onPartitionName(home, forMs);
+    return forMs;
   }
 
   /** `attributesValidMs` of an answer with attributes that are `held` or not. */
@@ -184,11 +199,13 @@ export class Leases {
   }
 
   /**
-   * The name has this inode (0: it is absent), by a reply with these flags to a request sent at `stamp`.
-   * `change`: the asker's own, which has made it so. True: held now.
+   * The name has this inode (0: it is absent), by a reply with these flags to a request sent at `stamp` to
+   * the partition `home` (or the directory itself), whose leases they are. `change`: the asker's own, which
+   * has made it so. True: held now.
    */
   learnName(
     directory: number,
+    home: number,
     name: NameText,
     inode: number,
     flags: number,
@@ -197,19 +214,23 @@ export class Leases {
   ): boolean {
     if (!this.enabled) return false;
     const hash = name.hash44();
-    const cell = nameCell(directory, hash);
-    const own = change === null ? 0 : change.own(cell);
-    const { marks } = this;
     const quiet =
-      marks.isQuiet(cell, stamp, own) && marks.isQuiet(delegationCell(directory), stamp, 0);
+      this.#isNameQuiet(directory, hash, stamp, change) &&
+      (home === directory || this.#isNameQuiet(home, hash, stamp, change)) &&
+      this.marks.isQuiet(delegationCell(home), stamp, 0);
     // Something newer is known, or will be: that one says what is to be forgotten.
     if (!quiet && change === null) return false;
     if (!quiet || (flags & LEASE_ENTRY) === 0) {
-      this.#nameUnknown(directory, hash);
+      this.#nameUnknown(home, hash);
       return false;
     }
-    this.#setName(directory, name, hash, inode);
+    this.#setName(home, name, hash, inode);
     return true;
+  }
+
+  #isNameQuiet(directory: number, hash: number, stamp: number, change: OwnChange | null): boolean {
+    const cell = nameCell(directory, hash);
+    return this.marks.isQuiet(cell, stamp, change === null ? 0 : change.own(cell));
   }
 
   #setName(directory: number, name: NameText, hash: number, inode: number): void {
@@ -247,8 +268,8 @@ export class Leases {
   // ---------------------------------------------------------------- listings
 
   /**
-   * A listing from the beginning brings a lease on all names: returns the generation that names of it are to be
-   * learnt in, 0: they are not.
+   * A listing from the beginning brings a lease on all names: returns their generation, for endListing; 0: it
+   * does not.
    */
   beginListing(directory: number, flags: number, stamp: number): number {
     if (!this.enabled || (flags & LEASE_DIRECTORY) === 0) return 0;
@@ -258,16 +279,11 @@ export class Leases {
     return this.#inodes.generation(at);
   }
 
-  /** An entry of such a listing. False: the lease has gone meanwhile. */
-  learnListed(directory: number, name: NameText, inode: number, generation: number): boolean {
-    const at = this.#inodes.find(directory);
-    if (at === NONE || this.#inodes.generation(at) !== generation) return false;
-    if ((this.#inodes.flags(at) & INODE_COMPLETE) !== 0) return true;
-    this.#setName(directory, name, name.hash44(), inode);
-    return true;
-  }
-
-  /** The listing has come to its end, and nothing of the directory was changed here since `stamp`. */
+  /**
+   * The listing that began with a request sent at `stamp` has come to its end, and each name of it was learnt
+   * (learnName): all names are held, if nothing of the directory was changed or recalled, and none went for
+   * want of room (`evictions` as they were then).
+   */
   endListing(directory: number, generation: number, stamp: number, evictions: number): void {
     const at = this.#inodes.find(directory);
     if (at === NONE || this.#inodes.generation(at) !== generation) return;
@@ -300,11 +316,17 @@ export class Leases {
     });
   }
 
+  /** A name is to be given, taken away, or moved. */
+  beginName(change: OwnChange, directory: number, name: NameText): void {
+    const hash = name.hash44();
+    change.addName(directory, this.#options.homeOf(directory, hash), hash);
+  }
+
   /** A name is to be taken away, and with it a link of the inode that has it. */
   beginRemoval(change: OwnChange, directory: number, name: NameText): void {
     const inode = this.find(directory, name);
     change.addInode(directory);
-    change.addName(directory, name.hash44());
+    this.beginName(change, directory, name);
     if (inode > 0) change.addInode(inode);
     else if (inode === UNKNOWN) change.addBlind();
   }
@@ -348,21 +370,21 @@ export class Leases {
   }
 
   /**
-   * The name was taken away, or given to another inode (0: nobody knows which), by a change of this client
-   * that succeeded: what is leased stays so.
+   * The name was taken away, or given to another inode (null: nobody knows which), by a change of this client
+   * that succeeded, in the partition `home` (or the directory itself): what is leased stays so.
    */
-  nameChanged(directory: number, name: NameText, inode: number | null, change: OwnChange): void {
+  nameChanged(home: number, name: NameText, inode: number | null, change: OwnChange): void {
     if (!this.enabled) return;
-    const at = this.#inodes.find(directory);
+    const at = this.#inodes.find(home);
     const hash = name.hash44();
     const generation = at === NONE ? 0 : this.#inodes.generation(at);
     const complete = at !== NONE && (this.#inodes.flags(at) & INODE_COMPLETE) !== 0;
     const { bytes, offset, lengthBytes } = name;
-    const slot = this.#names.find(directory, hash, bytes, offset, lengthBytes);
+    const slot = this.#names.find(home, hash, bytes, offset, lengthBytes);
     const leased = slot !== NONE && generation !== 0 && this.#names.generation(slot) === generation;
-    const quiet = change.isQuiet(nameCell(directory, hash));
-    if (inode === null || !quiet || !(leased || complete)) this.#nameUnknown(directory, hash);
-    else this.#setName(directory, name, hash, inode);
+    const quiet = change.isQuiet(nameCell(home, hash));
+    if (inode === null || !quiet || !(leased || complete)) this.#nameUnknown(home, hash);
+    else this.#setName(home, name, hash, inode);
   }
 
   /** Nothing is known of names with this hash. */

@@ -27,7 +27,9 @@ import type { Notices, NoticeChannel, NoticeView } from './notices.js';
  */
 export interface KernelCache {
   forgetAttributes(inode: number): number;
-  /** All names, for the sake of this directory's. */
+  /** A name will be believed for so long by a lease of this partition of its directory: recalled by that number. */
+  tellsName(home: number, forMs: number): void;
+  /** All names, for the sake of this directory's, or partition's. */
   forgetNames(directory: number): number;
   /** All names, whatever was said of them. */
   forgetAllNames(): number;
@@ -88,6 +90,7 @@ export class Recalls {
   /** From now on `kernel` is told; null: it has gone, and believes nothing any more. */
   setKernel(kernel: KernelCache | null): void {
     this.#kernel = kernel;
+    this.#leases.onPartitionName = (home, forMs) => kernel?.tellsName(home, forMs);
     if (kernel !== null) return;
     const left = [...this.#told.splice(0), ...this.#waiting.splice(0)];
     for (const { channel, number, generation } of left) channel.giveBack(number, generation);

@@ -36,14 +36,18 @@ import { storedInode } from '../inode-record.js';
 import type { Call, Namespace, WireMemory } from '../namespace.js';
 import { flagsOf, isDivided } from '../partitions/table.js';
 import type { Leases } from './leases.js';
+import { LIST_ATTRIBUTES, ListedGrants } from './listed-grants.js';
 
 export class Grants {
+  /** Of the page that is being packed. */
+  readonly listed: ListedGrants;
   readonly #leases: Leases;
   readonly #ns: Namespace;
 
   constructor(leases: Leases, ns: Namespace) {
     this.#leases = leases;
     this.#ns = ns;
+    this.listed = new ListedGrants(leases, ns.locks);
   }
 
   // ---------------------------------------------------------------- reads
@@ -78,20 +82,36 @@ export class Grants {
     return this.#leases.grant(session, NOTICE_INODE, inode, 0) ? LEASE_INODE : 0;
   }
 
-  /** Bits for the first piece of a listing. */
+  /** Of a page of a listing: what `listed` grants; flags of its ReadDirReply. */
   listing(session: Session, memory: WireMemory, body: number): number {
+    const { listed } = this;
+    listed.end();
     if (!this.#leases.isHolder(session)) return 0;
-    if (readU53OrZero(memory.words, body + ReadDirRequest.cookie) !== 0) return 0;
-    const directory = readU53OrZero(memory.words, body + ReadDirRequest.inode);
-    if (directory === 0 || this.#isDivided(directory) || this.#isPromised(directory)) return 0;
-    return this.#leases.grant(session, NOTICE_DIRECTORY, directory, 0) ? LEASE_DIRECTORY : 0;
+    const { words } = memory;
+    const directory = readU53OrZero(words, body + ReadDirRequest.inode);
+    const withAttributes = (words[(body + ReadDirRequest.flags) >>> 2]! & LIST_ATTRIBUTES) !== 0;
+    if (directory === 0) return 0;
+    listed.begin(session, directory, withAttributes);
+    if (this.#isPromised(directory) || this.#isFrozen(directory)) return 0;
+    const isWhole = this.#leases.isHeld(session, NOTICE_DIRECTORY, directory, 0);
+    listed.namesAre(isWhole, withAttributes);
+    // Who reads on from the beginning holds all names at the end.
+    if (readU53OrZero(words, body + ReadDirRequest.cookie) !== 0) return 0;
+    if (!isWhole && this.#isDivided(directory)) return 0;
+    if (!this.#leases.grant(session, NOTICE_DIRECTORY, directory, 0)) return 0;
+    listed.namesAre(true, withAttributes);
+    return LEASE_DIRECTORY;
+  }
+
+  /** Entries of it are on their way to another partition. */
+  #isFrozen(directory: number): boolean {
+    return this.#ns.locks.freeze(directory) !== undefined;
   }
 
   /** It is in several partitions, which change without each other, or is about to be: not leased. */
   #isDivided(inode: number): boolean {
-    const { locks, meta } = this.#ns;
-    if (locks.freeze(inode) !== undefined) return true;
-    const record = storedInode(meta, inode);
+    if (this.#isFrozen(inode)) return true;
+    const record = storedInode(this.#ns.meta, inode);
     return record !== undefined && isDivided(flagsOf(record));
   }
 
@@ -106,7 +126,8 @@ export class Grants {
   #entry(session: Session, directory: number, hash: number): number {
     if (this.#isPromised(directory)) return 0;
     if (this.#leases.isHeld(session, NOTICE_DIRECTORY, directory, 0)) return LEASE_ENTRY;
-    if (this.#isDivided(directory)) return 0;
+    // Of a partition each name by itself: it is recalled with all others before it moves.
+    if (this.#isFrozen(directory)) return 0;
     return this.#leases.grant(session, NOTICE_ENTRY, directory, hash) ? LEASE_ENTRY : 0;
   }
 

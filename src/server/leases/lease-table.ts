@@ -91,8 +91,10 @@ export class LeaseTable {
   /** Leases on this inode, and on entries of this directory: a look at the whole table. */
   ofInode(inode: number): HeldLease[] {
     const held: HeldLease[] = [];
+    const words = this.#words;
+    const low = inode >>> 0;
     for (let slot = 0; slot < this.#slots; slot++) {
-      if (this.#words[slot * WORDS + 3] === 0) continue;
+      if (words[slot * WORDS] !== low || words[slot * WORDS + 3] === 0) continue;
       const lease = new HeldLease();
       this.#read(slot, lease);
       if (lease.inode === inode) held.push(lease);

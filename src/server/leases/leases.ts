@@ -204,11 +204,16 @@ export class Leases {
     return recall === undefined ? met : add(met, recall);
   }
 
-  /** Everything that is held of this inode, or of entries of this directory, is recalled. */
+  /**
+   * Everything that is held of this inode, or of entries of this directory, is recalled: names with one notice
+   * for each who holds any.
+   */
   recallAll(inode: number): Recall[] {
     if (this.#table.size > 0) {
       for (const { session, kind, hash } of this.#table.ofInode(inode)) {
-        this.#recall(this.#byIndex[session]!, kind, inode, hash);
+        const isName = kind === NOTICE_ENTRY;
+        if (isName) this.#table.remove(session, kind, inode, hash);
+        this.#recall(this.#byIndex[session]!, isName ? NOTICE_DIRECTORY : kind, inode, 0);
       }
     }
     return this.recalls.of(inode);

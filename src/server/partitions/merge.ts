@@ -16,6 +16,7 @@ import {
   PENDING,
   STEP_ABSORB,
   STEP_MOVE,
+  STEP_RECALL,
   STEP_REMOVE_RANGE,
   STEP_TABLE,
   StepRequest,
@@ -42,6 +43,9 @@ export const merge: Execute = (ns, _call, mutation) => {
   const frozen = ns.host.coordinator.lock(mutation, LOCK_FREEZE, partition, range.first);
   if (frozen !== 0) return frozen;
   if (ns.locks.entryFrom(partition, range.first) !== undefined) return AGAIN;
+  // As before a split; names of the sibling stay where they are.
+  const recall = new StepRequest(STEP_RECALL, partition);
+  if (ns.host.coordinator.need(mutation, recall) === undefined) return PENDING;
   const entries = countEntries(ns, partition, range, mergeEntries);
   if (entries >= mergeEntries) return errno.EBUSY;
   const directory = ns.inodes.parent(at);

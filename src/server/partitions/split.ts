@@ -26,7 +26,7 @@ import {
 } from '../transactions/step.js';
 import { inheritanceOf } from './inherit.js';
 import { addRange, checkRange, storePartition } from './steps.js';
-import { HASH_END, isDivided, rangeOf, writeRange, type HashRange } from './table.js';
+import { HASH_END, rangeOf, writeRange, type HashRange } from './table.js';
 
 /** What is split, and the number of what is made, if it is to lie here. */
 export interface Split {
@@ -71,10 +71,9 @@ export const split: Execute = (ns, _call, mutation) => {
   if (frozen !== 0) return frozen;
   // What is prepared for them is done, or forgotten, before they move.
   if (ns.locks.entryFrom(partition, first) !== undefined) return AGAIN;
-  // What is in one piece no more is not leased; from now on nothing new is granted.
-  const isFirst = !isDivided(flags);
+  // What names in it are leased is believed no more before any moves; while it is frozen none is granted.
   const recall = new StepRequest(STEP_RECALL, partition);
-  if (isFirst && ns.host.coordinator.need(mutation, recall) === undefined) return PENDING;
+  if (ns.host.coordinator.need(mutation, recall) === undefined) return PENDING;
   const half = { at, partition, directory: ns.directoryOf(at), first, end: range.end };
   return splitHalf(ns, mutation, half, bucket, made);
 };
