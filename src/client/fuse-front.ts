@@ -352,7 +352,12 @@ export class FuseFront implements FuseHandler {
     return true;
   }
 
-  #readDirectory(operation: FuseOperation, fuse: FuseRequest, bytes: number, landing: number): void {
+  #readDirectory(
+    operation: FuseOperation,
+    fuse: FuseRequest,
+    bytes: number,
+    landing: number,
+  ): void {
     const plus = fuse.operation === Operation.ReadDirPlus;
     const { handle, cookie } = fuse;
     let attributes: ListAttributes = plus ? ListAttributes.Given : ListAttributes.None;

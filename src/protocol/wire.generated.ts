@@ -579,7 +579,7 @@ export const DirEntry = {
   cookie: 8,
   /** ushort */
   nameBytes: 16,
-  /** ushort: 1: Attributes follow this struct, before the name */
+  /** ushort: bit 0: Attributes follow this struct, before the name; leases: bits 1 (inode), 2 (entry) */
   hasAttributes: 18,
   /** uint: type bits */
   mode: 20,

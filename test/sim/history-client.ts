@@ -227,10 +227,7 @@ export class HistoryClient {
   }
 
   /** Which names there are, besides what was seen of those that it knows. */
-  async list(
-    dir: number,
-    attributes: ListAttributes = ListAttributes.None,
-  ): Promise<string[]> {
+  async list(dir: number, attributes: ListAttributes = ListAttributes.None): Promise<string[]> {
     let handle = 0;
     const replyOpened = (number: number): void => {
       handle = number;

@@ -4,12 +4,7 @@
  * (it is in partitions, or contended) each by itself, where attributes are asked for: who wants those is
  * about to look the names up.
  */
-import {
-  LEASE_ENTRY,
-  LEASE_INODE,
-  NOTICE_ENTRY,
-  NOTICE_INODE,
-} from '../../protocol/leases.js';
+import { LEASE_ENTRY, LEASE_INODE, NOTICE_ENTRY, NOTICE_INODE } from '../../protocol/leases.js';
 import type { Session } from '../../transport/rpc-server.js';
 import type { LockTable } from '../transactions/locks.js';
 import type { Leases } from './leases.js';

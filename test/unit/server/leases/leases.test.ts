@@ -1,6 +1,7 @@
 /** Leases of one target as clients see them on the wire: what is granted, recalled, waited for. */
 import assert from 'node:assert/strict';
 import {
+  HAS_ATTRIBUTES,
   LEASE_DIRECTORY,
   LEASE_ENTRY,
   LEASE_INODE,
@@ -26,6 +27,22 @@ function lookup(cluster: TargetCluster, parent: number, name: string): Answer {
 function lookupFlags(answer: Answer): number {
   if (answer.status === 0) return answer.body.readUInt32LE(Wire.LookupReply.flags);
   return answer.body.length === 0 ? 0 : answer.body.readUInt32LE(Wire.AbsentReply.flags);
+}
+
+/** What a listing with attributes grants: flags of its reply, and of each entry. */
+function listGrants(cluster: TargetCluster, inode: number): { flags: number; entries: number[] } {
+  const asked = body(Wire.ReadDirRequest, { inode, maxBytes: 8192, flags: 1 });
+  const answer = cluster.call(cluster.nodes[0]!, Opcode.ReadDir, asked).body;
+  const entries: number[] = [];
+  let at: number = Wire.ReadDirReply.SIZE;
+  for (let i = answer.readUInt32LE(Wire.ReadDirReply.entryCount); i > 0; i--) {
+    const bits = answer.readUInt16LE(at + Wire.DirEntry.hasAttributes);
+    const nameBytes = answer.readUInt16LE(at + Wire.DirEntry.nameBytes);
+    const attributes = (bits & HAS_ATTRIBUTES) === 0 ? 0 : Wire.Attributes.SIZE;
+    entries.push(bits);
+    at = (at + Wire.DirEntry.SIZE + attributes + nameBytes + 7) & ~7;
+  }
+  return { flags: answer.readUInt32LE(Wire.ReadDirReply.flags), entries };
 }
 
 function getAttrFlags(cluster: TargetCluster, inode: number): number {
@@ -144,6 +161,50 @@ describe('leases of a target', () => {
     assert.equal(lookupFlags(lookup(cluster, root, 'a')) & LEASE_ENTRY, 0);
     cluster.idle(1100);
     assert.equal(lookupFlags(lookup(cluster, root, 'a')) & LEASE_ENTRY, LEASE_ENTRY);
+  });
+
+  it('come with a listing for each entry, and are recalled like any', () => {
+    const { cluster, root, awaiting } = start();
+    const files = ['a', 'b', 'c'].map((name) => cluster.create(root, name));
+    cluster.idle(10);
+    const grants = listGrants(cluster, root);
+    assert.equal(grants.flags, LEASE_DIRECTORY);
+    assert.deepEqual(grants.entries, new Array(3).fill(HAS_ATTRIBUTES | LEASE_INODE | LEASE_ENTRY));
+    const holder = cluster.speaker();
+    cluster.newClient();
+    const change = cluster.begin(
+      cluster.nodes[0]!,
+      Opcode.SetAttr,
+      body(Wire.SetAttrRequest, { inode: files[1]!, valid: 1, mode: 0o600 }),
+    );
+    cluster.idle(50);
+    assert.equal(change.answer, undefined);
+    const other = cluster.speaker();
+    cluster.speakAs(holder);
+    let notices = take(cluster, awaiting);
+    assert.deepEqual(
+      notices.map(({ kind, inode }) => [kind, inode]),
+      [[NOTICE_INODE, files[1]]],
+    );
+    giveBack(cluster, notices);
+    cluster.speakAs(other);
+    assert.equal(cluster.finish(change).status, 0);
+    const made = cluster.begin(cluster.nodes[0]!, Opcode.Create, cluster.createBody(root, 'd'));
+    cluster.idle(50);
+    assert.equal(made.answer, undefined, 'the directory is held as a whole');
+    cluster.speakAs(holder);
+    notices = take(cluster, awaiting);
+    assert.ok(notices.some(({ kind }) => kind === NOTICE_DIRECTORY));
+    giveBack(cluster, notices);
+    cluster.speakAs(other);
+    assert.equal(cluster.finish(made).status, 0);
+    // As a whole it is contended, its names are not; and what was changed a moment ago is.
+    cluster.speakAs(holder);
+    const again = listGrants(cluster, root);
+    assert.equal(again.flags, 0);
+    const each = again.entries.map((bits) => bits & LEASE_ENTRY);
+    assert.deepEqual(each, new Array(4).fill(LEASE_ENTRY));
+    assert.equal(again.entries.filter((bits) => (bits & LEASE_INODE) !== 0).length, 3);
   });
 
   it('are taken from who does not answer, with the session', () => {
