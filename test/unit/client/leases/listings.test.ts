@@ -25,7 +25,8 @@ import {
 } from '../../../../src/protocol/wire.generated.js';
 import { fillAttributes } from '../fake-target.js';
 import type { Asked, ScriptedReply } from '../fake-target.js';
-import { LeaseWorld, play } from './lease-world.js';
+import type { LeaseWorld} from './lease-world.js';
+import { play } from './lease-world.js';
 
 const HASH_END = 2 ** 44;
 const encoder = new TextEncoder();
