@@ -25,7 +25,7 @@ import {
 } from '../../../../src/protocol/wire.generated.js';
 import { fillAttributes } from '../fake-target.js';
 import type { Asked, ScriptedReply } from '../fake-target.js';
-import type { LeaseWorld} from './lease-world.js';
+import type { LeaseWorld } from './lease-world.js';
 import { play } from './lease-world.js';
 
 const HASH_END = 2 ** 44;
