@@ -39,6 +39,7 @@ import {
 const ATTRIBUTE_FLAGS = FLAG_XATTRS | FLAG_ACCESS_ACL | FLAG_DEFAULT_ACL | FLAG_CAPABILITY;
 const SEQUENCES_RESERVED = 1024;
 const SESSION_ID_BYTES = 16;
+const ABSENCE_BYTES = 2;
 
 export class InodePass {
   readonly #state: CheckState;
@@ -348,9 +349,10 @@ export class InodePass {
   }
 
   #holder(key: Uint8Array, value: Uint8Array): void {
-    if (value.length === 0) return;
+    if (value.length === 0 || value.length === ABSENCE_BYTES) return;
     const edits = [replacement(this.#target, key, new Uint8Array(0))];
-    const text = `session ${hexOf(key.subarray(3))}, which may hold leases, has a value`;
+    const session = `session ${hexOf(key.subarray(3))}, which may hold leases`;
+    const text = `${session}, has an absence of ${value.length} bytes`;
     this.#state.reportMalformed(this.#target, key, value, text, { repair: 'empty it', edits });
   }
 

@@ -625,6 +625,7 @@ export class Target
 
   onSessionOpened(session: Session): void {
     this.log(`session of ${session.clientName} begins`);
+    this.lease.grace.heard(session);
   }
 
   onSessionClosed(session: Session, reason: string): void {

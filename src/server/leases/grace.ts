@@ -1,11 +1,14 @@
 /**
  * Sessions that hold what lives in memory alone, leases and locks: their ids stand in the store before
  * they are given any. After a restart nothing is changed before each of them has come back (it
- * has dropped its leases then, and claims its locks), or the grace is over.
+ * has dropped its leases then, and claims its locks), or was absent for RECALL_LIMIT_MS.
  *
  *   first Await ─> id stored ─> may hold ─> session ends or is reset ─> id removed
- *   start: ids found ─> grace ─┬─ all have awaited ──> over
- *                              └─ RECALL_LIMIT_MS ───> over: those that did not come hold nothing
+ *   start: ids found ─> grace ─┬─ awaits, or ends ──────────────────> came back
+ *                              └─ absent for RECALL_LIMIT_MS in all ─> holds nothing
+ *
+ * How long a session has been absent is stored with its id, from tick to tick, until it is heard: so the grace
+ * ends for a target, too, that is killed again and again before the time is over.
  */
 import type { Scheduler, Timer } from '../../common/scheduler.js';
 import { RECALL_LIMIT_MS } from '../../protocol/leases.js';
@@ -14,6 +17,11 @@ import { holderKey, ownRange } from '../keys.js';
 import type { MetaStore } from '../meta-store-api.js';
 
 const ID_OFFSET = 3;
+/**
+ * Absences grow by this with each tick, however late it comes: a target that stood still, or was slow, has not
+ * listened meanwhile.
+ */
+const TICK_MS = 500;
 const NOTHING = new Uint8Array(0);
 
 export interface GraceDeps {
@@ -28,7 +36,12 @@ export class Grace {
   readonly #deps: GraceDeps;
   /** Ids that stand in the store. */
   readonly #stored = new Set<string>();
-  readonly #awaited = new Set<string>();
+  /** Those that have not come back, and how long each was absent from earlier processes. */
+  readonly #awaited = new Map<string, number>();
+  /** Of those: have shaken hands with this process. */
+  readonly #heard = new Set<string>();
+  /** Absence from this process. */
+  #elapsedMs = 0;
   readonly #waiters: (() => void)[] = [];
   #timer: Timer | undefined;
   #over = true;
@@ -40,16 +53,15 @@ export class Grace {
   /** Reads who held something in an earlier process. */
   open(): void {
     const { start, end } = ownRange('holder');
-    this.#deps.meta.scan(start, end, (key) => {
-      this.#stored.add(Buffer.from(key.subarray(ID_OFFSET)).toString('hex'));
+    this.#deps.meta.scan(start, end, (key, value) => {
+      const id = Buffer.from(key.subarray(ID_OFFSET)).toString('hex');
+      this.#stored.add(id);
+      this.#awaited.set(id, absenceMs(value));
       return true;
     });
-    for (const id of this.#stored) this.#awaited.add(id);
     if (this.#awaited.size === 0) return;
     this.#over = false;
-    this.#timer = this.#deps.scheduler.setTimer(RECALL_LIMIT_MS, () => {
-      this.#expire();
-    });
+    this.#arm();
   }
 
   close(): void {
@@ -76,9 +88,19 @@ export class Grace {
     else this.#waiters.push(then);
   }
 
+  /** The session is there: what it was absent from earlier processes counts no more, should it go again. */
+  heard(session: Session): void {
+    const { id } = session;
+    const absentMs = this.#awaited.get(id);
+    if (absentMs === undefined || this.#heard.has(id)) return;
+    this.#heard.add(id);
+    this.#awaited.set(id, 0);
+    if (absentMs + this.#elapsedMs > 0) this.#store([[id, 0]]);
+  }
+
   /** The session has claimed what it may claim, and holds nothing else of an earlier process. */
   cameBack(session: Session): void {
-    if (this.#awaited.delete(session.id) && this.#awaited.size === 0) this.#end();
+    this.#settle(session.id);
   }
 
   /** `then` when the session may be given leases and locks. */
@@ -100,6 +122,7 @@ export class Grace {
 
   /** The session has ended, or was reset: it holds nothing. */
   drop(id: string): void {
+    this.#settle(id);
     if (!this.#stored.delete(id)) return;
     this.#deps.enqueue(
       () => {
@@ -109,12 +132,49 @@ export class Grace {
     );
   }
 
-  #expire(): void {
-    const gone = [...this.#awaited];
-    this.#deps.log(`${gone.length} sessions that held leases or locks did not come back`);
-    this.#awaited.clear();
-    this.#end();
-    for (const id of gone) this.drop(id);
+  #arm(): void {
+    this.#timer = this.#deps.scheduler.setTimer(TICK_MS, () => {
+      this.#tick();
+    });
+  }
+
+  #tick(): void {
+    this.#elapsedMs += TICK_MS;
+    const gone: string[] = [];
+    const absent: [string, number][] = [];
+    for (const [id, earlierMs] of this.#awaited) {
+      const ms = earlierMs + this.#elapsedMs;
+      if (ms >= RECALL_LIMIT_MS) gone.push(id);
+      else if (!this.#heard.has(id)) absent.push([id, ms]);
+    }
+    this.#store(absent);
+    if (gone.length > 0) {
+      this.#deps.log(`${gone.length} sessions that held leases or locks did not come back`);
+      for (const id of gone) this.drop(id);
+    }
+    if (!this.#over) this.#arm();
+  }
+
+  /** At once: until the grace is over nothing else is committed. */
+  #store(absences: readonly (readonly [string, number])[]): void {
+    if (absences.length === 0) return;
+    const { meta, log } = this.#deps;
+    try {
+      meta.transaction(() => {
+        for (const [id, ms] of absences) {
+          const value = ms === 0 ? NOTHING : Uint8Array.from([ms & 0xff, ms >>> 8]);
+          meta.put(holderKey(Buffer.from(id, 'hex')), value);
+        }
+      });
+    } catch (error) {
+      // Without room: the next process gives them more time than they need.
+      log(`absences are not stored: ${(error as Error).message}`);
+    }
+  }
+
+  /** The session is not waited for any more. */
+  #settle(id: string): void {
+    if (this.#awaited.delete(id) && this.#awaited.size === 0) this.#end();
   }
 
   #end(): void {
@@ -123,4 +183,9 @@ export class Grace {
     for (const waiter of this.#waiters.splice(0)) waiter();
     this.#deps.scheduler.requestTurn();
   }
+}
+
+/** Of a session's value in the store: nothing, or two bytes. */
+function absenceMs(value: Uint8Array): number {
+  return value.length === 2 ? value[0]! + value[1]! * 256 : 0;
 }

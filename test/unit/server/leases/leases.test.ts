@@ -270,6 +270,56 @@ describe('leases of a target', () => {
     assert.equal(cluster.unlink(root, 'a').status, 0);
   });
 
+  it('hold up nothing for ever when the target is killed again and again before the time is over', () => {
+    const { cluster, root } = start();
+    const file = cluster.create(root, 'a');
+    const node = cluster.nodes[0]!;
+    cluster.killClient();
+    cluster.newClient();
+    const restart = (): void => {
+      node.kill();
+      node.start();
+    };
+    restart();
+    const mode = body(Wire.SetAttrRequest, { inode: file, valid: 1, mode: 0o600 });
+    const change = cluster.begin(node, Opcode.SetAttr, mode);
+    for (let served = 0; served < RECALL_LIMIT_MS - 3000; served += 3000) {
+      cluster.idle(3000);
+      assert.equal(change.answer, undefined, `${served}`);
+      restart();
+    }
+    // Each of the processes may have missed its last half second.
+    cluster.idle(2000);
+    assert.equal(change.answer, undefined);
+    assert.equal(cluster.finish(change, 4000).status, 0);
+  });
+
+  it('are waited for anew when their holder was heard between two restarts', () => {
+    const { cluster, root } = start();
+    const file = cluster.create(root, 'a');
+    lookup(cluster, root, 'a');
+    const node = cluster.nodes[0]!;
+    const restart = (): void => {
+      node.kill();
+      node.start();
+    };
+    // The holder is client 1. Cut off, it does not know that the target was restarted.
+    cluster.network.partition('client-1', node.name);
+    cluster.newClient();
+    restart();
+    const mode = body(Wire.SetAttrRequest, { inode: file, valid: 1, mode: 0o600 });
+    const change = cluster.begin(node, Opcode.SetAttr, mode);
+    cluster.idle(RECALL_LIMIT_MS - 2000);
+    // Its transport shakes hands and repeats its Await, which says nothing of what it holds.
+    cluster.network.heal('client-1', node.name);
+    cluster.idle(1500);
+    cluster.network.partition('client-1', node.name);
+    restart();
+    cluster.idle(RECALL_LIMIT_MS - 1000);
+    assert.equal(change.answer, undefined);
+    assert.equal(cluster.finish(change, 2000).status, 0);
+  });
+
   it('are given back by a client that says that it has done', () => {
     const { cluster, root } = start();
     const file = cluster.create(root, 'a');
@@ -286,5 +336,20 @@ describe('leases of a target', () => {
     cluster.nodes[0]!.start();
     const again = cluster.begin(cluster.nodes[0]!, Opcode.SetAttr, mode);
     assert.equal(cluster.finish(again, 1000).status, 0);
+  });
+
+  it('are not waited for after a restart when their holder says that it has done', () => {
+    const { cluster, root } = start();
+    const file = cluster.create(root, 'a');
+    lookup(cluster, root, 'a');
+    cluster.nodes[0]!.kill();
+    cluster.nodes[0]!.start();
+    const ended = cluster.begin(cluster.nodes[0]!, Opcode.EndSession, Buffer.alloc(0));
+    assert.equal(cluster.finish(ended, 1000).status, 0);
+    cluster.killClient();
+    cluster.newClient();
+    const mode = body(Wire.SetAttrRequest, { inode: file, valid: 1, mode: 0o600 });
+    const change = cluster.begin(cluster.nodes[0]!, Opcode.SetAttr, mode);
+    assert.equal(cluster.finish(change, 1000).status, 0);
   });
 });
