@@ -84,3 +84,56 @@ describe('batches in a directory that has grown', function () {
     });
   });
 });
+
+describe('a directory that is busy', function () {
+  this.timeout(60_000);
+  /** The product's; a busy directory is split from an eighth of it on. */
+  const SPLIT_ENTRIES = 8000;
+  const BATCH = 500;
+  /** A round makes and removes a batch: 10,000 changes in all. */
+  const ROUNDS = 10;
+
+  /** Splits, after so many entries were made and then others came and went, with a pause after each round. */
+  async function splitsOf(entries: number, pauseMs: number): Promise<number> {
+    const cluster = buildCluster(3, { targets: 2, splitEntries: SPLIT_ENTRIES });
+    const wait = (ms: number): Promise<void> =>
+      new Promise((resolve) => cluster.world.schedule(ms, resolve));
+    return cluster.run(async ([client]) => {
+      const { files } = client!;
+      await files.ensureRoot();
+      await files.mkdir('/d');
+      const all = names(entries);
+      for (let i = 0; i < entries; i += BATCH) {
+        assert.ok((await files.createMany('/d', all.slice(i, i + BATCH))).every(isUndefined));
+        await wait(pauseMs);
+      }
+      const others = Array.from({ length: BATCH }, (_, i) => `other${i}`);
+      for (let i = 0; i < ROUNDS; i++) {
+        assert.ok((await files.createMany('/d', others)).every(isUndefined));
+        assert.ok((await files.unlinkMany('/d', others)).every(isUndefined));
+        await wait(pauseMs);
+      }
+      await wait(1000);
+      assert.deepEqual((await files.readdir('/d')).sort(), all);
+      return cluster.targets.reduce((sum, { target }) => {
+        return sum + target!.report()['directorySplits']!;
+      }, 0);
+    });
+  }
+
+  it('is split with an eighth of the entries of one that is not', async () => {
+    assert.equal(await splitsOf(SPLIT_ENTRIES / 8 + BATCH, 0), 1);
+  });
+
+  it('is not split while it is small', async () => {
+    assert.equal(await splitsOf(SPLIT_ENTRIES / 8 - BATCH - 1, 0), 0);
+  });
+
+  it('is not split when the same changes take more than five seconds', async () => {
+    assert.equal(await splitsOf(SPLIT_ENTRIES / 8 + BATCH, 600), 0);
+  });
+});
+
+function isUndefined(value: unknown): boolean {
+  return value === undefined;
+}
