@@ -224,6 +224,7 @@ async function play(seed: number): Promise<string> {
     await player.end();
     await assertNothingLeft(cluster, client!);
   });
+  cluster.end();
   return String(cluster.world.traceHash);
 }
 
@@ -293,6 +294,7 @@ async function contend(seed: number): Promise<string> {
     await files.removeTree('/');
     await assertNothingLeft(cluster, clients[1]!);
   });
+  cluster.end();
   return String(cluster.world.traceHash);
 }
 

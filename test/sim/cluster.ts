@@ -11,7 +11,7 @@ import { defaultClientOptions } from '../../src/client/context.js';
 import type { ClientOptions } from '../../src/client/context.js';
 import { VolumeFiles } from '../../src/client/volume-files.js';
 import { createPlainArena } from '../../src/native/arena-memory.js';
-import type { ArenaMemory } from '../../src/native/arena-memory.js';
+import type { ArenaMemory, ArenaShape } from '../../src/native/arena-memory.js';
 import { makeInode } from '../../src/placement/inode-number.js';
 import type { ClusterMap } from '../../src/placement/cluster-map.js';
 import { Allocator } from '../../src/server/data/allocator.js';
@@ -71,6 +71,9 @@ function mapOf(targets: number): ClusterMap {
   return map;
 }
 
+/** Arenas of clusters that have ended, by shape: making new ones takes longer than most tests do. */
+const spareArenas = new Map<ArenaShape, ArenaMemory[]>();
+
 /**
  * What a process leaves that is killed in the middle of something: what is committed. Not the store's
  * own image, since the process has not noticed yet and goes on to the end of what it is at.
@@ -111,7 +114,7 @@ export class SimTarget {
     const log = (message: string): void => options.log?.(`${this.name}: ${message}`);
     this.#starts++;
     const scheduler = new SimScheduler(world, this.name);
-    const arena = createPlainArena(options.small === true ? SMALL_ARENA : TARGET_ARENA);
+    const arena = this.#cluster.takeArena(options.small === true ? SMALL_ARENA : TARGET_ARENA);
     const transport = new SimTransport(network, this.name, scheduler, arena);
     const { persistentMemory = false } = options;
     const meta = new MemoryMetaStore({ scheduler, image: this.image, persistentMemory });
@@ -199,7 +202,7 @@ export class SimClient {
     this.splits = options.splitEntries !== undefined;
     this.#network = network;
     this.scheduler = new SimScheduler(world, name);
-    this.arena = createPlainArena(options.small === true ? SMALL_ARENA : CLIENT_ARENA);
+    this.arena = cluster.takeArena(options.small === true ? SMALL_ARENA : CLIENT_ARENA);
     this.transport = new SimTransport(network, name, this.scheduler, this.arena);
     this.core = new FileSystemCore({
       transport: this.transport,
@@ -232,6 +235,7 @@ export class SimCluster {
   readonly rootInode = makeInode(0, 1);
   readonly targets: SimTarget[] = [];
   readonly clients: SimClient[] = [];
+  readonly #arenas: { shape: ArenaShape; arena: ArenaMemory }[] = [];
   #failure: unknown;
 
   constructor(seed: number, options: ClusterOptions) {
@@ -251,6 +255,24 @@ export class SimCluster {
     const client = new SimClient(this, `client-${this.clients.length}`);
     this.clients.push(client);
     return client;
+  }
+
+  /** Memory of a node: this cluster's until `end`; what it contains is whatever an earlier one has left. */
+  takeArena(shape: ArenaShape): ArenaMemory {
+    const arena = spareArenas.get(shape)?.pop() ?? createPlainArena(shape);
+    arena.messages.reset();
+    arena.bulk.reset();
+    this.#arenas.push({ shape, arena });
+    return arena;
+  }
+
+  /** Nothing of it is used or looked at any more: the next cluster gets its memory. */
+  end(): void {
+    for (const { shape, arena } of this.#arenas.splice(0)) {
+      const spare = spareArenas.get(shape) ?? [];
+      spareArenas.set(shape, spare);
+      spare.push(arena);
+    }
   }
 
   /** A promise that nobody waits for must not fail unseen. */

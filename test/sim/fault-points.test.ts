@@ -408,6 +408,7 @@ class Performance {
       await observer!.files.rm('/top', { recursive: true });
       await assertNothingLeft(this.#cluster, observer!);
     });
+    this.#cluster.end();
   }
 
   async #act(act: Act, client: HistoryClient, watcher: HistoryClient): Promise<void> {

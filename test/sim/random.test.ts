@@ -389,6 +389,7 @@ async function play(seed: number): Promise<string> {
       cause: error,
     });
   }
+  cluster.end();
   return cluster.world.traceHash;
 }
 
