@@ -158,7 +158,7 @@ export class Grace {
   /** At once: until the grace is over nothing else is committed. */
   #store(absences: readonly (readonly [string, number])[]): void {
     if (absences.length === 0) return;
-    const { meta, log } = this.#deps;
+    const { meta } = this.#deps;
     try {
       meta.transaction(() => {
         for (const [id, ms] of absences) {
@@ -168,7 +168,7 @@ export class Grace {
       });
     } catch (error) {
       // Without room: the next process gives them more time than they need.
-      log(`absences are not stored: ${(error as Error).message}`);
+      this.#deps.log(`absences are not stored: ${(error as Error).message}`);
     }
   }
 
