@@ -26,6 +26,11 @@ export abstract class RpcOperation {
    * watched once a second only. Set before `call`.
    */
   background = false;
+  /**
+   * Others wait for it, perhaps those of this very client that wait for an answer or a slot: it goes before what
+   * waits for a slot, and there are slots that only such calls use. Set before `call`.
+   */
+  urgent = false;
 
   /** Of RpcPeer alone, from here on: the list of waiting operations, the state, the due time. */
   rpcNext: RpcOperation | null = null;

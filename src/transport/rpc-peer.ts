@@ -146,8 +146,8 @@ export class RpcPeer implements RpcSink {
   }
 
   /**
-   * Sends the operation at the turn's end, or queues it while rpcSlots are outstanding, no message
-   * slot is free or there is no connection. Requests are sent in the order of calls.
+   * Sends the operation at the turn's end, or queues it while its slots are taken, no message
+   * slot is free or there is no connection. Requests are sent in the order of calls, urgent ones first.
    */
   call(operation: RpcOperation): void {
     if (operation.rpcState !== RPC_IDLE) throw new Error('rpc: this operation is outstanding');
@@ -164,14 +164,15 @@ export class RpcPeer implements RpcSink {
     if (operation.background) this.#background++;
     else this.calls++;
     if (ticks !== this.tickMs) this.#host.startTicking(this.tickMs);
-    if (this.#state === 'ready' && this.#waiting.head === null) {
+    if (this.#state === 'ready' && (operation.urgent || this.#waiting.head === null)) {
       if (this.#outbox.place(operation, this.#host.mapEpoch)) {
         this.#host.markDirty(this);
         return;
       }
     }
     operation.rpcState = RPC_WAITING;
-    this.#waiting.push(operation);
+    if (operation.urgent) this.#waiting.pushFirst(operation);
+    else this.#waiting.push(operation);
     this.#host.markDirty(this);
     if (this.#state === 'idle') this.connect();
   }
@@ -484,7 +485,7 @@ export class RpcPeer implements RpcSink {
     if (this.#state !== 'ready') return;
     if (this.#outbox.hasParked) this.#outbox.retransmit();
     let operation = this.#waiting.head;
-    while (operation !== null && this.#outbox.freeSlotCount !== 0) {
+    while (operation !== null) {
       if (!this.#outbox.place(operation, this.#host.mapEpoch)) break;
       this.#waiting.remove(operation);
       operation = this.#waiting.head;
@@ -502,7 +503,8 @@ export class RpcPeer implements RpcSink {
     if (this.#waiting.head !== null || outbox.hasParked) this.#drain();
     if (outbox.unsealed) outbox.seal();
     if (this.#state !== 'ready') return false;
-    return outbox.hasParked || (this.#waiting.head !== null && outbox.freeSlotCount !== 0);
+    const { head } = this.#waiting;
+    return outbox.hasParked || (head !== null && outbox.hasSlotFor(head));
   }
 
   /** How often `tick` is due, 0: not at all. */

@@ -80,6 +80,7 @@ class AwaitOperation extends RpcOperation {
     this.opcode = Opcode.Await;
     this.bodyBytes = AwaitRequest.SIZE;
     this.background = true;
+    this.urgent = true;
   }
 
   override encode(body: number): number {
@@ -107,6 +108,7 @@ class ReturnedOperation extends RpcOperation {
     this.#channel = channel;
     this.#arena = arena;
     this.opcode = Opcode.Returned;
+    this.urgent = true;
   }
 
   override encode(body: number): number {

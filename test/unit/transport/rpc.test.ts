@@ -214,11 +214,11 @@ describe('rpc: giving up', () => {
   it('cancels waiting and sent calls', () => {
     const client = new CounterClient(network, 'c');
     connected(client);
-    const sent = call(client, SWALLOW, 64);
+    const sent = call(client, SWALLOW, 61);
     const waiting = call(client, PEEK, 5);
     world.run(() => false, 10);
     const peer = peerOf(client);
-    assert.equal(peer.freeSlots, 0);
+    assert.equal(peer.freeSlots, 3);
     for (const operation of [waiting[1]!, sent[0]!, waiting[4]!]) {
       peer.cancel(operation);
       assert.equal(operation.status, EINTR);
@@ -226,10 +226,35 @@ describe('rpc: giving up', () => {
       assert.equal(operation.doneCount, 1);
     }
     // The slot of the sent one is not free before the answer or the connection's end.
-    assert.equal(peer.freeSlots, 0);
+    assert.equal(peer.freeSlots, 3);
     network.breakBetween('c', 't');
     finish([waiting[0]!, waiting[2]!, waiting[3]!]);
-    assert.equal(peer.outstanding, 63);
+    assert.equal(peer.outstanding, 60);
+  });
+
+  it('has slots for urgent calls when all others wait, for an answer or for a slot', () => {
+    const client = new CounterClient(network, 'c');
+    connected(client);
+    const waiting = call(client, SWALLOW, 100);
+    world.run(() => false, 10);
+    const urgent = [1, 2, 3, 4].map(() => new CounterOperation(client, PEEK, nextId++));
+    client.scheduler.deliver(() => {
+      for (const operation of urgent) {
+        operation.urgent = true;
+        peerOf(client).call(operation);
+      }
+    });
+    finish(urgent, 100);
+    assert.ok(urgent.every(({ status }) => status === 0));
+    assert.ok(waiting.every(({ doneCount }) => doneCount === 0));
+    // Also those that were called before there was a connection.
+    network.breakBetween('c', 't');
+    const [later] = urgent;
+    client.scheduler.deliver(() => {
+      peerOf(client).call(later!);
+    });
+    world.run(() => later!.doneCount === 2, 5000);
+    assert.equal(later!.doneCount, 2);
   });
 
   it('fails everything when the client is closed, later calls included', () => {

@@ -83,6 +83,20 @@ describe('client: notices', () => {
     assert.deepEqual(returned(world), [[1, 2], [3]]);
   });
 
+  it('returns what is recalled while all that it asks for waits for just that', async () => {
+    const world = new FakeWorld(1, { coherence: 'leases' });
+    const recall = { kind: NOTICE_ENTRY, inode: 77, hash: 5, number: 1 };
+    scriptNotices(world, [{ afterMs: 500, body: noticesBody([recall]) }]);
+    const attributes = attributesBody({ inode: world.rootInode });
+    world.answer(Opcode.GetAttr, () => ({ afterMs: 5000, body: attributes }));
+    await world.run(async () => {
+      const stats = Array.from({ length: 100 }, () => touch(world));
+      await world.pause(1500);
+      assert.deepEqual(returned(world), [[1]]);
+      await Promise.all(stats);
+    });
+  });
+
   it('returns at once what nobody here holds, and lets a lock be', async () => {
     const world = new FakeWorld(1, { coherence: 'leases' });
     const locks: number[] = [];
