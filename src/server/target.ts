@@ -47,7 +47,7 @@ import { LeaseService } from './leases/lease-service.js';
 import { answerInventory } from './inventory.js';
 import type { MetaStore } from './meta-store-api.js';
 import { S_IFDIR, S_IFMT, storedMode } from './inode-record.js';
-import { Call, Namespace, type NamespaceHost } from './namespace.js';
+import { Call, Namespace, type NamespaceHost, type WireMemory } from './namespace.js';
 import { SET_SIZE } from './namespace-attributes.js';
 import { isFreeing, minimumBody, mutationOf, openTruncating } from './operations.js';
 import { partitionsMax, PartitionService } from './partitions/partition-service.js';
@@ -217,7 +217,7 @@ export class Target
   open(): void {
     this.namespace.open();
     this.#sessions.open(this.scheduler.nowMs());
-    this.lease.grace.open();
+    this.lease.open();
     if (this.#sessions.awaited) this.lease.pages.restarted();
     this.#reclaimer.open();
     this.coordinator.open();
@@ -448,6 +448,14 @@ export class Target
   }
 
   #openWhenReturned(request: RpcRequest, inode: number, flags: number): void {
+    const { grace } = this.lease;
+    if (!grace.isOver) {
+      // Who has leases on its pages is not known before.
+      grace.whenOver(() => {
+        this.#openWhenReturned(request, inode, flags);
+      });
+      return;
+    }
     const pages = this.lease.pages.recall(request.session, inode);
     const recall = pages ?? this.namespace.recalls.inode(inode);
     if (recall === undefined) this.#openNow(request, inode, flags);
@@ -592,19 +600,35 @@ export class Target
   // ---------------------------------------------------------------- sessions
 
   onReplay(request: RpcRequest): void {
-    if (request.opcode === Opcode.SetAttr && this.#reclaimer.isBlocked(request.recordResult0)) {
-      this.#reclaimer.wait(request.recordResult0, () => {
-        this.#replay(request);
+    const { everything } = this.namespace.recalls;
+    if (everything !== undefined && !request.executedHere) {
+      // Somebody may not know what it has changed, before the restart. Its body is valid until return only.
+      const { body, bodyBytes } = request;
+      const bytes = this.arena.bytes.slice(body, body + ((bodyBytes + 7) & ~7));
+      everything.waiters.push(() => {
+        this.#replayWhenCut(request, { bytes, words: new Uint32Array(bytes.buffer) }, 0);
       });
       return;
     }
-    this.#replay(request);
+    this.#replayWhenCut(request, this.arena, request.body);
   }
 
-  #replay(request: RpcRequest): void {
+  #replayWhenCut(request: RpcRequest, memory: WireMemory, body: number): void {
+    if (request.opcode === Opcode.SetAttr && this.#reclaimer.isBlocked(request.recordResult0)) {
+      // Its answer says nothing of its body.
+      this.#reclaimer.wait(request.recordResult0, () => {
+        this.#replay(request, memory, body);
+      });
+      return;
+    }
+    this.#replay(request, memory, body);
+  }
+
+  #replay(request: RpcRequest, memory: WireMemory, body: number): void {
     const call = this.#call;
     call.session = request.session;
-    call.body = request.body;
+    call.memory = memory;
+    call.body = body;
     call.bodyBytes = request.bodyBytes;
     call.openInode = 0;
     call.replyBytes = 0;

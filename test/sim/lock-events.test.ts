@@ -193,6 +193,25 @@ describe('file locks, when', () => {
     assert.equal(await cluster.run(() => waiting.ended), '');
   });
 
+  it('a target restarts while its clients have much to ask of it: holders keep', async () => {
+    const cluster = await start({ clients: 1 });
+    const [holder] = cluster.clients as [SimClient];
+    const held = await opened(cluster, holder);
+    const free = await opened(cluster, holder);
+    await cluster.run(() => held.lock());
+    const target = cluster.targets[0]!;
+    target.kill();
+    const changes = Array.from({ length: 200 }, (_, i) => {
+      return new Watched(cluster, free.truncate(i));
+    });
+    await cluster.idle(1000);
+    target.start();
+    // What is claimed, and the Await after it, go before all that waits for the end of the grace.
+    await cluster.run(() => Promise.all(changes.map(({ ended }) => ended)));
+    assert.ok(changes.every(({ code }) => code === ''));
+    assert.equal(await cluster.run(() => outcome(held.write(Buffer.from('mine'), 0))), '');
+  });
+
   it('a holder does not come back after a restart: the others wait for it no longer than the grace', async () => {
     const cluster = await start({ clients: 2 });
     const [gone, other] = cluster.clients as [SimClient, SimClient];

@@ -188,6 +188,8 @@ export class FileLocks {
     operation.pid = asked.pid;
     operation.wait = asked.wait;
     operation.reclaims = purpose === RECLAIM;
+    // Whatever else is asked of the target waits for the end of its grace, and that for what is claimed.
+    operation.urgent = operation.reclaims;
     operation.isAsked = request !== null;
     this.#numbers = (this.#numbers + 1) >>> 0;
     operation.number = this.#numbers;

@@ -14,6 +14,7 @@ import { Grants } from './grants.js';
 import { Leases } from './leases.js';
 import { Notices } from './notices.js';
 import { PageLeases } from './page-leases.js';
+import { Untold } from './untold.js';
 
 export interface LeaseHost {
   readonly arena: ArenaMemory;
@@ -33,6 +34,7 @@ export class LeaseService {
   readonly pages: PageLeases;
   /** After a start: until who held leases or locks has come back. */
   readonly grace: Grace;
+  readonly #untold: Untold;
   readonly #host: LeaseHost;
 
   /** `incarnation`: of the target. */
@@ -60,9 +62,28 @@ export class LeaseService {
     });
     this.grants = new Grants(this.leases, namespace);
     this.pages = new PageLeases(this.leases, host.handles, scheduler);
+    this.#untold = new Untold({
+      meta: host.meta,
+      scheduler,
+      recalls: namespace.recalls,
+      enqueue: (work, after) => {
+        host.enqueue(work, after);
+      },
+      owes: (session) => this.leases.owes(session),
+    });
+  }
+
+  /** Reads what an earlier process has left. */
+  open(): void {
+    this.grace.open();
+    this.#untold.open();
+    this.grace.whenOver(() => {
+      this.#untold.graceOver();
+    });
   }
 
   close(): void {
+    this.#untold.close();
     this.grace.close();
     this.leases.close();
     this.notices.close();
@@ -71,6 +92,7 @@ export class LeaseService {
   /** The session awaits notices: it may hold leases once the store says so. */
   #awaits(session: Session, wantsLeases: boolean): void {
     this.grace.cameBack(session);
+    this.#untold.cameBack(session);
     this.grace.admit(session, () => {
       if (wantsLeases) this.leases.admit(session);
     });
@@ -96,6 +118,8 @@ export class LeaseService {
     mutation.recalls = this.leases.conflicts(own);
     this.grants.executed(mutation);
     this.pages.executed(mutation);
+    if (mutation.recalls === undefined) return;
+    this.#untold.note(this.leases.holdersOf(mutation.recalls));
   }
 
   /** Its reply leaves now: puts the leases into the body at this offset. */
@@ -109,6 +133,7 @@ export class LeaseService {
   sessionClosed(session: Session): void {
     this.notices.drop(session);
     this.leases.drop(session);
+    this.#untold.drop(session);
     this.grace.drop(session.id);
   }
 }

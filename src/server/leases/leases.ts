@@ -235,6 +235,18 @@ export class Leases {
     this.#arm();
   }
 
+  /** The sessions that have not returned these. */
+  holdersOf(recalls: readonly Recall[]): Session[] {
+    const indexes = new Set<number>();
+    for (const { holders } of recalls) for (const index of holders) indexes.add(index);
+    return [...indexes].map((index) => this.#byIndex[index]!.session);
+  }
+
+  /** The session has not returned all that was recalled from it. */
+  owes(session: Session): boolean {
+    return (this.#holders.get(session)?.outstanding.size ?? 0) > 0;
+  }
+
   /** The session has forgotten what this notice recalled. */
   returned(session: Session, number: number): void {
     const holder = this.#holders.get(session);

@@ -33,6 +33,7 @@ export class Recall implements Lock {
 export class RecallTable {
   /** By inode, for an entry its directory's: few, and nearly always none. */
   readonly #byInode = new Map<number, Recall[]>();
+  #everything: Recall | undefined;
   #size = 0;
 
   get size(): number {
@@ -71,6 +72,8 @@ export class RecallTable {
   /** Everybody has returned everything of the group. */
   close(recall: Recall): void {
     for (const each of recall.group) this.#close(each);
+    // Now that all are out of the way: whoever goes on may begin recalls of the same objects.
+    for (const each of recall.group) release(each);
   }
 
   #close(recall: Recall): void {
@@ -79,7 +82,26 @@ export class RecallTable {
     else others.splice(others.indexOf(recall), 1);
     this.#size--;
     recall.released = true;
-    for (const waiter of recall.waiters) waiter();
+  }
+
+  /** What answers of any kind wait for, those that are given for the second time too. */
+  get everything(): Recall | undefined {
+    return this.#everything;
+  }
+
+  /** After a restart: nobody is to see anything until `closeAll`. */
+  openAll(): void {
+    this.#everything = new Recall(NOTICE_INODE, 0, 0);
+    this.#size++;
+  }
+
+  closeAll(): void {
+    const recall = this.#everything;
+    if (recall === undefined) return;
+    this.#everything = undefined;
+    this.#size--;
+    recall.released = true;
+    release(recall);
   }
 
   /** All of this inode, and of entries of this directory. */
@@ -89,18 +111,27 @@ export class RecallTable {
 
   /** What answers about this inode's record wait for. */
   inode(inode: number): Recall | undefined {
-    return this.find(NOTICE_INODE, inode, 0);
+    return this.#everything ?? this.find(NOTICE_INODE, inode, 0);
   }
 
   /** What answers about this name wait for. */
   entry(directory: number, hash: number): Recall | undefined {
     if (this.#size === 0) return undefined;
-    return this.find(NOTICE_ENTRY, directory, hash) ?? this.find(NOTICE_DIRECTORY, directory, 0);
+    return (
+      this.#everything ??
+      this.find(NOTICE_ENTRY, directory, hash) ??
+      this.find(NOTICE_DIRECTORY, directory, 0)
+    );
   }
 
   /** What a listing waits for. */
   anyEntry(directory: number): Recall | undefined {
     if (this.#size === 0) return undefined;
-    return this.#byInode.get(directory)?.find((one) => one.kind !== NOTICE_INODE);
+    const of = this.#byInode.get(directory);
+    return this.#everything ?? of?.find((one) => one.kind !== NOTICE_INODE);
   }
+}
+
+function release({ waiters }: Recall): void {
+  for (const waiter of waiters) waiter();
 }

@@ -177,6 +177,13 @@ export class Coordinator {
 
   /** There is a map: what was decided is told to those who may not know. */
   resume(): void {
+    const { everything } = this.#host.namespace.recalls;
+    if (everything !== undefined) {
+      everything.waiters.push(() => {
+        if (!this.#closed) this.resume();
+      });
+      return;
+    }
     for (const [number, participants] of this.#decisions) {
       if (this.#active.has(number)) continue;
       for (const id of participants) this.#commitAt(number, id);
@@ -196,7 +203,9 @@ export class Coordinator {
   /** 0: aborted, 1: under way, 2: committed. */
   stateOf(number: number): number {
     if (this.#active.get(number)?.decided === false) return 1;
-    return this.#decisions.has(number) ? 2 : 0;
+    if (!this.#decisions.has(number)) return 0;
+    // What it has changed here is not to be seen yet: nor its other parts.
+    return this.#host.namespace.recalls.everything === undefined ? 2 : 1;
   }
 
   // ---------------------------------------------------------------- of operations, inside a transaction

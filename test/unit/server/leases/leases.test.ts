@@ -248,6 +248,43 @@ describe('leases of a target', () => {
     assert.equal(cluster.finish(change, 1000).status, 0);
   });
 
+  it('hold up who looks at a change after a restart, if their holders may not know of it', () => {
+    const { cluster, root, awaiting } = start();
+    const file = cluster.create(root, 'a');
+    lookup(cluster, root, 'a');
+    const holder = cluster.speaker();
+    cluster.newClient();
+    const node = cluster.nodes[0]!;
+    const mode = body(Wire.SetAttrRequest, { inode: file, valid: 1, mode: 0o600 });
+    const change = cluster.begin(node, Opcode.SetAttr, mode);
+    cluster.idle(10);
+    node.kill();
+    node.start();
+    const inode = body(Wire.InodeRequest, { inode: file });
+    const read = cluster.begin(node, Opcode.GetAttr, inode);
+    const nameBytes = Buffer.byteLength('a');
+    const name = body(Wire.NameRequest, { parent: root, nameBytes }, 'a');
+    const found = cluster.begin(node, Opcode.Lookup, name);
+    cluster.idle(1000);
+    assert.equal(change.answer, undefined, 'its first answer is not repeated');
+    assert.equal(read.answer, undefined);
+    assert.equal(found.answer, undefined);
+    const other = cluster.speaker();
+    cluster.speakAs(holder);
+    awaiting.acknowledged = 0;
+    await_(cluster, awaiting, 2);
+    cluster.speakAs(other);
+    assert.equal(cluster.finish(change, 1000).status, 0);
+    const changed = cluster.finish(read).body.readUInt32LE(Wire.Attributes.mode);
+    assert.equal(changed & 0o777, 0o600);
+    assert.equal(cluster.finish(found).status, 0);
+    // That is over: the next restart is seen through.
+    cluster.idle(2500);
+    node.kill();
+    node.start();
+    assert.equal(getAttrFlags(cluster, file), 0);
+  });
+
   it('hold up nothing after a restart when their holders do not come back in time', () => {
     const { cluster, root } = start();
     const file = cluster.create(root, 'a');

@@ -53,6 +53,26 @@ describe('leases on pages', () => {
     assert.equal(open(cluster, cluster.create(root, 'c')), false, 'no leases without an Await');
   });
 
+  it('are respected over a restart: nobody else opens a file before their holders are back', () => {
+    const { cluster, root, awaiting } = start();
+    const file = cluster.create(root, 'a');
+    assert.equal(open(cluster, file), true);
+    const holder = cluster.speaker();
+    cluster.newClient();
+    const node = cluster.nodes[0]!;
+    node.kill();
+    node.start();
+    const opening = beginOpen(cluster, file);
+    cluster.idle(1000);
+    assert.equal(opening.answer, undefined);
+    const other = cluster.speaker();
+    cluster.speakAs(holder);
+    awaiting.acknowledged = 0;
+    await_(cluster, awaiting, 2);
+    cluster.speakAs(other);
+    assert.equal(hasPages(cluster.finish(opening, 1000)), false);
+  });
+
   for (const [what, flags] of [
     ['an open', OPEN_WANTS_PAGES],
     ['an open that truncates', OPEN_WANTS_PAGES | OPEN_TRUNCATE],
