@@ -15,6 +15,7 @@ import { RECALL_LIMIT_MS } from '../../protocol/leases.js';
 import type { Session } from '../../transport/rpc-server.js';
 import { holderKey, ownRange } from '../keys.js';
 import type { MetaStore } from '../meta-store-api.js';
+import { absenceMs, holderValue, isToBeTold } from './holder-value.js';
 
 const ID_OFFSET = 3;
 /**
@@ -22,7 +23,6 @@ const ID_OFFSET = 3;
  * listened meanwhile.
  */
 const TICK_MS = 500;
-const NOTHING = new Uint8Array(0);
 
 export interface GraceDeps {
   meta: MetaStore;
@@ -40,9 +40,12 @@ export class Grace {
   readonly #awaited = new Map<string, number>();
   /** Of those: have shaken hands with this process. */
   readonly #heard = new Set<string>();
+  /** Of those: may not know of changes that were made before the restart. */
+  readonly #untold = new Set<string>();
   /** Absence from this process. */
   #elapsedMs = 0;
   readonly #waiters: (() => void)[] = [];
+  #whenTold: (() => void) | undefined;
   #timer: Timer | undefined;
   #over = true;
 
@@ -57,6 +60,7 @@ export class Grace {
       const id = Buffer.from(key.subarray(ID_OFFSET)).toString('hex');
       this.#stored.add(id);
       this.#awaited.set(id, absenceMs(value));
+      if (isToBeTold(value)) this.#untold.add(id);
       return true;
     });
     if (this.#awaited.size === 0) return;
@@ -88,6 +92,13 @@ export class Grace {
     else this.#waiters.push(then);
   }
 
+  /** Somebody may not know of changes that were made before the restart: `then` is called when that is over. */
+  mustTell(then: () => void): boolean {
+    if (this.#untold.size === 0) return false;
+    this.#whenTold = then;
+    return true;
+  }
+
   /** The session is there: what it was absent from earlier processes counts no more, should it go again. */
   heard(session: Session): void {
     const { id } = session;
@@ -98,9 +109,14 @@ export class Grace {
     if (absentMs + this.#elapsedMs > 0) this.#store([[id, 0]]);
   }
 
-  /** The session has claimed what it may claim, and holds nothing else of an earlier process. */
-  cameBack(session: Session): void {
+  /**
+   * The session has claimed what it may claim, and holds nothing else of an earlier process. True: the store
+   * says that it is to be told.
+   */
+  cameBack(session: Session): boolean {
+    const wasUntold = this.#untold.has(session.id);
     this.#settle(session.id);
+    return wasUntold;
   }
 
   /** `then` when the session may be given leases and locks. */
@@ -111,7 +127,7 @@ export class Grace {
     }
     this.#deps.enqueue(
       () => {
-        this.#deps.meta.put(holderKey(session.idBytes), NOTHING);
+        this.#deps.meta.put(holderKey(session.idBytes), holderValue(0, false));
       },
       () => {
         this.#stored.add(session.id);
@@ -162,7 +178,7 @@ export class Grace {
     try {
       meta.transaction(() => {
         for (const [id, ms] of absences) {
-          const value = ms === 0 ? NOTHING : Uint8Array.from([ms & 0xff, ms >>> 8]);
+          const value = holderValue(ms, this.#untold.has(id));
           meta.put(holderKey(Buffer.from(id, 'hex')), value);
         }
       });
@@ -174,6 +190,7 @@ export class Grace {
 
   /** The session is not waited for any more. */
   #settle(id: string): void {
+    if (this.#untold.delete(id) && this.#untold.size === 0) this.#whenTold?.();
     if (this.#awaited.delete(id) && this.#awaited.size === 0) this.#end();
   }
 
@@ -183,9 +200,4 @@ export class Grace {
     for (const waiter of this.#waiters.splice(0)) waiter();
     this.#deps.scheduler.requestTurn();
   }
-}
-
-/** Of a session's value in the store: nothing, or two bytes. */
-function absenceMs(value: Uint8Array): number {
-  return value.length === 2 ? value[0]! + value[1]! * 256 : 0;
 }

@@ -65,7 +65,6 @@ export class LeaseService {
     this.#untold = new Untold({
       meta: host.meta,
       scheduler,
-      recalls: namespace.recalls,
       enqueue: (work, after) => {
         host.enqueue(work, after);
       },
@@ -76,10 +75,11 @@ export class LeaseService {
   /** Reads what an earlier process has left. */
   open(): void {
     this.grace.open();
-    this.#untold.open();
-    this.grace.whenOver(() => {
-      this.#untold.graceOver();
+    const { recalls } = this.#host.namespace;
+    const mustTell = this.grace.mustTell(() => {
+      recalls.closeAll();
     });
+    if (mustTell) recalls.openAll();
   }
 
   close(): void {
@@ -91,8 +91,7 @@ export class LeaseService {
 
   /** The session awaits notices: it may hold leases once the store says so. */
   #awaits(session: Session, wantsLeases: boolean): void {
-    this.grace.cameBack(session);
-    this.#untold.cameBack(session);
+    if (this.grace.cameBack(session)) this.#untold.cameBack(session);
     this.grace.admit(session, () => {
       if (wantsLeases) this.leases.admit(session);
     });

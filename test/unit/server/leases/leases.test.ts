@@ -269,10 +269,15 @@ describe('leases of a target', () => {
     assert.equal(change.answer, undefined, 'its first answer is not repeated');
     assert.equal(read.answer, undefined);
     assert.equal(found.answer, undefined);
+    // Its absence is noted meanwhile, beside that it is to be told.
+    node.kill();
+    node.start();
+    cluster.idle(1000);
+    assert.equal(read.answer, undefined);
     const other = cluster.speaker();
     cluster.speakAs(holder);
     awaiting.acknowledged = 0;
-    await_(cluster, awaiting, 2);
+    await_(cluster, awaiting, 3);
     cluster.speakAs(other);
     assert.equal(cluster.finish(change, 1000).status, 0);
     const changed = cluster.finish(read).body.readUInt32LE(Wire.Attributes.mode);
