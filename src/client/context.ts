@@ -19,6 +19,7 @@ import { transportKinds } from '../transport/transport.js';
 import type { Transport, TransportKind } from '../transport/transport.js';
 import { ATTRIBUTES_WORDS, FileAttributes } from './attributes.js';
 import { AccessTimes } from './access-times.js';
+import { gatherPartitions } from './gather-partitions.js';
 import { InodeFacts } from './inode-facts.js';
 import { LookupCounts } from './lookup-counts.js';
 import type { OwnChange } from './leases/change-marks.js';
@@ -158,6 +159,9 @@ export class ClientContext {
       peerOfInode: (inode) => this.peerOfInode(inode),
       homeOf: (directory, hash) => this.partitions.homeOfHash(directory, hash),
     });
+    this.leases.splits.gather = (directory) => {
+      gatherPartitions(this, directory);
+    };
     this.pages = new PageCache({
       fileOf: (inode) => this.files.peek(inode),
       nowMs: () => scheduler.nowMs(),

@@ -60,6 +60,11 @@ export class PartitionTables {
     return partitionOf(table, Math.min(hash, HASH_END - 1));
   }
 
+  /** Inodes of the directory's partitions besides itself. */
+  othersOf(directory: number): number[] {
+    return [...(this.#tables.get(directory)?.inodes ?? [])].filter((inode) => inode !== directory);
+  }
+
   /** Takes the answer of GetPartitions; 0 or EIO. */
   learn(directory: number, words: Uint32Array, body: number, bodyBytes: number): number {
     const count = words[(body + PartitionsReply.count) >>> 2]!;

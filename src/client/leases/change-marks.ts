@@ -57,6 +57,11 @@ export class ChangeMarks {
     return this.#clock;
   }
 
+  /** A time that is later than all before. */
+  tick(): number {
+    return ++this.#clock;
+  }
+
   /** No attributes are to be believed. */
   get blind(): boolean {
     return this.#blindChanges > 0 || this.#confused;

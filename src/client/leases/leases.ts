@@ -21,7 +21,7 @@ import {
 import { readU53 } from '../../protocol/u53.js';
 import { Attributes } from '../../protocol/wire.generated.js';
 import type { RpcPeer } from '../../transport/rpc-client.js';
-import { ATTRIBUTES_WORDS } from '../attributes.js';
+import { ATTRIBUTES_WORDS, FLAG_SPLIT } from '../attributes.js';
 import { ChangeMarks, delegationCell, inodeCell, nameCell, namesCell } from './change-marks.js';
 import type { OwnChange } from './change-marks.js';
 import { NONE } from './clock-table.js';
@@ -29,6 +29,7 @@ import { INODE_COMPLETE, INODE_CURRENT, INODE_LEASED, InodeCache } from './inode
 import { NameCache } from './name-cache.js';
 import { VALID_AS_OPTIONS } from '../request.js';
 import type { NameText } from './name-text.js';
+import { SplitAttributes } from './split-attributes.js';
 
 /** The kernel may answer itself for so long at most. */
 export const KERNEL_TRUST_MS = 6000;
@@ -56,6 +57,8 @@ export class LeaseCounters {
   /** Held now. */
   inodes = 0;
   names = 0;
+  /** Of inodes: directories in partitions. */
+  splitDirectories = 0;
 }
 
 /** Answer of `find`: ask the target. */
@@ -67,6 +70,8 @@ export class Leases {
   readonly counters = new LeaseCounters();
   /** The front end is about to believe a name for so long, by a lease of this partition of its directory. */
   onPartitionName: (home: number, forMs: number) => void = () => undefined;
+  /** Directories in partitions whose attributes are held. */
+  readonly splits: SplitAttributes;
   readonly #options: LeasesOptions;
   readonly #inodes: InodeCache;
   readonly #names: NameCache;
@@ -75,6 +80,11 @@ export class Leases {
   constructor(options: LeasesOptions) {
     this.enabled = options.enabled;
     this.#options = options;
+    this.splits = new SplitAttributes({
+      nowMs: () => options.scheduler.nowMs(),
+      peerOfInode: (inode) => options.peerOfInode(inode),
+      tick: () => this.marks.tick(),
+    });
     this.#inodes = new InodeCache(options.inodesMax);
     this.#names = new NameCache(options.namesMax);
     this.#names.onEvicted = (slot) => {
@@ -86,6 +96,7 @@ export class Leases {
   report(): LeaseCounters {
     this.counters.inodes = this.#inodes.size;
     this.counters.names = this.#names.size;
+    this.counters.splitDirectories = this.splits.size;
     return this.counters;
   }
 
@@ -93,7 +104,9 @@ export class Leases {
 
   /** Milliseconds for which what this inode's target granted is believed; 0: not at all. */
   #trustMs(inode: number): number {
-    const left = this.#options.peerOfInode(inode).trustedUntilMs - this.#options.scheduler.nowMs();
+    const { trustedUntilMs } = this.#options.peerOfInode(inode);
+    const until = Math.min(trustedUntilMs, this.splits.trustedUntilMs(inode));
+    const left = until - this.#options.scheduler.nowMs();
     return left > 0 ? left : 0;
   }
 
@@ -187,7 +200,9 @@ export class Leases {
     }
     const cell = inodeCell(inode);
     const own = change === null ? 0 : change.own(cell);
+    const isSplit = (words[(at + Attributes.flags) >>> 2]! & FLAG_SPLIT) !== 0;
     if (!this.marks.isQuiet(cell, stamp, own)) return false;
+    if (isSplit && !this.splits.answered(inode, stamp)) return false;
     const slot = this.#inodes.add(inode);
     this.#inodes.setFlags(slot, this.#inodes.flags(slot) | INODE_LEASED | INODE_CURRENT);
     const to = this.#inodes.attributes(slot) >>> 2;
@@ -356,10 +371,12 @@ export class Leases {
     if (!this.enabled) return;
     const slot = this.#inodes.find(directory);
     if (slot === NONE || !change.isQuiet(inodeCell(directory))) return;
-    change.keep(directory);
     const from = this.#options.arena.words;
     const to = this.#inodes.words;
     const own = this.#inodes.attributes(slot);
+    // Of the times of several targets the latest is shown: whatever that is now.
+    if ((to[(own + Attributes.flags) >>> 2]! & FLAG_SPLIT) !== 0) return;
+    change.keep(directory);
     for (const field of [Attributes.mtimeSeconds, Attributes.ctimeSeconds]) {
       to[(own + field) >>> 2] = from[(at + Attributes.ctimeSeconds) >>> 2]!;
       to[(own + field + 4) >>> 2] = from[(at + Attributes.ctimeSeconds + 4) >>> 2]!;
@@ -419,6 +436,8 @@ export class Leases {
     if (kind === NOTICE_INODE) {
       this.marks.mark(inodeCell(inode));
       this.forgetInode(inode);
+      const directory = this.splits.lost(inode);
+      if (directory !== 0) this.forgetInode(directory);
     } else if (kind === NOTICE_ENTRY) {
       const cell = nameCell(inode, hash);
       this.marks.nameRecalled(cell);
@@ -457,11 +476,16 @@ export class Leases {
       if ((inodes.flags(slot) & INODE_LEASED) !== 0) forgotten(inode);
       inodes.remove(slot);
     }
+    this.splits.lostOf(peer, (directory) => {
+      this.forgetInode(directory);
+      forgotten(directory);
+    });
   }
 
   /** Another map: who granted what is not known any more. */
   forgetAll(): void {
     this.marks.markAll();
+    this.splits.lostOf(null, () => undefined);
     for (let slot = 0; slot < this.#inodes.capacity; slot++) {
       if (this.#inodes.isUsed(slot)) this.#inodes.remove(slot);
     }

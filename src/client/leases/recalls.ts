@@ -108,12 +108,13 @@ export class Recalls {
     if (kind === NOTICE_PAGES) this.#pages.recall(inode);
     else this.#leases.recall(kind, inode, hash);
     const { generation } = channel;
+    const told = kind === NOTICE_INODE ? this.#leases.splits.directoryOf(inode) : inode;
     const kernel = this.#kernel;
     if (kernel === null) {
       channel.giveBack(number, generation);
       return;
     }
-    this.#tell(kernel, { kernelNumber: 0, channel, number, generation, kind, inode });
+    this.#tell(kernel, { kernelNumber: 0, channel, number, generation, kind, inode: told });
   }
 
   #tell(kernel: KernelCache, telling: Telling): void {

@@ -32,7 +32,7 @@ import {
 import type { Session } from '../../transport/rpc-server.js';
 import type { Mutation } from '../batch.js';
 import { entryHash } from '../dentries.js';
-import { storedInode } from '../inode-record.js';
+import { FLAG_SPLIT, storedInode } from '../inode-record.js';
 import type { Call, Namespace, WireMemory } from '../namespace.js';
 import { flagsOf, isDivided } from '../partitions/table.js';
 import type { Leases } from './leases.js';
@@ -77,9 +77,26 @@ export class Grants {
 
   /** Bits for a reply with the attributes of this inode, which lives. */
   inode(session: Session, inode: number): number {
-    if (this.#isDivided(inode)) return 0;
-    if (this.#isPromised(inode)) return 0;
+    if (this.#isFrozen(inode) || this.#isPromised(inode)) return 0;
+    // What is shown of it is not its record alone.
+    const record = storedInode(this.#ns.meta, inode);
+    if (record !== undefined && (flagsOf(record) & FLAG_SPLIT) !== 0) return 0;
     return this.#leases.grant(session, NOTICE_INODE, inode, 0) ? LEASE_INODE : 0;
+  }
+
+  /**
+   * Before the attributes of a directory in partitions are added up: the lease on its own record. With those on
+   * its partitions' the client holds all that the answer is made of.
+   */
+  beginSums(session: Session, directory: number): void {
+    if (!this.#leases.isHolder(session)) return;
+    if (this.#isFrozen(directory) || this.#isPromised(directory)) return;
+    this.#leases.grant(session, NOTICE_INODE, directory, 0);
+  }
+
+  /** Bits for the answer: nobody else has changed the record since. */
+  endSums(session: Session, directory: number): number {
+    return this.#leases.isHeld(session, NOTICE_INODE, directory, 0) ? LEASE_INODE : 0;
   }
 
   /** Of a page of a listing: what `listed` grants; flags of its ReadDirReply. */

@@ -29,7 +29,7 @@ export class PartitionService {
   /** `splitEntries`: entries of a partition that is split. */
   constructor(host: PartitionHost, committer: CommitterOwn, splitEntries = SPLIT_ENTRIES) {
     this.#host = host;
-    this.sums = new DirectorySums(host);
+    this.sums = new DirectorySums(host, host.lease.grants);
     this.#growth = new Growth(host.namespace, committer, splitEntries, (then) => {
       host.lease.grace.whenOver(then);
     });

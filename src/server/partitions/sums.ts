@@ -19,6 +19,7 @@ import type { ArenaMemory } from '../../native/arena-memory.js';
 import type { RpcPeer } from '../../transport/rpc-client.js';
 import type { RpcRequest } from '../../transport/rpc-server.js';
 import { storedInode } from '../inode-record.js';
+import type { Grants } from '../leases/grants.js';
 import type { Call, Namespace } from '../namespace.js';
 import type { Lock } from '../transactions/locks.js';
 import { PartitionSums, SumsOperation } from './messages.js';
@@ -45,10 +46,12 @@ type Holders = ReadonlyMap<number, readonly number[]>;
 
 export class DirectorySums {
   readonly #host: SumsHost;
+  readonly #grants: Grants;
   #closed = false;
 
-  constructor(host: SumsHost) {
+  constructor(host: SumsHost, grants: Grants) {
     this.#host = host;
+    this.#grants = grants;
   }
 
   close(): void {
@@ -65,6 +68,7 @@ export class DirectorySums {
       this.#reply(request, directory, undefined, []);
       return;
     }
+    this.#grants.beginSums(request.session, directory);
     const again = (): void => {
       this.answer(request, directory, round + 1);
     };
@@ -177,7 +181,11 @@ export class DirectorySums {
     const { namespace } = this.#host;
     this.#host.answerLater(request, AttributesReply.SIZE, (call) => {
       const status = namespace.replyStored(call, directory, true);
-      if (status === 0 && table !== undefined) show(call, table, sums);
+      if (status !== 0 || table === undefined) return status;
+      show(call, table, sums);
+      const { words } = call.out;
+      const leases = this.#grants.endSums(request.session, directory);
+      words[(call.reply + AttributesReply.flags) >>> 2]! |= leases;
       return status;
     });
   }
