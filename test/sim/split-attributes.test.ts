@@ -10,7 +10,7 @@ import assert from 'node:assert/strict';
 import { SimRandom } from '../../src/transport/sim/sim-random.js';
 import { buildCluster } from './cluster.js';
 import type { SimClient } from './cluster.js';
-import { HistoryClient } from './history-client.js';
+import type { HistoryClient } from './history-client.js';
 import { setUp } from './history-scene.js';
 import type { Scene } from './history-scene.js';
 import { History, check, describePending } from './history.js';
