@@ -36,7 +36,7 @@ import {
 import type { RpcRequest, RpcServer, Session } from '../../transport/rpc-server.js';
 import type { Grace } from '../leases/grace.js';
 import type { Notices } from '../leases/notices.js';
-import { FAMILY_FCNTL, FAMILY_FLOCK, LockTable } from './lock-table.js';
+import { FAMILY_FCNTL, FAMILY_FLOCK, LockTable, SESSION_WAITERS_MAX } from './lock-table.js';
 import type { LockRequest } from './lock-table.js';
 
 const SILENCE_CHECK_MS = 1000;
@@ -177,8 +177,7 @@ export class FileLocks {
       if (!this.#grace.mayReclaim(session)) done(ESTALE);
       else this.#admitted(session, done, () => this.#reclaim(session, asked));
     } else if (this.#mustDefer(session, asked)) {
-      this.#defer(session, asked);
-      done(errno.EINPROGRESS);
+      done(this.#defer(session, asked));
     } else if (asked.kind === LOCK_NONE) {
       done(this.#table.set(session, asked));
     } else {
@@ -204,15 +203,18 @@ export class FileLocks {
     });
   }
 
-  #defer(session: Session, asked: LockRequest): void {
+  #defer(session: Session, asked: LockRequest): number {
+    const known = this.#inodes.get(session);
+    const isKnown = known?.has(asked.waiter) === true;
+    if (!isKnown && (known?.size ?? 0) >= SESSION_WAITERS_MAX) return errno.ENOLCK;
     if (this.#deferred.length === 0) {
       this.#grace.whenOver(() => {
         this.#executeDeferred();
       });
     }
-    const isKnown = this.#inodes.get(session)?.has(asked.waiter) === true;
     if (!isKnown) this.#deferred.push({ session, request: asked });
     this.#remember(session, asked);
+    return errno.EINPROGRESS;
   }
 
   /** Unlocking is always allowed, but not before a lock that the same owner asked for earlier. */

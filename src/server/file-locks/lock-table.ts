@@ -321,7 +321,9 @@ export class LockTable<S> {
   /** Those of them that wait for this owner. */
   #passed(list: LockList<S>, owner: Owner<S>, asked: Asked): Waiter<S>[] {
     if (list.family === FAMILY_FLOCK || owner.lists.size === 0) return [];
-    return this.#earlier(list, owner, asked).filter((waiter) => this.#reaches(waiter, owner));
+    const waiting = this.#waitersFor(owner);
+    if (waiting.size === 0) return [];
+    return this.#earlier(list, owner, asked).filter((waiter) => waiting.has(waiter));
   }
 
   /** Owners that keep a waiter waiting: holders, then those before it in the queue. */
@@ -341,25 +343,45 @@ export class LockTable<S> {
 
   #closesRing(waiter: Waiter<S>): boolean {
     // Nobody waits for an owner that holds nothing.
-    return waiter.owner.lists.size > 0 && this.#reaches(waiter, waiter.owner);
+    return waiter.owner.lists.size > 0 && this.#waitersFor(waiter.owner).has(waiter);
   }
 
-  /** Whether this waiter, directly or through others that wait, waits for `goal`. */
-  #reaches(waiter: Waiter<S>, goal: Owner<S>): boolean {
-    const seen = new Set<Owner<S>>();
-    const pending = [waiter];
-    for (let next = pending.pop(); next !== undefined; next = pending.pop()) {
-      for (const owner of this.#blockers(next)) {
-        if (owner === goal) return true;
-        if (seen.has(owner)) continue;
-        seen.add(owner);
-        if (seen.size > SEARCH_OWNERS_MAX) return false;
-        for (const other of owner.waiting) {
-          if (other.list.family === FAMILY_FCNTL) pending.push(other);
+  /**
+   * All who wait for `goal`, directly or through others that wait. Looked for from its side: nearly always nobody
+   * does, however long the queue is in which it stands itself.
+   */
+  #waitersFor(goal: Owner<S>): Set<Waiter<S>> {
+    const found = new Set<Waiter<S>>();
+    const owners = new Set([goal]);
+    // Those that are added meanwhile are visited, too.
+    for (const owner of owners) {
+      if (owners.size > SEARCH_OWNERS_MAX) break;
+      for (const list of owner.lists) {
+        if (list.family !== FAMILY_FCNTL) continue;
+        const ranges = list.held.get(owner)!;
+        for (const waiter of list.queue) {
+          if (waiter.owner === owner || found.has(waiter)) continue;
+          if (ranges.conflict(waiter.start, waiter.last, waiter.kind) < 0) continue;
+          found.add(waiter);
+          owners.add(waiter.owner);
         }
       }
+      for (const own of owner.waiting) this.#addBehind(own, found, owners);
     }
-    return false;
+    return found;
+  }
+
+  /** Those that wait because `own` came before them. */
+  #addBehind(own: Waiter<S>, found: Set<Waiter<S>>, owners: Set<Owner<S>>): void {
+    if (own.list.family !== FAMILY_FCNTL) return;
+    const { queue } = own.list;
+    for (let i = queue.indexOf(own) + 1; i < queue.length; i++) {
+      const waiter = queue[i]!;
+      if (waiter.owner === own.owner || found.has(waiter) || waiter.passes.has(own)) continue;
+      if (!overlap(own, waiter)) continue;
+      found.add(waiter);
+      owners.add(waiter.owner);
+    }
   }
 
   // ---------------------------------------------------------------- changes

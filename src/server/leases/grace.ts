@@ -36,6 +36,8 @@ export class Grace {
   readonly #deps: GraceDeps;
   /** Ids that stand in the store. */
   readonly #stored = new Set<string>();
+  /** Ids that are about to. */
+  readonly #admitting = new Set<string>();
   /** Those that have not come back, and how long each was absent from earlier processes. */
   readonly #awaited = new Map<string, number>();
   /** Of those: have shaken hands with this process. */
@@ -119,18 +121,23 @@ export class Grace {
     return wasUntold;
   }
 
-  /** `then` when the session may be given leases and locks. */
+  /**
+   * `then` when the session may be given leases and locks; it is called, too, for one that has ended or was
+   * reset meanwhile.
+   */
   admit(session: Session, then: () => void): void {
     if (this.#stored.has(session.id)) {
       then();
       return;
     }
+    const { id, idBytes } = session;
+    this.#admitting.add(id);
     this.#deps.enqueue(
       () => {
-        this.#deps.meta.put(holderKey(session.idBytes), holderValue(0, false));
+        this.#deps.meta.put(holderKey(idBytes), holderValue(0, false));
       },
       () => {
-        this.#stored.add(session.id);
+        if (this.#admitting.delete(id)) this.#stored.add(id);
         then();
       },
     );
@@ -139,7 +146,8 @@ export class Grace {
   /** The session has ended, or was reset: it holds nothing. */
   drop(id: string): void {
     this.#settle(id);
-    if (!this.#stored.delete(id)) return;
+    const isAdmitting = this.#admitting.delete(id);
+    if (!this.#stored.delete(id) && !isAdmitting) return;
     this.#deps.enqueue(
       () => {
         this.#deps.meta.remove(holderKey(Buffer.from(id, 'hex')));

@@ -93,7 +93,8 @@ export class LeaseService {
   #awaits(session: Session, wantsLeases: boolean): void {
     if (this.grace.cameBack(session)) this.#untold.cameBack(session);
     this.grace.admit(session, () => {
-      if (wantsLeases) this.leases.admit(session);
+      // It may have ended meanwhile: then nobody can tell it of recalls.
+      if (wantsLeases && this.notices.isAwaited(session)) this.leases.admit(session);
     });
   }
 

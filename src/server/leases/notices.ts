@@ -96,6 +96,11 @@ export class Notices {
     else this.#arm();
   }
 
+  /** Notices reach the session. */
+  isAwaited(session: Session): boolean {
+    return this.#listeners.has(session);
+  }
+
   /** The number of the notice; 0: the session has never awaited. It leaves with the next `flush`. */
   send(session: Session, kind: number, inode: number, hash: number, status: number): number {
     const listener = this.#listeners.get(session);

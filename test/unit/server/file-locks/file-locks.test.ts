@@ -11,6 +11,7 @@ import {
   LOCK_SILENCE_MS,
 } from '../../../../src/protocol/locks.js';
 import { CancelLockRequest, Opcode } from '../../../../src/protocol/wire.generated.js';
+import { SESSION_WAITERS_MAX } from '../../../../src/server/file-locks/lock-table.js';
 import { FileLocks } from '../../../../src/server/file-locks/file-locks.js';
 import type { RpcRequest, Session } from '../../../../src/transport/rpc-server.js';
 
@@ -140,6 +141,18 @@ describe("a target's file locks", () => {
     assert.deepEqual(ground.notices, [{ session: other, waiter: 1, status: errno.EAGAIN }]);
     ground.awaited.clear();
     assert.equal(ground.set(before, 2, LOCK_WRITE, LOCK_FLAG_RECLAIM), ESTALE);
+  });
+
+  it('are waited for in the grace by no more requests than at other times', () => {
+    const ground = new Ground();
+    const [greedy, other] = [session(), session()];
+    ground.graceIsOver = false;
+    for (let waiter = 1; waiter <= SESSION_WAITERS_MAX; waiter++) {
+      assert.equal(ground.set(greedy, waiter, LOCK_WRITE, LOCK_FLAG_WAIT), errno.EINPROGRESS);
+    }
+    assert.equal(ground.set(greedy, 0xffff_ffff, LOCK_WRITE, LOCK_FLAG_WAIT), errno.ENOLCK);
+    assert.equal(ground.set(greedy, 1, LOCK_WRITE, LOCK_FLAG_WAIT), errno.EINPROGRESS, 'again');
+    assert.equal(ground.set(other, 1, LOCK_WRITE, LOCK_FLAG_WAIT), errno.EINPROGRESS);
   });
 
   it('are not unlocked in the grace before they are locked', () => {

@@ -292,3 +292,23 @@ describe('the lock table', () => {
     assert.deepEqual([...table.holders()], ['b']);
   });
 });
+
+describe('a long queue of locks', () => {
+  it('is searched for rings in a moment, though each of those waiting holds something', function () {
+    this.timeout(20_000);
+    const table = new LockTable<string>(() => undefined);
+    const all = 800;
+    for (let owner = 1; owner <= all; owner++) {
+      const own = { owner, inode: 1, start: owner, last: owner };
+      assert.equal(table.set(`${owner % 2}`, requestOf(own)), 0);
+    }
+    assert.equal(table.set('0', requestOf({ owner: all + 1, inode: 2 })), 0);
+    for (let owner = 1; owner <= all; owner++) {
+      const wanted = requestOf({ owner, inode: 2, waiter: owner, wait: true });
+      assert.equal(table.set(`${owner % 2}`, wanted), errno.EINPROGRESS);
+    }
+    // The last in the queue holds what the one who is waited for wants.
+    const ring = { owner: all + 1, inode: 1, start: all, last: all, waiter: all + 1, wait: true };
+    assert.equal(table.set('0', requestOf(ring)), errno.EDEADLK);
+  });
+});

@@ -13,7 +13,7 @@ import {
 import * as Wire from '../../../../src/protocol/wire.generated.js';
 import { Opcode } from '../../../../src/protocol/wire.generated.js';
 import { body } from '../namespace-harness.js';
-import { await_, giveBack, start, take } from './lease-harness.js';
+import { Awaiting, await_, giveBack, start, take } from './lease-harness.js';
 import type { TargetCluster, Answer } from '../target-harness.js';
 
 const ENOENT = 2;
@@ -360,6 +360,21 @@ describe('leases of a target', () => {
     cluster.idle(RECALL_LIMIT_MS - 1000);
     assert.equal(change.answer, undefined);
     assert.equal(cluster.finish(change, 2000).status, 0);
+  });
+
+  it('are not for a client that has done before the store says that it may hold them', () => {
+    const { cluster } = start();
+    cluster.newClient();
+    const node = cluster.nodes[0]!;
+    await_(cluster, new Awaiting());
+    const ended = cluster.begin(node, Opcode.EndSession, Buffer.alloc(0));
+    assert.equal(cluster.finish(ended).status, 0);
+    cluster.idle(100);
+    assert.equal(node.target.report()['leaseHolders'], 1);
+    // A restart waits for the other one alone.
+    node.kill();
+    node.start();
+    assert.equal(node.target.lease.grace.missing, 1);
   });
 
   it('are given back by a client that says that it has done', () => {
