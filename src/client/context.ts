@@ -21,6 +21,7 @@ import { ATTRIBUTES_WORDS, FileAttributes } from './attributes.js';
 import { AccessTimes } from './access-times.js';
 import { gatherPartitions } from './gather-partitions.js';
 import { InodeFacts } from './inode-facts.js';
+import { ListingsAhead } from './listing-ahead.js';
 import { LookupCounts } from './lookup-counts.js';
 import type { OwnChange } from './leases/change-marks.js';
 import { Leases } from './leases/leases.js';
@@ -109,6 +110,7 @@ export class ClientContext {
   readonly facts = new InodeFacts();
   readonly partitions = new PartitionTables();
   readonly lookups = new LookupCounts();
+  readonly ahead = new ListingsAhead(this);
   readonly accessTimes: AccessTimes;
   readonly notices: Notices;
   readonly leases: Leases;

@@ -2,6 +2,7 @@
  * Open handles: small numbers (from 1) that front ends keep for their descriptors, found without
  * hashing. A handle is of a file or of a directory.
  */
+import type { PageAhead } from './listing-ahead.js';
 import type { OpenFile } from './open-file.js';
 
 /** What is known of the pages of a directory that were read one after the other from its beginning on. */
@@ -32,6 +33,8 @@ export class Handle {
   resumeAfter = -1;
   resumeFrom = -1;
   readonly run = new ListingRun();
+  /** Directory: pages that were asked for before their turn (ListingsAhead). */
+  readonly ahead: PageAhead[] = [];
   /** The kernel was told that it may cache what this one opened. */
   cachesPages = false;
 }

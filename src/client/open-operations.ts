@@ -452,6 +452,7 @@ export class OpenOperations {
   closeHandle(handle: Handle): void {
     const file = handle.file;
     this.#context.pages.closed(handle);
+    this.#context.ahead.drop(handle);
     this.#handles.remove(handle);
     if (file === null) return;
     file.openCount--;

@@ -24,6 +24,11 @@ export const COLLISIONS = 256;
 /** Tables that are kept; more than that are forgotten, and asked for again. */
 const TABLES_MAX = 4096;
 
+export interface PartitionBeginning {
+  readonly cookie: number;
+  readonly home: number;
+}
+
 interface Table {
   firsts: Float64Array;
   inodes: Float64Array;
@@ -58,6 +63,17 @@ export class PartitionTables {
     if (table === undefined) return directory;
     const hash = Math.floor((cookie + 1) / COLLISIONS);
     return partitionOf(table, Math.min(hash, HASH_END - 1));
+  }
+
+  /** Cookies that the next partitions begin behind, from this cookie on, at most so many. */
+  beginningsAfter(directory: number, cookie: number, most: number): PartitionBeginning[] {
+    const table = this.#tables.get(directory);
+    const next: PartitionBeginning[] = [];
+    for (let i = 1; i < (table?.firsts.length ?? 0) && next.length < most; i++) {
+      const before = cookieBefore(table!.firsts[i]!);
+      if (before >= cookie) next.push({ cookie: before, home: table!.inodes[i]! });
+    }
+    return next;
   }
 
   /** Inodes of the directory's partitions besides itself. */
