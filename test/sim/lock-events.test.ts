@@ -308,6 +308,41 @@ describe('file locks, when', () => {
     }
   });
 
+  it('many want one lock while its target restarts again and again: each gets it once, alone', async () => {
+    const cluster = await start({ clients: 3 });
+    const { world } = cluster;
+    const target = cluster.targets[0]!;
+    const each = 60;
+    let [holding, granted, restarts] = [0, 0, 0];
+    const restart = (): void => {
+      if (granted === 3 * each || restarts === 8) return;
+      restarts++;
+      target.kill();
+      target.startAfter(10);
+      world.schedule(150, restart);
+    };
+    await cluster.run(async (clients) => {
+      const handles = await Promise.all(
+        clients.flatMap(({ files }) => {
+          return Array.from({ length: each }, () => files.open('/f', 'r+'));
+        }),
+      );
+      world.schedule(20, restart);
+      await Promise.all(
+        handles.map(async (handle) => {
+          await handle.lock();
+          assert.equal(++holding, 1);
+          granted++;
+          await new Promise<void>((resolve) => world.schedule(1, resolve));
+          holding--;
+          await handle.unlock();
+        }),
+      );
+    });
+    assert.equal(granted, 3 * each);
+    assert.ok(restarts > 1, `${restarts} restarts meanwhile`);
+  });
+
   for (const members of [2, 3, 5]) {
     it(`${members} wait for one another over several targets: one is refused`, async () => {
       const cluster = await start({ clients: members, targets: 3 });
