@@ -21,7 +21,8 @@ process.on('SIGTERM', () => {
   });
 });
 process.stdin.on('data', () => {
-  const { requests, releases } = mount.stats();
-  process.stdout.write(`${JSON.stringify({ requests, releases })}\n`);
+  const { requests, releases, requestsOf, framesSent, operations } = mount.stats();
+  const counts = { requests, releases, requestsOf, framesSent, operations };
+  process.stdout.write(`${JSON.stringify(counts)}\n`);
 });
 process.stdout.write('ready\n');

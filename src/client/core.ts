@@ -169,6 +169,22 @@ export class FileSystemCore {
     return requests;
   }
 
+  /** The same by opcode: `Create: 17, …`; what was never called is left out. */
+  get requestsOf(): Record<string, number> {
+    const counts: Record<string, number> = {};
+    for (const [name, opcode] of Object.entries(Opcode)) {
+      let count = 0;
+      for (const peer of this.#context.peers) count += peer.callsOf[opcode]!;
+      if (count > 0) counts[name] = count;
+    }
+    return counts;
+  }
+
+  /** Frames that carried them. */
+  get framesSent(): number {
+    return this.#context.rpc.transport.counters.framesSent;
+  }
+
   /** Of these, Release: nobody waits for it. */
   get releases(): number {
     return this.#context.releases;

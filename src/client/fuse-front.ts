@@ -74,6 +74,8 @@ const DIRECT = OpenFlag.DirectIo | OpenFlag.ParallelDirectWrites;
 const INTERRUPT_CHECK_MS = 250;
 /** Of one copy_file_range: its answer has 32 bits. */
 const COPY_BYTES_MAX = 2 ** 31;
+/** Above all values of Operation. */
+const OPERATIONS = 256;
 
 export class FuseFront implements FuseHandler {
   readonly core: FileSystemCore;
@@ -90,6 +92,8 @@ export class FuseFront implements FuseHandler {
   /** FuseSession.notifyInode and notifyEpoch: written up to this number. */
   onKernelNotified: (number: number) => void = () => undefined;
 
+  /** The kernel's requests, by Operation. */
+  readonly #operations = new Float64Array(OPERATIONS);
   readonly #scheduler: Scheduler;
   readonly #free: FuseOperation[] = [];
   /** By index of the FuseRequest. */
@@ -170,7 +174,18 @@ export class FuseFront implements FuseHandler {
     this.#checkInterrupted();
   }
 
+  /** The kernel's requests: `Create: 17, …`; what has never come is left out. */
+  get operations(): Record<string, number> {
+    const counts: Record<string, number> = {};
+    for (const [name, operation] of Object.entries(Operation)) {
+      const count = this.#operations[operation]!;
+      if (count > 0) counts[name] = count;
+    }
+    return counts;
+  }
+
   onRequest(fuse: FuseRequest): void {
+    this.#operations[fuse.operation]!++;
     const operation = this.#free.pop() ?? new FuseOperation(this);
     operation.start(fuse, this.#scheduler.nowMs());
     this.#active[fuse.index] = operation;

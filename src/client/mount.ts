@@ -49,10 +49,16 @@ export interface MountOptions extends Omit<ClientProcessOptions, 'log'> {
 
 export interface MountStats {
   fuse: FuseCounters;
+  /** The kernel's requests by name. */
+  operations: Record<string, number>;
   client: ClientCounters;
   leases: LeaseCounters;
   /** Calls to targets since the mount began. */
   requests: number;
+  /** The same by opcode. */
+  requestsOf: Record<string, number>;
+  /** Frames that carried them. */
+  framesSent: number;
   /** Of these, the ends of uses of files, which nobody waits for. */
   releases: number;
   reactor: ReactorCounters;
@@ -218,9 +224,12 @@ class ActiveMount implements Mount {
     const { core, reactor } = this.#client;
     return {
       fuse: this.#session.counters,
+      operations: this.#front.operations,
       client: core.counters,
       leases: core.leases,
       requests: core.requests,
+      requestsOf: core.requestsOf,
+      framesSent: core.framesSent,
       releases: core.releases,
       reactor: reactor.counters,
       openHandles: core.openHandles,

@@ -358,6 +358,7 @@ class RegistrationOperation extends CoreOperation {
 
   start(opcode: number): void {
     const bytes = opcode === Opcode.Open ? OpenRequest.SIZE : InodeRequest.SIZE;
+    this.lazy = opcode === Opcode.Release;
     this.send(this.context.peerOfInode(this.inode), opcode, bytes);
   }
 

@@ -55,6 +55,8 @@ export interface RpcClientOptions {
 
 /** How soon a peer that found no message slot tries again. */
 const STARVING_RETRY_MS = 1;
+/** A lazy call waits for company no longer than this. */
+export const RPC_LAZY_MS = 2;
 
 export class RpcClient implements PeerHost {
   readonly transport: Transport;
@@ -71,6 +73,7 @@ export class RpcClient implements PeerHost {
   #tick: Timer | null = null;
   #tickMs = 0;
   #retry: Timer | null = null;
+  #soon: Timer | null = null;
   #closed = false;
 
   constructor(
@@ -145,6 +148,13 @@ export class RpcClient implements PeerHost {
     peer.listed = true;
     this.#dirty.push(peer);
     this.scheduler.requestTurn();
+  }
+
+  sendSoon(): void {
+    this.#soon ??= this.scheduler.setTimer(RPC_LAZY_MS, () => {
+      this.#soon = null;
+      for (const peer of this.#peers.values()) if (peer.unsent) this.markDirty(peer);
+    });
   }
 
   #endTurn(): void {

@@ -31,6 +31,11 @@ export abstract class RpcOperation {
    * waits for a slot, and there are slots that only such calls use. Set before `call`.
    */
   urgent = false;
+  /**
+   * Nobody waits for it: it leaves, in the order of calls, with what is called next, at the latest after
+   * RPC_LAZY_MS. Set before `call`.
+   */
+  lazy = false;
 
   /** Of RpcPeer alone, from here on: the list of waiting operations, the state, the due time. */
   rpcNext: RpcOperation | null = null;

@@ -35,6 +35,8 @@ export interface PeerHost {
   readonly mapEpoch: number;
   /** `endTurn` is due at this turn's end. */
   markDirty(peer: RpcPeer): void;
+  /** Lazy calls are to leave after a while at the latest. */
+  sendSoon(): void;
   /** `tick` is due from now on, first after `tickMs`, then as often as the peer's `tickMs` says. */
   startTicking(tickMs: number): void;
 }

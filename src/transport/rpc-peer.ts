@@ -45,6 +45,9 @@ import type { TransportKind } from './transport.js';
 const TICK_MS = 50;
 /** … and where nothing but background calls is outstanding, to one of these. */
 const BACKGROUND_TICK_MS = 1000;
+const OPCODES = 256;
+/** Lazy calls are not held back when no more slots than these are free. */
+const LAZY_SLOTS_FREE = rpcSlots / 2;
 
 export class RpcPeer implements RpcSink {
   readonly targetId: string;
@@ -62,6 +65,8 @@ export class RpcPeer implements RpcSink {
   protocolErrors = 0;
   /** Calls that were made, background calls left out. */
   calls = 0;
+  /** The same by opcode. */
+  readonly callsOf = new Float64Array(OPCODES);
   /** Of RpcClient alone: in its list of dirty peers. */
   listed = false;
   /** Of this client's leases alone: until when it trusts those of this target (scheduler's ms). */
@@ -145,6 +150,11 @@ export class RpcPeer implements RpcSink {
     return this.#outbox.freeSlotCount;
   }
 
+  /** Requests wait for the turn's end, or for a call that is not lazy. */
+  get unsent(): boolean {
+    return this.#outbox.unsealed;
+  }
+
   /**
    * Sends the operation at the turn's end, or queues it while its slots are taken, no message
    * slot is free or there is no connection. Requests are sent in the order of calls, urgent ones first.
@@ -162,11 +172,15 @@ export class RpcPeer implements RpcSink {
     const ticks = this.tickMs;
     this.#outstanding++;
     if (operation.background) this.#background++;
-    else this.calls++;
+    else {
+      this.calls++;
+      this.callsOf[operation.opcode]!++;
+    }
     if (ticks !== this.tickMs) this.#host.startTicking(this.tickMs);
     if (this.#state === 'ready' && (operation.urgent || this.#waiting.head === null)) {
       if (this.#outbox.place(operation, this.#host.mapEpoch)) {
-        this.#host.markDirty(this);
+        if (operation.lazy && this.freeSlots > LAZY_SLOTS_FREE) this.#host.sendSoon();
+        else this.#host.markDirty(this);
         return;
       }
     }
