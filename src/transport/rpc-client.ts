@@ -151,7 +151,8 @@ export class RpcClient implements PeerHost {
   }
 
   sendSoon(): void {
-    this.#soon ??= this.scheduler.setTimer(RPC_LAZY_MS, () => {
+    if (this.#soon !== null) return;
+    this.#soon = this.scheduler.setTimer(RPC_LAZY_MS, () => {
       this.#soon = null;
       for (const peer of this.#peers.values()) if (peer.unsent) this.markDirty(peer);
     });

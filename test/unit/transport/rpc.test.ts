@@ -7,6 +7,7 @@ import { constants } from 'node:os';
 import { beforeEach, describe, it } from 'mocha';
 import { RECALL_LIMIT_MS } from '../../../src/protocol/leases.js';
 import { Opcode } from '../../../src/protocol/wire.generated.js';
+import { RPC_LAZY_MS } from '../../../src/transport/rpc-client.js';
 import type { RpcPeer } from '../../../src/transport/rpc-client.js';
 import { SimNetwork } from '../../../src/transport/sim/sim-network.js';
 import { SimWorld } from '../../../src/transport/sim/sim-world.js';
@@ -50,12 +51,14 @@ function call(
   opcode: number,
   count = 1,
   deadlineMs = 0,
+  lazy = false,
 ): CounterOperation[] {
   const operations: CounterOperation[] = [];
   for (let i = 0; i < count; i++) {
     const operation = new CounterOperation(client, opcode, nextId++);
     assert.ok(operation.prepare());
     operation.deadlineMs = deadlineMs;
+    operation.lazy = lazy;
     operations.push(operation);
   }
   client.scheduler.deliver(() => {
@@ -94,6 +97,42 @@ describe('rpc: calls', () => {
     assert.equal(client.transport.counters.framesSent - before, 1);
     assert.equal(client.transport.counters.framesReceived - answers, 1);
     assert.equal(client.messagesTaken, 0);
+  });
+
+  it('lets lazy calls leave with the next one, in their order, or soon', () => {
+    const client = new CounterClient(network, 'c');
+    connected(client);
+    const { counters } = client.transport;
+    const before = counters.framesSent;
+    const lazy = call(client, INCREMENT, 2, 0, true);
+    world.run(() => false, RPC_LAZY_MS / 2);
+    assert.equal(counters.framesSent, before);
+    const others = call(client, INCREMENT);
+    finish([...lazy, ...others]);
+    assert.deepEqual(
+      [...lazy, ...others].map(({ result }) => result),
+      [1, 2, 3],
+    );
+    assert.equal(counters.framesSent - before, 1);
+    const alone = call(client, INCREMENT, 1, 0, true);
+    finish(alone, RPC_LAZY_MS + 20);
+    assert.equal(counters.framesSent - before, 2);
+    // More of them than slots that they may hold.
+    finish(call(client, INCREMENT, 200, 0, true), 200);
+    assert.equal(client.messagesTaken, 0);
+  });
+
+  it('sends lazy calls again that had not left when the connection was lost', () => {
+    const client = new CounterClient(network, 'c');
+    connected(client);
+    const lazy = call(client, INCREMENT, 3, 0, true);
+    world.run(() => false, RPC_LAZY_MS / 2);
+    network.breakBetween('c', 't');
+    finish(lazy);
+    assert.deepEqual(
+      lazy.map(({ result }) => result),
+      [1, 2, 3],
+    );
   });
 
   it('keeps order and loses nothing beyond 64 outstanding', () => {
