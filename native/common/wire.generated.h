@@ -572,11 +572,11 @@ static_assert(offsetof(AwaitRequest, incarnation) == 12);
 
 struct NoticesReply {
   uint32_t count;
-  uint32_t reserved;
+  uint32_t flags;
 };
 static_assert(sizeof(NoticesReply) == 8);
 static_assert(offsetof(NoticesReply, count) == 0);
-static_assert(offsetof(NoticesReply, reserved) == 4);
+static_assert(offsetof(NoticesReply, flags) == 4);
 
 struct Notice {
   uint64_t number;

@@ -41,3 +41,7 @@ export const AWAIT_BEAT_MS = 2000;
 export const LEASE_TRUST_MS = 12_000;
 /** A session that has not answered a recall is closed after. */
 export const RECALL_LIMIT_MS = 15_000;
+/** After this without an answer to a recall, an Await's answer extends no trust: it has run out when the session is closed. */
+export const RECALL_OVERDUE_MS = RECALL_LIMIT_MS - LEASE_TRUST_MS;
+/** NoticesReply.flags */
+export const NOTICES_OVERDUE = 1;

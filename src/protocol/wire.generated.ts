@@ -600,8 +600,8 @@ export const NoticesReply = {
   SIZE: 8,
   /** uint */
   count: 0,
-  /** uint */
-  reserved: 4,
+  /** uint: 1: a recall is overdue, so this is no reason to go on believing what was granted */
+  flags: 4,
 } as const;
 
 export const Notice = {

@@ -25,6 +25,7 @@ import {
   incarnationTag,
   LEASE_TRUST_MS,
   NOTICES_MAX,
+  NOTICES_OVERDUE,
 } from '../../protocol/leases.js';
 import { readU16, readU53, writeU53 } from '../../protocol/u53.js';
 import {
@@ -202,7 +203,10 @@ export class NoticeChannel {
       return;
     }
     // A full answer may have left out a recall that is older than the Await.
-    if (count < NOTICES_MAX) this.peer.trustedUntilMs = this.#await.sentMs + LEASE_TRUST_MS;
+    const flags = words[(body + NoticesReply.flags) >>> 2]!;
+    if (count < NOTICES_MAX && (flags & NOTICES_OVERDUE) === 0) {
+      this.peer.trustedUntilMs = this.#await.sentMs + LEASE_TRUST_MS;
+    }
     const view = this.#view;
     for (let i = 0; i < count; i++) {
       const at = body + NoticesReply.SIZE + i * Notice.SIZE;

@@ -47,6 +47,7 @@ export class LeaseService {
       rpc,
       scheduler,
       incarnation,
+      isOverdue: (session) => this.leases.isOverdue(session),
       onAwait: (session, wantsLeases) => {
         this.#awaits(session, wantsLeases);
       },

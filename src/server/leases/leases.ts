@@ -12,6 +12,7 @@ import {
   NOTICE_INODE,
   NOTICE_PAGES,
   RECALL_LIMIT_MS,
+  RECALL_OVERDUE_MS,
 } from '../../protocol/leases.js';
 import type { Session } from '../../transport/rpc-server.js';
 import { HeldLease, LeaseTable, SESSIONS_MAX } from './lease-table.js';
@@ -245,6 +246,13 @@ export class Leases {
   /** The session has not returned all that was recalled from it. */
   owes(session: Session): boolean {
     return (this.#holders.get(session)?.outstanding.size ?? 0) > 0;
+  }
+
+  /** It has owed one for so long that it must not believe anything for longer. */
+  isOverdue(session: Session): boolean {
+    const [first] = this.#holders.get(session)?.outstanding.values() ?? [];
+    if (first === undefined) return false;
+    return this.#deps.scheduler.nowMs() - first.sinceMs >= RECALL_OVERDUE_MS;
   }
 
   /** The session has forgotten what this notice recalled. */

@@ -8,7 +8,13 @@
  */
 import type { Scheduler, Timer } from '../../common/scheduler.js';
 import type { ArenaMemory } from '../../native/arena-memory.js';
-import { AWAIT_BEAT_MS, AWAIT_LEASES, incarnationTag, NOTICES_MAX } from '../../protocol/leases.js';
+import {
+  AWAIT_BEAT_MS,
+  AWAIT_LEASES,
+  incarnationTag,
+  NOTICES_MAX,
+  NOTICES_OVERDUE,
+} from '../../protocol/leases.js';
 import { AwaitRequest, Notice, NoticesReply } from '../../protocol/wire.generated.js';
 import { readU53OrZero, writeU16, writeU53 } from '../../protocol/u53.js';
 import type { RpcRequest, RpcServer, Session } from '../../transport/rpc-server.js';
@@ -42,6 +48,8 @@ export interface NoticesDeps {
   scheduler: Scheduler;
   /** Of the target. */
   incarnation: string;
+  /** The session has not answered a recall for long: it is not to believe for longer what it holds. */
+  isOverdue(session: Session): boolean;
   /** The session awaits; `wantsLeases` as it says. Called with each Await. */
   onAwait(session: Session, wantsLeases: boolean): void;
 }
@@ -138,7 +146,7 @@ export class Notices {
     const { arena, rpc } = this.#deps;
     const reply = rpc.beginReply(request, NoticesReply.SIZE);
     arena.words[(reply + NoticesReply.count) >>> 2] = 0;
-    arena.words[(reply + NoticesReply.reserved) >>> 2] = 0;
+    arena.words[(reply + NoticesReply.flags) >>> 2] = 0;
     rpc.endReply(request, 0, NoticesReply.SIZE);
   }
 
@@ -152,7 +160,8 @@ export class Notices {
     const reply = rpc.beginReply(request, bytes);
     const { words } = arena;
     words[(reply + NoticesReply.count) >>> 2] = count;
-    words[(reply + NoticesReply.reserved) >>> 2] = 0;
+    const isOverdue = this.#deps.isOverdue(listener.session);
+    words[(reply + NoticesReply.flags) >>> 2] = isOverdue ? NOTICES_OVERDUE : 0;
     for (let i = 0; i < count; i++) {
       const { number, kind, status, inode, hash } = queue[i]!;
       const at = reply + NoticesReply.SIZE + i * Notice.SIZE;

@@ -10,9 +10,10 @@ export interface NoticeValues {
   status?: number;
 }
 
-export function noticesBody(notices: NoticeValues[]): Uint8Array {
+export function noticesBody(notices: NoticeValues[], flags = 0): Uint8Array {
   const words = new Uint32Array((NoticesReply.SIZE + notices.length * Notice.SIZE) / 4);
   words[NoticesReply.count / 4] = notices.length;
+  words[NoticesReply.flags / 4] = flags;
   notices.forEach(({ number, kind, inode, hash, status }, i) => {
     const at = NoticesReply.SIZE + i * Notice.SIZE;
     writeU53(words, at + Notice.number, number);

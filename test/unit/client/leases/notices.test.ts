@@ -4,6 +4,7 @@ import { errno } from '../../../../src/common/errno.js';
 import {
   LEASE_TRUST_MS,
   NOTICES_MAX,
+  NOTICES_OVERDUE,
   NOTICE_ENTRY,
   NOTICE_LOCK,
 } from '../../../../src/protocol/leases.js';
@@ -161,7 +162,7 @@ describe('client: notices', () => {
     assert.equal(acknowledged(world).length, 0);
   });
 
-  it('trusts a target from the sending of an answered Await on, not of a full one', async () => {
+  it('trusts a target from the sending of an answered Await on, not of every one', async () => {
     const full = Array.from({ length: NOTICES_MAX }, (_, i) => ({
       kind: NOTICE_LOCK,
       inode: 1,
@@ -171,6 +172,7 @@ describe('client: notices', () => {
     scriptNotices(world, [
       { afterMs: 1000, body: noticesBody(full) },
       { afterMs: 1500, body: noticesBody([]) },
+      { afterMs: 1500, body: noticesBody([], NOTICES_OVERDUE) },
     ]);
     const until = (): number => world.core.trustedUntilMs(world.rootInode);
     await world.run(async () => {
@@ -180,6 +182,10 @@ describe('client: notices', () => {
       await world.pause(1600);
       const [, second] = asks(world, Opcode.Await);
       assert.ok(until() > second!.atMs + LEASE_TRUST_MS - 50, String(until()));
+      assert.ok(until() <= second!.atMs + LEASE_TRUST_MS, String(until()));
+      // A recall is overdue: the target is about to go on without this client.
+      await world.pause(1600);
+      assert.equal(asks(world, Opcode.Await).length, 4);
       assert.ok(until() <= second!.atMs + LEASE_TRUST_MS, String(until()));
     });
   });

@@ -5,6 +5,7 @@ import {
   LEASE_DIRECTORY,
   LEASE_ENTRY,
   LEASE_INODE,
+  LEASE_TRUST_MS,
   NOTICE_DIRECTORY,
   NOTICE_ENTRY,
   NOTICE_INODE,
@@ -221,6 +222,33 @@ describe('leases of a target', () => {
     assert.equal(change.answer, undefined);
     assert.equal(cluster.finish(change).status, 0);
     assert.equal(cluster.nodes[0]!.target.report()['leases'], 0);
+  });
+
+  it('are believed no more by who awaits but does not answer, before they are taken from it', () => {
+    const { cluster, root, awaiting } = start();
+    const file = cluster.create(root, 'a');
+    lookup(cluster, root, 'a');
+    const holder = cluster.speaker();
+    cluster.newClient();
+    const mode = body(Wire.SetAttrRequest, { inode: file, valid: 1, mode: 0o600 });
+    const change = cluster.begin(cluster.nodes[0]!, Opcode.SetAttr, mode);
+    const recalledMs = cluster.world.nowMs;
+    cluster.idle(10);
+    const other = cluster.speaker();
+    cluster.speakAs(holder);
+    take(cluster, awaiting);
+    let believedMs = 0;
+    while (change.answer === undefined && awaiting.operation !== undefined) {
+      const sentMs = cluster.world.nowMs;
+      cluster.idle(2500);
+      const { answer } = awaiting.operation;
+      if (answer === undefined) break;
+      if (answer.body.readUInt32LE(Wire.NoticesReply.flags) === 0) believedMs = sentMs;
+      await_(cluster, awaiting);
+    }
+    cluster.speakAs(other);
+    assert.equal(cluster.finish(change).status, 0);
+    assert.ok(believedMs > 0 && believedMs + LEASE_TRUST_MS < recalledMs + RECALL_LIMIT_MS);
   });
 
   it('hold up changes after a restart until their holders are back', () => {
