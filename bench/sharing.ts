@@ -160,7 +160,9 @@ export async function benchSharingInside(tiny: boolean): Promise<Row[]> {
         minRatio: 5,
       }),
       await recallRow(manager, tiny),
-      ...(await directoryRows([leased.dir, other.dir], timed.dir, tiny)),
+      ...(await directoryRows([leased.dir, other.dir], timed.dir, tiny, async () => {
+        return (await leased.requests()) + (await other.requests());
+      })),
       row('memory of a lease at its target', 'bytes', bytesPerLease(MILLION), { max: 64 }),
     ];
   } finally {

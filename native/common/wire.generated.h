@@ -338,13 +338,19 @@ static_assert(offsetof(MakeDirRequest, reserved) == 30);
 
 struct UnlinkReply {
   uint64_t inode;
+  int64_t change_seconds;
+  uint32_t change_nanoseconds;
   uint32_t link_count;
+  uint32_t flags;
   uint32_t reserved;
 };
-static_assert(sizeof(UnlinkReply) == 16);
+static_assert(sizeof(UnlinkReply) == 32);
 static_assert(offsetof(UnlinkReply, inode) == 0);
-static_assert(offsetof(UnlinkReply, link_count) == 8);
-static_assert(offsetof(UnlinkReply, reserved) == 12);
+static_assert(offsetof(UnlinkReply, change_seconds) == 8);
+static_assert(offsetof(UnlinkReply, change_nanoseconds) == 16);
+static_assert(offsetof(UnlinkReply, link_count) == 20);
+static_assert(offsetof(UnlinkReply, flags) == 24);
+static_assert(offsetof(UnlinkReply, reserved) == 28);
 
 struct LinkRequest {
   uint64_t inode;

@@ -98,6 +98,7 @@ export class Answer implements ClientRequest {
   entryValidMs = VALID_AS_OPTIONS;
   attributesValidMs = VALID_AS_OPTIONS;
   pageUse: PageUse = PageUse.AsOptions;
+  permissionsOnly = false;
   stats: FileStats | undefined;
   handle = 0;
   lengthBytes = 0;
@@ -118,6 +119,10 @@ export class Answer implements ClientRequest {
     this.gid = gid;
     this.dropsSetId = uid !== 0;
     this.#settle = settle;
+  }
+
+  asksPermissions(): boolean {
+    return this.permissionsOnly;
   }
 
   replyError(status: number): void {

@@ -12,7 +12,14 @@ import {
   Opcode,
   SetAttrRequest,
 } from '../protocol/wire.generated.js';
-import { AttributeChange, FLAG_SPLIT, SET_ATIME } from './attributes.js';
+import {
+  AttributeChange,
+  FLAG_SPLIT,
+  SET_ATIME,
+  SET_GID,
+  SET_MODE,
+  SET_UID,
+} from './attributes.js';
 import { encodeInode, encodeSetAttr } from './bodies.js';
 import type { ClientContext } from './context.js';
 import type { OpenFile, SizeWaiter } from './open-file.js';
@@ -20,6 +27,8 @@ import { CoreOperation, OperationPool } from './operation.js';
 import { answerAttributes } from './request.js';
 import type { ClientRequest } from './request.js';
 import type { SizeTracker } from './size-tracker.js';
+
+const SET_PERMISSIONS = SET_MODE | SET_UID | SET_GID;
 
 abstract class FlushedOperation extends CoreOperation implements SizeWaiter {
   protected inode = 0;
@@ -93,7 +102,8 @@ class SetAttrOperation extends FlushedOperation {
   }
 
   protected override proceed(): void {
-    this.change.addInode(this.inode);
+    if ((this.#change.valid & SET_PERMISSIONS) !== 0) this.change.addPermissions(this.inode);
+    else this.change.addInode(this.inode);
     this.stamp = this.change.stamp;
     this.send(this.context.peerOfInode(this.inode), Opcode.SetAttr, SetAttrRequest.SIZE);
   }
@@ -120,8 +130,13 @@ export class AttributeOperations {
 
   getAttributes(request: ClientRequest, inode: number): void {
     const held = this.#context.heldAttributes(inode);
-    if (held === null) this.#getAttr.take(request).start(inode, this.#tracker);
-    else answerAttributes(request, held, this.#context.leases.kernelMs(inode));
+    if (held !== null) {
+      answerAttributes(request, held, this.#context.leases.kernelMs(inode));
+      return;
+    }
+    const permissions = this.#context.heldPermissions(inode, request);
+    if (permissions !== null) answerAttributes(request, permissions, 0);
+    else this.#getAttr.take(request).start(inode, this.#tracker);
   }
 
   setAttributes(request: ClientRequest, inode: number, change: AttributeChange): void {

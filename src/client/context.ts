@@ -30,6 +30,7 @@ import { Notices } from './leases/notices.js';
 import { PageCache } from './leases/page-cache.js';
 import { Recalls } from './leases/recalls.js';
 import type { OpenFile, OpenFileTable } from './open-file.js';
+import type { ClientRequest } from './request.js';
 import { PartitionTables } from './partition-tables.js';
 
 export interface ClientOptions {
@@ -289,11 +290,26 @@ export class ClientContext {
     const at = leases.attributes(inode);
     if (at < 0 || files.peek(inode)?.mtimeDirty === true) return null;
     leases.counters.attributesAnswered++;
-    const from = leases.attributeWords;
+    this.#copyHeld(at);
+    return this.readAttributes(this.#scratch);
+  }
+
+  /** The same of a directory for who asks about permissions in it alone; it is not to be believed again. */
+  heldPermissions(directory: number, request: ClientRequest): FileAttributes | null {
+    const { leases } = this;
+    const at = leases.permissions(directory);
+    if (at < 0 || leases.mayLeaseWhole(directory) || !request.asksPermissions()) return null;
+    leases.counters.permissionsAnswered++;
+    this.#copyHeld(at);
+    this.attributes.offset = this.#scratch;
+    return this.attributes;
+  }
+
+  #copyHeld(at: number): void {
+    const from = this.leases.attributeWords;
     const to = this.arena.words;
     const base = this.#scratch >>> 2;
     for (let i = 0; i < ATTRIBUTES_WORDS; i++) to[base + i] = from[(at >>> 2) + i]!;
-    return this.readAttributes(this.#scratch);
   }
 
   /**
@@ -326,7 +342,8 @@ export class ClientContext {
   /** Attributes.flags of the inode if they are known; -1: unknown. */
   flagsOf(inode: number): number {
     const { leases, facts, options } = this;
-    const at = leases.attributes(inode);
+    const whole = leases.attributes(inode);
+    const at = whole >= 0 ? whole : leases.permissions(inode);
     if (at >= 0) return leases.attributeWords[(at + Attributes.flags) >>> 2]!;
     const freshMs = leases.enabled ? SAME_CALL_MS : options.sizeFreshMs;
     return facts.flagsOf(inode, this.scheduler.nowMs(), freshMs);

@@ -8,7 +8,7 @@
  * Somebody else may have removed it before the GetAttr: it was made all the same, and has no links.
  */
 import { ESTALE, errno } from '../common/errno.js';
-import { HAS_ATTRIBUTES } from '../protocol/leases.js';
+import { HAS_ATTRIBUTES, LEASE_ENTRY, LEASE_INODE } from '../protocol/leases.js';
 import { readU53, writeU53 } from '../protocol/u53.js';
 import {
   Attributes,
@@ -116,6 +116,11 @@ export abstract class EntryOperation extends CoreOperation {
   #reply(at: number, flags: number, change: OwnChange | null): void {
     const { leases } = this.context;
     const attributes = this.context.readAttributes(at);
+    // A link's inode has changed with the directory.
+    const isLink = change !== null && this.#request === Opcode.Link;
+    if (isLink && (flags & LEASE_ENTRY) !== 0) {
+      leases.directoryChanged(this.#directory, at, change);
+    }
     const held = leases.learnInode(at, flags, this.#stamp, change);
     const attributesMs = leases.attributesMs(attributes.inode, held);
     this.endChange(0, null);
@@ -156,11 +161,20 @@ export abstract class RemovalOperation extends CoreOperation {
   }
 
   #removed(body: number, bodyBytes: number): void {
-    const { leases, arena } = this.context;
+    const { leases } = this.context;
     // Another one than was held to have the name, if somebody was quicker.
     const isTold = this.opcodeOfRemoval === Opcode.Unlink && bodyBytes >= UnlinkReply.SIZE;
-    if (isTold) leases.outdate(readU53(arena.words, body + UnlinkReply.inode));
+    if (isTold) this.#unlinked(body);
     else leases.outdateUnknown(this.change, true);
     leases.nameChanged(this.#home, this.#name, 0, this.change);
+  }
+
+  #unlinked(body: number): void {
+    const { leases, arena } = this.context;
+    leases.outdate(readU53(arena.words, body + UnlinkReply.inode));
+    if ((arena.words[(body + UnlinkReply.flags) >>> 2]! & LEASE_INODE) === 0) return;
+    const nanoseconds = body + UnlinkReply.changeNanoseconds;
+    const seconds = body + UnlinkReply.changeSeconds;
+    leases.directoryTimes(this.#directory, seconds, nanoseconds, this.change);
   }
 }

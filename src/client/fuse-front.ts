@@ -22,6 +22,7 @@ import { writeU53 } from '../protocol/u53.js';
 import { Attributes, DirEntry, StatFsReply } from '../protocol/wire.generated.js';
 import { AfterNotices } from './after-notices.js';
 import { AttributeChange, SET_DROP_SET_ID } from './attributes.js';
+import { callerChecksPermissions } from './caller-syscall.js';
 import { callerIsDying } from './callers.js';
 import type { FileSystemCore } from './core.js';
 import { dispatchLock } from './fuse-locks.js';
@@ -44,6 +45,8 @@ export interface FuseFrontOptions {
   interruptAnyMs: number;
   /** Is the thread of this number, which was interrupted, being killed? */
   callerIsDying: (pid: number) => boolean;
+  /** A directory's attributes are for checking permissions alone in the call that this thread is in. */
+  callerChecksPermissions: (pid: number) => boolean;
 }
 
 export const defaultFuseFrontOptions: FuseFrontOptions = {
@@ -53,6 +56,7 @@ export const defaultFuseFrontOptions: FuseFrontOptions = {
   interruptAwayMs: 500,
   interruptAnyMs: 10_000,
   callerIsDying,
+  callerChecksPermissions,
 };
 
 /** open(2), as the kernel sends them on every architecture that sealfs runs on. */

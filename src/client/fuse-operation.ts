@@ -70,6 +70,10 @@ export class FuseOperation implements ClientRequest {
     fuse.replyStatus(errno.EINTR);
   }
 
+  asksPermissions(): boolean {
+    return this.fuse !== null && this.#front.options.callerChecksPermissions(this.fuse.pid);
+  }
+
   /** The request that is to be answered, null if it has been abandoned. */
   #end(): FuseRequest | null {
     const { fuse } = this;

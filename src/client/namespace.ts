@@ -485,6 +485,11 @@ export class Namespace {
         answerEntry(request, held, entryMs, leases.kernelMs(inode));
         return;
       }
+      const permissions = this.#context.heldPermissions(inode, request);
+      if (permissions !== null) {
+        answerEntry(request, permissions, leases.kernelMs(parent), 0);
+        return;
+      }
     }
     this.#lookup.take(request).start(parent, name, inode);
   }

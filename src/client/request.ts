@@ -53,6 +53,12 @@ export interface ClientRequest {
   /** Set by the core before replyOpened and replyCreated of a file. */
   pageUse: PageUse;
 
+  /**
+   * getattr, lookup: the caller wants a directory's attributes only to check permissions in it, so its times, size
+   * and count of links need not be true. Asked when that saves a request; true only if it is certain.
+   */
+  asksPermissions(): boolean;
+
   /** Any operation: an errno, never 0. */
   replyError(status: number): void;
   /** setxattr, removexattr, unlink, rmdir, rename, release, fsync, allocate, ensureRoot, dropEmptyRoot, lock, flushLocks. */

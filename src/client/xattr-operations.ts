@@ -64,7 +64,7 @@ class ChangeOperation extends CoreOperation {
     this.#inode = inode;
     this.#name.copyFrom(name);
     this.context.facts.forgetFlags(inode);
-    this.change.addInode(inode);
+    this.change.addPermissions(inode);
   }
 
   override encode(body: number): number {

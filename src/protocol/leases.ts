@@ -8,6 +8,8 @@ export const LEASE_ENTRY = 4;
 export const LEASE_DIRECTORY = 8;
 /** AttributesReply of Open, Create and TmpFile. */
 export const LEASE_PAGES = 16;
+/** AttributesReply of GetAttr: of what a directory's permissions are made of, apart from the rest. */
+export const LEASE_PERMISSIONS = 32;
 
 /** OpenRequest.flags, CreateRequest.flags: the client asks for it. */
 export const OPEN_WANTS_PAGES = 8;
@@ -20,6 +22,7 @@ export const NOTICE_DIRECTORY = 3;
 export const NOTICE_LOCK = 4;
 export const NOTICE_LOCK_PROBE = 5;
 export const NOTICE_PAGES = 6;
+export const NOTICE_PERMISSIONS = 7;
 
 /** AwaitRequest.flags */
 export const AWAIT_LEASES = 1;

@@ -221,7 +221,7 @@ export const AttributesReply = {
   SIZE: 104,
   /** Attributes */
   attributes: 0,
-  /** uint: bit 0 (Create): the file existed already; bits 1 to 3: leases, as in LookupReply; bit 4: of the pages */
+  /** uint: bit 0 (Create): the file existed already; bits 1 to 3: leases, as in LookupReply; bit 4: of the pages; bit 5 (GetAttr): of a directory's permissions */
   flags: 96,
   /** uint */
   reserved: 100,
@@ -352,13 +352,19 @@ export const MakeDirRequest = {
 } as const;
 
 export const UnlinkReply = {
-  SIZE: 16,
+  SIZE: 32,
   /** ulong */
   inode: 0,
-  /** uint: that remain */
-  linkCount: 8,
+  /** long: of the directory's mtime and ctime; a repeated reply has 0 */
+  changeSeconds: 8,
   /** uint */
-  reserved: 12,
+  changeNanoseconds: 16,
+  /** uint: that remain */
+  linkCount: 20,
+  /** uint: bit 1: the lease on the directory's inode is still held */
+  flags: 24,
+  /** uint */
+  reserved: 28,
 } as const;
 
 /** the name follows; the answer is a LookupReply */
@@ -612,7 +618,7 @@ export const Notice = {
   inode: 8,
   /** ulong: Entry: of the name; Lock: the waiter; LockProbe: the owner that is in the way */
   hash: 16,
-  /** ushort: Inode 1, Entry 2, Directory 3, Lock 4, LockProbe 5, Pages 6 */
+  /** ushort: Inode 1, Entry 2, Directory 3, Lock 4, LockProbe 5, Pages 6, Permissions 7 */
   kind: 24,
   /** ushort: Lock: 0, it is held, or an errno; LockProbe: waiters passed */
   status: 26,

@@ -197,7 +197,7 @@ export class TargetReads {
     call.replyBytes = 0;
     const status = fill(call);
     statistics.answered(request.opcode, status);
-    rpc.endReply(request, status, status === 0 ? call.replyBytes : 0);
+    rpc.endReply(request, status, this.#grant(request, status));
     namespace.host.scheduler.requestTurn();
   }
 

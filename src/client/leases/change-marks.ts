@@ -21,9 +21,15 @@ const CELLS = 16_384;
 const SALT_INODE = 1;
 const SALT_NAMES = 2;
 const SALT_DELEGATION = 3;
+const SALT_PERMISSIONS = 4;
 
 export function inodeCell(inode: number): number {
   return mixInode(inode, SALT_INODE) & (CELLS - 1);
+}
+
+/** What permissions in a directory are made of. */
+export function permissionsCell(directory: number): number {
+  return mixInode(directory, SALT_PERMISSIONS) & (CELLS - 1);
 }
 
 /** All names of a directory together. */
@@ -150,6 +156,8 @@ export class OwnChange {
   readonly #cells: number[] = [];
   /** Whose attributes it changes. */
   readonly inodes: number[] = [];
+  /** Whose permissions. */
+  readonly permissions: number[] = [];
   readonly #kept: number[] = [];
   #names = 0;
   #blind = 0;
@@ -174,6 +182,13 @@ export class OwnChange {
   addInode(inode: number): void {
     this.inodes.push(inode);
     this.#add(inodeCell(inode));
+  }
+
+  /** It changes what permissions are made of, besides. */
+  addPermissions(inode: number): void {
+    this.permissions.push(inode);
+    this.addInode(inode);
+    this.#add(permissionsCell(inode));
   }
 
   /** `home`: the partition that is asked, whose number recalls of the name carry; else the directory. */
@@ -245,6 +260,7 @@ export class OwnChange {
   #clear(): void {
     this.#cells.length = 0;
     this.inodes.length = 0;
+    this.permissions.length = 0;
     this.#kept.length = 0;
     this.#names = 0;
     this.#blind = 0;

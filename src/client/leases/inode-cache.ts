@@ -12,6 +12,10 @@ export const INODE_LEASED = 1;
 export const INODE_CURRENT = 2;
 /** Names that are not in the table are not in the directory. */
 export const INODE_COMPLETE = 4;
+/** The target holds a lease of ours on what permissions are made of. */
+export const INODE_PERMITTED = 8;
+/** That much of the copy is what the target has, while INODE_LEASED or INODE_PERMITTED. */
+export const INODE_PERMISSIONS = 16;
 
 const SALT = 21;
 
@@ -20,6 +24,8 @@ export class InodeCache extends ClockTable {
   #flags = new Uint8Array(0);
   /** Of the names that are held of this directory; 0: of none. */
   #generations = new Float64Array(0);
+  /** When INODE_PERMITTED was learnt, scheduler's milliseconds. */
+  #permittedMs = new Float64Array(0);
   /** Attributes, ATTRIBUTES_WORDS a slot. */
   words = new Uint32Array(0);
 
@@ -73,6 +79,14 @@ export class InodeCache extends ClockTable {
     this.#generations[slot] = generation;
   }
 
+  permittedMs(slot: number): number {
+    return this.#permittedMs[slot]!;
+  }
+
+  setPermittedMs(slot: number, nowMs: number): void {
+    this.#permittedMs[slot] = nowMs;
+  }
+
   /** Byte offset of the slot's Attributes in `words`. */
   attributes(slot: number): number {
     return slot * ATTRIBUTES_WORDS * 4;
@@ -82,6 +96,7 @@ export class InodeCache extends ClockTable {
     this.#inodes = grown(this.#inodes, new Float64Array(capacity));
     this.#flags = grown(this.#flags, new Uint8Array(capacity));
     this.#generations = grown(this.#generations, new Float64Array(capacity));
+    this.#permittedMs = grown(this.#permittedMs, new Float64Array(capacity));
     this.words = grown(this.words, new Uint32Array(capacity * ATTRIBUTES_WORDS));
   }
 }

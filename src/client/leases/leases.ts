@@ -14,18 +14,34 @@ import {
   LEASE_DIRECTORY,
   LEASE_ENTRY,
   LEASE_INODE,
+  LEASE_PERMISSIONS,
   NOTICE_DIRECTORY,
   NOTICE_ENTRY,
   NOTICE_INODE,
+  NOTICE_PERMISSIONS,
 } from '../../protocol/leases.js';
 import { readU53 } from '../../protocol/u53.js';
 import { Attributes } from '../../protocol/wire.generated.js';
 import type { RpcPeer } from '../../transport/rpc-client.js';
-import { ATTRIBUTES_WORDS, FLAG_SPLIT } from '../attributes.js';
-import { ChangeMarks, delegationCell, inodeCell, nameCell, namesCell } from './change-marks.js';
+import { ATTRIBUTES_WORDS, FLAG_SPLIT, S_IFDIR, S_IFMT } from '../attributes.js';
+import {
+  ChangeMarks,
+  delegationCell,
+  inodeCell,
+  nameCell,
+  namesCell,
+  permissionsCell,
+} from './change-marks.js';
 import type { OwnChange } from './change-marks.js';
 import { NONE } from './clock-table.js';
-import { INODE_COMPLETE, INODE_CURRENT, INODE_LEASED, InodeCache } from './inode-cache.js';
+import {
+  INODE_COMPLETE,
+  INODE_CURRENT,
+  INODE_LEASED,
+  INODE_PERMISSIONS,
+  INODE_PERMITTED,
+  InodeCache,
+} from './inode-cache.js';
 import { NameCache } from './name-cache.js';
 import { VALID_AS_OPTIONS } from '../request.js';
 import type { NameText } from './name-text.js';
@@ -33,6 +49,8 @@ import { SplitAttributes } from './split-attributes.js';
 
 /** The kernel may answer itself for so long at most. */
 export const KERNEL_TRUST_MS = 6000;
+/** A directory whose inode could not be leased is not asked for sooner by who can do without. */
+const SHARED_MS = 1000;
 /** A change that was given up here may still happen there for so long. */
 const ABANDONED_MS = 600_000;
 
@@ -53,6 +71,7 @@ export class LeaseCounters {
   attributesAnswered = 0;
   namesAnswered = 0;
   absentAnswered = 0;
+  permissionsAnswered = 0;
   recalls = 0;
   /** Held now. */
   inodes = 0;
@@ -140,6 +159,32 @@ export class Leases {
     return slot === NONE || this.marks.blind ? NONE : this.#inodes.attributes(slot);
   }
 
+  /**
+   * Where attributes of the directory lie of which only mode, owner, group and flags may be believed; or
+   * NONE. Entries that come and go, whoever's, change nothing of those.
+   */
+  permissions(directory: number): number {
+    if (!this.enabled) return NONE;
+    const slot = this.#inodes.use(directory);
+    if (slot === NONE) return NONE;
+    const flags = this.#inodes.flags(slot);
+    const isHeld = (flags & (INODE_LEASED | INODE_PERMITTED)) !== 0;
+    if (!isHeld || (flags & INODE_PERMISSIONS) === 0) return NONE;
+    const at = this.#inodes.attributes(slot);
+    const mode = this.#inodes.words[(at + Attributes.mode) >>> 2]!;
+    if ((mode & S_IFMT) !== S_IFDIR || this.marks.isBusy(permissionsCell(directory))) return NONE;
+    return this.#trustMs(directory) === 0 ? NONE : at;
+  }
+
+  /** Whether attributes that are asked for now may well be leased as a whole. */
+  mayLeaseWhole(directory: number): boolean {
+    const slot = this.#inodes.find(directory);
+    if (slot === NONE || this.marks.blind || this.marks.isBusy(inodeCell(directory))) return false;
+    if ((this.#inodes.flags(slot) & INODE_LEASED) !== 0) return true;
+    const { scheduler } = this.#options;
+    return scheduler.nowMs() - this.#inodes.permittedMs(slot) > SHARED_MS;
+  }
+
   get attributeWords(): Uint32Array {
     return this.#inodes.words;
   }
@@ -194,23 +239,39 @@ export class Leases {
     if (!this.enabled) return false;
     const { words } = this.#options.arena;
     const inode = readU53(words, at + Attributes.inode);
-    if ((flags & LEASE_INODE) === 0) {
-      this.forgetInode(inode);
-      return false;
-    }
+    if ((flags & LEASE_INODE) === 0) this.forgetInode(inode);
+    if ((flags & LEASE_PERMISSIONS) !== 0) this.#learnPermissions(inode, at, stamp);
+    if ((flags & LEASE_INODE) === 0) return false;
     const cell = inodeCell(inode);
     const own = change === null ? 0 : change.own(cell);
     const isSplit = (words[(at + Attributes.flags) >>> 2]! & FLAG_SPLIT) !== 0;
     if (!this.marks.isQuiet(cell, stamp, own)) return false;
     if (isSplit && !this.splits.answered(inode, stamp)) return false;
-    const slot = this.#inodes.add(inode);
-    this.#inodes.setFlags(slot, this.#inodes.flags(slot) | INODE_LEASED | INODE_CURRENT);
-    const to = this.#inodes.attributes(slot) >>> 2;
-    const from = at >>> 2;
-    const kept = this.#inodes.words;
-    for (let i = 0; i < ATTRIBUTES_WORDS; i++) kept[to + i] = words[from + i]!;
+    this.#keep(inode, at, INODE_LEASED | INODE_CURRENT | INODE_PERMISSIONS);
     change?.keep(inode);
     return true;
+  }
+
+  #keep(inode: number, at: number, flags: number): number {
+    const slot = this.#inodes.add(inode);
+    this.#inodes.setFlags(slot, this.#inodes.flags(slot) | flags);
+    const to = this.#inodes.attributes(slot) >>> 2;
+    const from = at >>> 2;
+    const { words } = this.#options.arena;
+    const kept = this.#inodes.words;
+    for (let i = 0; i < ATTRIBUTES_WORDS; i++) kept[to + i] = words[from + i]!;
+    return slot;
+  }
+
+  /** The directory itself is others', too. */
+  #learnPermissions(directory: number, at: number, stamp: number): void {
+    if (!this.marks.isQuiet(permissionsCell(directory), stamp, 0)) return;
+    const known = this.#inodes.find(directory);
+    const isCurrent = known !== NONE && (this.#inodes.flags(known) & INODE_CURRENT) !== 0;
+    // What is known as a whole may be newer: an own change may have ended since.
+    if (isCurrent) return;
+    const slot = this.#keep(directory, at, INODE_PERMITTED | INODE_PERMISSIONS);
+    this.#inodes.setPermittedMs(slot, this.#options.scheduler.nowMs());
   }
 
   /**
@@ -321,6 +382,9 @@ export class Leases {
       const inode = change.inodes[i]!;
       if (!change.isKept(inode)) this.outdate(inode);
     }
+    for (const inode of change.permissions) {
+      if (!change.isKept(inode)) this.#drop(inode, INODE_PERMISSIONS);
+    }
     if (!abandoned || peer === null) {
       change.end();
       return;
@@ -368,9 +432,21 @@ export class Leases {
    * time of birth is the time of the directory's change.
    */
   directoryChanged(directory: number, at: number, change: OwnChange): void {
+    const seconds = at + Attributes.ctimeSeconds;
+    this.directoryTimes(directory, seconds, at + Attributes.ctimeNanoseconds, change);
+  }
+
+  /**
+   * A directory has changed here, at the time that stands at these places, by an answer that came in its turn.
+   * Other own changes of it may be under way, or have begun and ended meanwhile: answers come in the order of
+   * execution, and a change whose effect is not noted here makes the attributes old.
+   */
+  directoryTimes(directory: number, seconds: number, nanoseconds: number, change: OwnChange): void {
     if (!this.enabled) return;
     const slot = this.#inodes.find(directory);
-    if (slot === NONE || !change.isQuiet(inodeCell(directory))) return;
+    if (slot === NONE) return;
+    const needed = INODE_LEASED | INODE_CURRENT;
+    if ((this.#inodes.flags(slot) & needed) !== needed) return;
     const from = this.#options.arena.words;
     const to = this.#inodes.words;
     const own = this.#inodes.attributes(slot);
@@ -378,11 +454,11 @@ export class Leases {
     if ((to[(own + Attributes.flags) >>> 2]! & FLAG_SPLIT) !== 0) return;
     change.keep(directory);
     for (const field of [Attributes.mtimeSeconds, Attributes.ctimeSeconds]) {
-      to[(own + field) >>> 2] = from[(at + Attributes.ctimeSeconds) >>> 2]!;
-      to[(own + field + 4) >>> 2] = from[(at + Attributes.ctimeSeconds + 4) >>> 2]!;
+      to[(own + field) >>> 2] = from[seconds >>> 2]!;
+      to[(own + field + 4) >>> 2] = from[(seconds + 4) >>> 2]!;
     }
     for (const field of [Attributes.mtimeNanoseconds, Attributes.ctimeNanoseconds]) {
-      to[(own + field) >>> 2] = from[(at + Attributes.ctimeNanoseconds) >>> 2]!;
+      to[(own + field) >>> 2] = from[nanoseconds >>> 2]!;
     }
   }
 
@@ -419,12 +495,17 @@ export class Leases {
     }
   }
 
-  /** Nothing is held of the inode itself; names in it stay. */
+  /** Nothing is held of the inode itself; names in it stay, and permissions. */
   forgetInode(inode: number): void {
+    this.#drop(inode, INODE_LEASED | INODE_CURRENT);
+  }
+
+  #drop(inode: number, bits: number): void {
     const slot = this.#inodes.find(inode);
     if (slot === NONE) return;
-    const flags = this.#inodes.flags(slot) & ~(INODE_LEASED | INODE_CURRENT);
-    if (flags === 0 && this.#inodes.generation(slot) === 0) this.#inodes.remove(slot);
+    const flags = this.#inodes.flags(slot) & ~bits;
+    const isNothing = (flags & ~INODE_PERMISSIONS) === 0;
+    if (isNothing && this.#inodes.generation(slot) === 0) this.#inodes.remove(slot);
     else this.#inodes.setFlags(slot, flags);
   }
 
@@ -438,6 +519,9 @@ export class Leases {
       this.forgetInode(inode);
       const directory = this.splits.lost(inode);
       if (directory !== 0) this.forgetInode(directory);
+    } else if (kind === NOTICE_PERMISSIONS) {
+      this.marks.mark(permissionsCell(inode));
+      this.#drop(inode, INODE_PERMITTED);
     } else if (kind === NOTICE_ENTRY) {
       const cell = nameCell(inode, hash);
       this.marks.nameRecalled(cell);
@@ -458,7 +542,7 @@ export class Leases {
     if (slot === NONE) return;
     this.#inodes.setGeneration(slot, 0);
     const flags = this.#inodes.flags(slot) & ~INODE_COMPLETE;
-    if (flags === 0) this.#inodes.remove(slot);
+    if ((flags & ~INODE_PERMISSIONS) === 0) this.#inodes.remove(slot);
     else this.#inodes.setFlags(slot, flags);
   }
 

@@ -14,6 +14,7 @@ import {
   NOTICE_ENTRY,
   NOTICE_INODE,
   NOTICE_PAGES,
+  NOTICE_PERMISSIONS,
 } from '../../protocol/leases.js';
 import type { RpcPeer } from '../../transport/rpc-client.js';
 import { KERNEL_TRUST_MS } from './leases.js';
@@ -34,6 +35,14 @@ export interface KernelCache {
   /** All names, whatever was said of them. */
   forgetAllNames(): number;
 }
+
+const RECALLED = [
+  NOTICE_INODE,
+  NOTICE_ENTRY,
+  NOTICE_DIRECTORY,
+  NOTICE_PAGES,
+  NOTICE_PERMISSIONS,
+] as const;
 
 export const NOTHING_TOLD = 0;
 export const NO_ROOM = -1;
@@ -82,9 +91,7 @@ export class Recalls {
     const handler = (notice: NoticeView): void => {
       this.#arrived(notice);
     };
-    for (const kind of [NOTICE_INODE, NOTICE_ENTRY, NOTICE_DIRECTORY, NOTICE_PAGES]) {
-      notices.on(kind, handler);
-    }
+    for (const kind of RECALLED) notices.on(kind, handler);
   }
 
   /** From now on `kernel` is told; null: it has gone, and believes nothing any more. */
@@ -110,7 +117,8 @@ export class Recalls {
     const { generation } = channel;
     const told = kind === NOTICE_INODE ? this.#leases.splits.directoryOf(inode) : inode;
     const kernel = this.#kernel;
-    if (kernel === null) {
+    // Permissions alone are answered without a validity.
+    if (kernel === null || kind === NOTICE_PERMISSIONS) {
       channel.giveBack(number, generation);
       return;
     }

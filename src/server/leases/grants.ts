@@ -10,10 +10,12 @@ import {
   LEASE_ENTRY,
   LEASE_INODE,
   LEASE_PAGES,
+  LEASE_PERMISSIONS,
   NOTICE_DIRECTORY,
   NOTICE_ENTRY,
   NOTICE_INODE,
   NOTICE_PAGES,
+  NOTICE_PERMISSIONS,
 } from '../../protocol/leases.js';
 import { readU16, readU53, readU53OrZero } from '../../protocol/u53.js';
 import {
@@ -28,11 +30,12 @@ import {
   Opcode,
   ReadDirRequest,
   SymlinkRequest,
+  UnlinkReply,
 } from '../../protocol/wire.generated.js';
 import type { Session } from '../../transport/rpc-server.js';
 import type { Mutation } from '../batch.js';
 import { entryHash } from '../dentries.js';
-import { FLAG_SPLIT, storedInode } from '../inode-record.js';
+import { FLAG_SPLIT, modeOf, S_IFDIR, S_IFMT, storedInode } from '../inode-record.js';
 import type { Call, Namespace, WireMemory } from '../namespace.js';
 import { flagsOf, isDivided } from '../partitions/table.js';
 import type { Leases } from './leases.js';
@@ -69,10 +72,24 @@ export class Grants {
     return flags | this.inode(session, readU53(out, call.reply + LookupReply.inode));
   }
 
-  /** Bits for a reply with these attributes, unless they are remembered ones of a removed directory. */
+  /**
+   * Bits for GetAttr's reply, unless these are remembered attributes of a removed directory. Where the inode is
+   * not leased, what others' creates do not change of a directory may be.
+   */
   stored(session: Session, inode: number): number {
     if (!this.#leases.isHolder(session)) return 0;
-    return storedInode(this.#ns.meta, inode) === undefined ? 0 : this.inode(session, inode);
+    const record = storedInode(this.#ns.meta, inode);
+    if (record === undefined) return 0;
+    const flags = this.inode(session, inode);
+    const isShared = flags === 0 && (modeOf(record) & S_IFMT) === S_IFDIR;
+    return isShared ? this.#permissions(session, inode) : flags;
+  }
+
+  /** A directory that is divided has them in one place, too. */
+  #permissions(session: Session, directory: number): number {
+    if (this.#ns.locks.inode(directory) !== undefined) return 0;
+    const leases = this.#leases;
+    return leases.grant(session, NOTICE_PERMISSIONS, directory, 0) ? LEASE_PERMISSIONS : 0;
   }
 
   /** Bits for a reply with the attributes of this inode, which lives. */
@@ -179,6 +196,9 @@ export class Grants {
       case Opcode.Link:
         this.#made(session, mutation, LinkRequest.parent, LinkRequest.nameBytes, LINK);
         return;
+      case Opcode.Unlink:
+        this.#keepsDirectory(session, mutation);
+        return;
       case Opcode.SetAttr:
       case Opcode.SetXattr:
       case Opcode.RemoveXattr:
@@ -205,6 +225,14 @@ export class Grants {
     this.#leaseInode(session, mutation, reply.inodeOf(mutation));
   }
 
+  /** It tells what the directory's times are now, to who goes on holding them. */
+  #keepsDirectory(session: Session, mutation: Mutation): void {
+    const directory = readU53(mutation.memory.words, mutation.body + NameRequest.parent);
+    if (!this.#leases.isHeld(session, NOTICE_INODE, directory, 0)) return;
+    mutation.leaseInode = directory;
+    mutation.leases |= LEASE_INODE;
+  }
+
   #leaseInode(session: Session, mutation: Mutation, inode: number): void {
     if (!this.#ns.ownsInode(inode)) return;
     mutation.leaseInode = inode;
@@ -227,6 +255,7 @@ export class Grants {
 
   /** Where the flags stand in the reply to this opcode. */
   flagsField(opcode: number): number {
+    if (opcode === Opcode.Unlink) return UnlinkReply.flags;
     return opcode === Opcode.MakeDir || opcode === Opcode.Link
       ? LookupReply.flags
       : AttributesReply.flags;

@@ -10,7 +10,7 @@ const owner: LockOwner = { blocksReads: true };
 
 /** What operations meet as a lock: they wait for it in the same way. */
 export class Recall implements Lock {
-  /** NOTICE_INODE, NOTICE_ENTRY or NOTICE_DIRECTORY. */
+  /** NOTICE_… */
   readonly kind: number;
   readonly inode: number;
   readonly hash: number;
@@ -28,6 +28,10 @@ export class Recall implements Lock {
     this.inode = inode;
     this.hash = hash;
   }
+}
+
+function isOfEntries({ kind }: Recall): boolean {
+  return kind === NOTICE_ENTRY || kind === NOTICE_DIRECTORY;
 }
 
 export class RecallTable {
@@ -127,8 +131,7 @@ export class RecallTable {
   /** What a listing waits for. */
   anyEntry(directory: number): Recall | undefined {
     if (this.#size === 0) return undefined;
-    const of = this.#byInode.get(directory);
-    return this.#everything ?? of?.find((one) => one.kind !== NOTICE_INODE);
+    return this.#everything ?? this.#byInode.get(directory)?.find(isOfEntries);
   }
 }
 

@@ -1,5 +1,5 @@
 /** What an operation has changed, as far as somebody may hold a lease on it: inodes' records and entries. */
-import { NOTICE_ENTRY, NOTICE_INODE } from '../../protocol/leases.js';
+import { NOTICE_ENTRY, NOTICE_INODE, NOTICE_PERMISSIONS } from '../../protocol/leases.js';
 
 const FIRST = 16;
 
@@ -18,6 +18,11 @@ export class Touched {
 
   entry(directory: number, hash: number): void {
     if (this.enabled) this.#add(NOTICE_ENTRY, directory, hash);
+  }
+
+  /** What decides who may do what in this directory. */
+  permissions(directory: number): void {
+    if (this.enabled) this.#add(NOTICE_PERMISSIONS, directory, 0);
   }
 
   clear(): void {

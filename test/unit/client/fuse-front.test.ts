@@ -24,6 +24,7 @@ class Kernel {
   readonly front = new FuseFront(this.fake.core, this.fake.arena, this.fake.scheduler, {
     ...defaultFuseFrontOptions,
     callerIsDying: (pid) => this.dying.has(pid),
+    callerChecksPermissions: () => false,
   });
   /** Threads that are being killed. */
   readonly dying = new Set([1]);

@@ -4,12 +4,16 @@ import {
   LEASE_DIRECTORY,
   LEASE_ENTRY,
   LEASE_INODE,
+  LEASE_PERMISSIONS,
   NOTICE_DIRECTORY,
   NOTICE_ENTRY,
   NOTICE_INODE,
+  NOTICE_PERMISSIONS,
 } from '../../../../src/protocol/leases.js';
 import { nameHash44 } from '../../../../src/placement/hash.js';
-import { Opcode } from '../../../../src/protocol/wire.generated.js';
+import type { Answer } from '../../../../src/client/answer.js';
+import { Opcode, UnlinkReply } from '../../../../src/protocol/wire.generated.js';
+import { attributesBody } from '../fake-target.js';
 import { play, reference } from './lease-world.js';
 import { noticesBody } from './notices-body.js';
 
@@ -70,7 +74,7 @@ describe('client: leases', () => {
         ...world.found(LEASE_INODE | LEASE_ENTRY),
         afterMs: 100,
       }));
-      world.answer(Opcode.Unlink, () => ({ body: new Uint8Array(16) }));
+      world.answer(Opcode.Unlink, () => ({ body: new Uint8Array(UnlinkReply.SIZE) }));
       const looked = world.exists('/a');
       await world.pause(20);
       const { rootInode, core, files } = world;
@@ -83,6 +87,42 @@ describe('client: leases', () => {
       world.answer(Opcode.Lookup, () => world.absent(LEASE_ENTRY));
       assert.ok(!(await world.exists('/a')));
       assert.deepEqual(world.asked_(), ['Lookup']);
+    }));
+
+  it('of permissions answer who asks for nothing else, until they are changed', () =>
+    play(async (world) => {
+      const { rootInode, core, files } = world;
+      const attributes = (flags: number): void => {
+        const body = attributesBody({ inode: rootInode, mode: 0o40755 }, flags);
+        world.answer(Opcode.GetAttr, () => ({ body }));
+        world.answer(Opcode.SetAttr, () => ({ body }));
+      };
+      const ask = async (permissionsOnly: boolean): Promise<string[]> => {
+        await files.call('getattr', '/', (request) => {
+          (request as Answer).permissionsOnly = permissionsOnly;
+          core.getAttributes(request, rootInode);
+        });
+        return world.asked_();
+      };
+      attributes(LEASE_PERMISSIONS);
+      world.notices.push([], [{ number: 1, kind: NOTICE_INODE, inode: rootInode }]);
+      await world.pause(5000);
+      assert.deepEqual(await ask(true), ['GetAttr']);
+      assert.deepEqual(await ask(true), []);
+      assert.deepEqual(await ask(false), ['GetAttr']);
+      // What the answer to it is learnt from is as good.
+      assert.deepEqual(await ask(true), []);
+      await files.chmod('/', 0o700);
+      assert.deepEqual((await ask(true)).slice(-1), ['GetAttr']);
+      assert.deepEqual(await ask(true), []);
+      // Perhaps nobody else is there any more.
+      await world.pause(1500);
+      assert.deepEqual(await ask(true), ['GetAttr']);
+      world.notices.push([{ number: 2, kind: NOTICE_PERMISSIONS, inode: rootInode }]);
+      await world.pause(2000);
+      attributes(0);
+      assert.deepEqual(await ask(true), ['GetAttr']);
+      assert.deepEqual(await ask(true), ['GetAttr']);
     }));
 
   it('do not say what a rename has moved when its name was recalled meanwhile', () =>
