@@ -90,8 +90,8 @@ describe('a directory that is busy', function () {
   /** The product's; a busy directory is split from an eighth of it on. */
   const SPLIT_ENTRIES = 8000;
   const BATCH = 500;
-  /** A round makes and removes a batch: 10,000 changes in all. */
-  const ROUNDS = 10;
+  /** A round makes and removes a batch: 10,000 new entries in all. */
+  const ROUNDS = 20;
 
   /** Splits, after so many entries were made and then others came and went, with a pause after each round. */
   async function splitsOf(entries: number, pauseMs: number): Promise<number> {

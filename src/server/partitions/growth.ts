@@ -17,8 +17,8 @@ import { rangeOf } from './table.js';
 export const SPLIT_ENTRIES = 8000;
 /** Entries, as a part of those, that a partition needs to be split for being busy; and two to be merged. */
 const SMALL_PART = 1 / 8;
-/** Changes in one partition that make it busy, and within which time. */
-const BUSY_CHANGES = 10_000;
+/** Entries put into one partition that make it busy, and within which time: one that is being emptied is not. */
+const BUSY_PUTS = 10_000;
 const BUSY_MS = 5000;
 /** Directories that are watched; more than that are forgotten, and watched anew. */
 const WATCHED_MAX = 4096;
@@ -31,7 +31,8 @@ const MERGE_RETRY_MS = 10_000;
 class Activity {
   put = 0;
   removed = 0;
-  changes = 0;
+  /** Since `sinceMs`. */
+  allPuts = 0;
   sinceMs = 0;
 }
 
@@ -86,19 +87,23 @@ export class Growth {
       activity.sinceMs = this.#ns.host.scheduler.nowMs();
       this.#activities.set(directory, activity);
     }
-    if (isPut) activity.put++;
-    else activity.removed++;
-    if (++activity.changes >= BUSY_CHANGES) {
-      const now = this.#ns.host.scheduler.nowMs();
-      const isBusy = now - activity.sinceMs <= BUSY_MS;
-      activity.changes = 0;
-      activity.sinceMs = now;
-      if (isBusy) this.#isDue(directory, true);
-    }
+    if (isPut) {
+      activity.put++;
+      if (++activity.allPuts >= BUSY_PUTS) this.#filled(directory, activity);
+    } else activity.removed++;
     if (activity.put < this.#quantum && activity.removed < this.#quantum) return;
     activity.put = 0;
     activity.removed = 0;
     this.#isDue(directory, false);
+  }
+
+  /** So many entries were put into it: due if that did not take long. */
+  #filled(directory: number, activity: Activity): void {
+    const now = this.#ns.host.scheduler.nowMs();
+    const isBusy = now - activity.sinceMs <= BUSY_MS;
+    activity.allPuts = 0;
+    activity.sinceMs = now;
+    if (isBusy) this.#isDue(directory, true);
   }
 
   #isDue(directory: number, isBusy: boolean): void {
