@@ -6,16 +6,13 @@
  *
  * SEALFS_SIM_SEEDS (two fifths of it), SEALFS_SIM_FIRST, SEALFS_SIM_SEED as in random.test.ts.
  */
-import assert from 'node:assert/strict';
 import { SimRandom } from '../../src/transport/sim/sim-random.js';
 import { buildCluster } from './cluster.js';
 import type { SimClient, SimTarget } from './cluster.js';
 import { HistoryClient, HistoryPlayer } from './history-client.js';
 import type { Place } from './history-client.js';
-import { setUp } from './history-scene.js';
+import { playHistory } from './history-scene.js';
 import type { Scene } from './history-scene.js';
-import { History, check, describePending } from './history.js';
-import { assertNothingLeft } from './left-overs.js';
 import { describeSeeds } from './seeds.js';
 import { Trouble } from './trouble.js';
 
@@ -59,7 +56,7 @@ function strikeAtPoints(random: SimRandom, power: boolean): (target: SimTarget) 
   };
 }
 
-async function play(seed: number): Promise<string> {
+function play(seed: number): Promise<string> {
   const random = new SimRandom(seed * 7907);
   const power = random.chance(0.25);
   const cluster = buildCluster(seed, {
@@ -72,24 +69,7 @@ async function play(seed: number): Promise<string> {
     faultPoint: strikeAtPoints(new SimRandom(random.word()), power),
     network: { breakRate: random.chance(0.5) ? 0.02 : 0, jitterMs: [0.1, 1, 5][random.below(3)]! },
   });
-  const history = new History(() => cluster.world.nowMs);
-  try {
-    await cluster.run(async ([first, ...workers]) => {
-      const scene = await setUp(cluster, random, history, first!);
-      await playAll(scene, workers, power);
-      const fault = check(scene.initial, history.entries);
-      assert.equal(fault, undefined, fault);
-      await first!.files.rm('/top', { recursive: true });
-      await assertNothingLeft(cluster, first!);
-    });
-  } catch (error) {
-    const { message } = error as Error;
-    throw new Error(`SEALFS_SIM_SEED=${seed}: ${message}\n${describePending(history)}`, {
-      cause: error,
-    });
-  }
-  cluster.end();
-  return cluster.world.traceHash;
+  return playHistory(seed, cluster, random, (scene, workers) => playAll(scene, workers, power));
 }
 
 describeSeeds('histories of several clients', 'are linearizable and leave nothing', seeds, play);

@@ -12,11 +12,9 @@ import { buildCluster } from './cluster.js';
 import type { SimClient } from './cluster.js';
 import { HistoryClient, HistoryPlayer } from './history-client.js';
 import type { Place } from './history-client.js';
-import { setUp } from './history-scene.js';
+import { playHistory } from './history-scene.js';
 import type { Scene } from './history-scene.js';
-import { History, check, describePending } from './history.js';
 import { KernelHistoryClient } from './kernel-client.js';
-import { assertNothingLeft } from './left-overs.js';
 import { ModelKernel } from './model-kernel.js';
 import { describeSeeds } from './seeds.js';
 import { Trouble } from './trouble.js';
@@ -89,7 +87,7 @@ async function playAll(scene: Scene, workers: SimClient[]): Promise<void> {
   await observer.lookAtAll(shared[0]!);
 }
 
-async function play(seed: number): Promise<string> {
+function play(seed: number): Promise<string> {
   const random = new SimRandom(seed * 6151);
   const cluster = buildCluster(seed, {
     targets: 1 + random.below(3),
@@ -100,24 +98,7 @@ async function play(seed: number): Promise<string> {
     client: { coherence: 'leases', leaseNamesMax: [8, 65_536][random.below(2)]! },
     network: { breakRate: random.chance(0.3) ? 0.01 : 0, jitterMs: [0.1, 1, 5][random.below(3)]! },
   });
-  const history = new History(() => cluster.world.nowMs);
-  try {
-    await cluster.run(async ([first, ...workers]) => {
-      const scene = await setUp(cluster, random, history, first!);
-      await playAll(scene, workers);
-      const fault = check(scene.initial, history.entries);
-      assert.equal(fault, undefined, fault);
-      await first!.files.rm('/top', { recursive: true });
-      await assertNothingLeft(cluster, first!);
-    });
-  } catch (error) {
-    const { message } = error as Error;
-    throw new Error(`SEALFS_SIM_SEED=${seed}: ${message}\n${describePending(history)}`, {
-      cause: error,
-    });
-  }
-  cluster.end();
-  return cluster.world.traceHash;
+  return playHistory(seed, cluster, random, playAll);
 }
 
 describeSeeds('histories under leases', 'are linearizable', seeds, play);

@@ -11,11 +11,9 @@ import { SimRandom } from '../../src/transport/sim/sim-random.js';
 import { buildCluster } from './cluster.js';
 import type { SimClient } from './cluster.js';
 import type { HistoryClient } from './history-client.js';
-import { setUp } from './history-scene.js';
+import { playHistory } from './history-scene.js';
 import type { Scene } from './history-scene.js';
-import { History, check, describePending } from './history.js';
 import { KernelHistoryClient } from './kernel-client.js';
-import { assertNothingLeft } from './left-overs.js';
 import { ModelKernel } from './model-kernel.js';
 import { describeSeeds } from './seeds.js';
 
@@ -81,7 +79,7 @@ async function playAll(scene: Scene, clients: SimClient[]): Promise<void> {
   );
 }
 
-async function play(seed: number): Promise<string> {
+function play(seed: number): Promise<string> {
   const random = new SimRandom(seed * 7723);
   const cluster = buildCluster(seed, {
     targets: 2 + random.below(2),
@@ -91,23 +89,7 @@ async function play(seed: number): Promise<string> {
     client: { coherence: 'leases' },
     network: { breakRate: random.chance(0.2) ? 0.01 : 0, jitterMs: [0.1, 1, 5][random.below(3)]! },
   });
-  const history = new History(() => cluster.world.nowMs);
-  try {
-    await cluster.run(async ([first, ...clients]) => {
-      const scene = await setUp(cluster, random, history, first!);
-      await playAll(scene, clients);
-      const fault = check(scene.initial, history.entries);
-      assert.equal(fault, undefined, fault);
-      await first!.files.rm('/top', { recursive: true });
-      await assertNothingLeft(cluster, first!);
-    });
-  } catch (error) {
-    const { message } = error as Error;
-    throw new Error(`SEALFS_SIM_SEED=${seed}: ${message}\n${describePending(history)}`, {
-      cause: error,
-    });
-  }
-  return cluster.world.traceHash;
+  return playHistory(seed, cluster, random, playAll);
 }
 
 describeSeeds('attributes of directories in partitions', 'are linearizable', seeds, play);

@@ -43,7 +43,7 @@ export interface TargetOptions {
   reclaimRate?: number;
 }
 
-class RawOperation extends RpcOperation {
+export class RawOperation extends RpcOperation {
   answer: Answer | undefined;
   readonly #arena: ArenaMemory;
   readonly #body: Buffer;

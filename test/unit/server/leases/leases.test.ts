@@ -15,7 +15,7 @@ import * as Wire from '../../../../src/protocol/wire.generated.js';
 import { Opcode } from '../../../../src/protocol/wire.generated.js';
 import { body } from '../namespace-harness.js';
 import { Awaiting, await_, giveBack, start, take } from './lease-harness.js';
-import type { TargetCluster, Answer } from '../target-harness.js';
+import type { Answer, RawOperation, TargetCluster } from '../target-harness.js';
 
 const ENOENT = 2;
 const EAGAIN = 11;
@@ -48,6 +48,14 @@ function listGrants(cluster: TargetCluster, inode: number): { flags: number; ent
 
 function getAttrFlags(cluster: TargetCluster, inode: number): number {
   return cluster.inodeCall(Opcode.GetAttr, inode).body.readUInt32LE(Wire.AttributesReply.flags);
+}
+
+function chmodBody(inode: number): Buffer {
+  return body(Wire.SetAttrRequest, { inode, valid: 1, mode: 0o600 });
+}
+
+function beginChmod(cluster: TargetCluster, inode: number): RawOperation {
+  return cluster.begin(cluster.nodes[0]!, Opcode.SetAttr, chmodBody(inode));
 }
 
 /** A batch of these names. */
@@ -112,11 +120,7 @@ describe('leases of a target', () => {
     const holder = { cluster, awaiting };
     const speak = cluster.speaker();
     cluster.newClient();
-    const change = cluster.begin(
-      cluster.nodes[0]!,
-      Opcode.SetAttr,
-      body(Wire.SetAttrRequest, { inode: file, valid: 1, mode: 0o600 }),
-    );
+    const change = beginChmod(cluster, file);
     cluster.idle(10);
     // Who asks now does not see the change, nor the state before, until the lease is back.
     const read = cluster.begin(
@@ -173,11 +177,7 @@ describe('leases of a target', () => {
     assert.deepEqual(grants.entries, new Array(3).fill(HAS_ATTRIBUTES | LEASE_INODE | LEASE_ENTRY));
     const holder = cluster.speaker();
     cluster.newClient();
-    const change = cluster.begin(
-      cluster.nodes[0]!,
-      Opcode.SetAttr,
-      body(Wire.SetAttrRequest, { inode: files[1]!, valid: 1, mode: 0o600 }),
-    );
+    const change = beginChmod(cluster, files[1]!);
     cluster.idle(50);
     assert.equal(change.answer, undefined);
     const other = cluster.speaker();
@@ -213,11 +213,7 @@ describe('leases of a target', () => {
     const file = cluster.create(root, 'a');
     lookup(cluster, root, 'a');
     cluster.newClient();
-    const change = cluster.begin(
-      cluster.nodes[0]!,
-      Opcode.SetAttr,
-      body(Wire.SetAttrRequest, { inode: file, valid: 1, mode: 0o600 }),
-    );
+    const change = beginChmod(cluster, file);
     cluster.idle(RECALL_LIMIT_MS - 1000);
     assert.equal(change.answer, undefined);
     assert.equal(cluster.finish(change).status, 0);
@@ -230,7 +226,7 @@ describe('leases of a target', () => {
     lookup(cluster, root, 'a');
     const holder = cluster.speaker();
     cluster.newClient();
-    const mode = body(Wire.SetAttrRequest, { inode: file, valid: 1, mode: 0o600 });
+    const mode = chmodBody(file);
     const change = cluster.begin(cluster.nodes[0]!, Opcode.SetAttr, mode);
     const recalledMs = cluster.world.nowMs;
     cluster.idle(10);
@@ -259,11 +255,7 @@ describe('leases of a target', () => {
     cluster.newClient();
     cluster.nodes[0]!.kill();
     cluster.nodes[0]!.start();
-    const change = cluster.begin(
-      cluster.nodes[0]!,
-      Opcode.SetAttr,
-      body(Wire.SetAttrRequest, { inode: file, valid: 1, mode: 0o600 }),
-    );
+    const change = beginChmod(cluster, file);
     cluster.idle(1000);
     // The holder's Await is repeated by its transport: it says nothing of what it holds now.
     assert.equal(change.answer, undefined);
@@ -283,7 +275,7 @@ describe('leases of a target', () => {
     const holder = cluster.speaker();
     cluster.newClient();
     const node = cluster.nodes[0]!;
-    const mode = body(Wire.SetAttrRequest, { inode: file, valid: 1, mode: 0o600 });
+    const mode = chmodBody(file);
     const change = cluster.begin(node, Opcode.SetAttr, mode);
     cluster.idle(10);
     node.kill();
@@ -326,11 +318,7 @@ describe('leases of a target', () => {
     cluster.newClient();
     cluster.nodes[0]!.kill();
     cluster.nodes[0]!.start();
-    const change = cluster.begin(
-      cluster.nodes[0]!,
-      Opcode.SetAttr,
-      body(Wire.SetAttrRequest, { inode: file, valid: 1, mode: 0o600 }),
-    );
+    const change = beginChmod(cluster, file);
     cluster.idle(RECALL_LIMIT_MS - 1000);
     assert.equal(change.answer, undefined);
     assert.equal(cluster.finish(change, 2000).status, 0);
@@ -351,7 +339,7 @@ describe('leases of a target', () => {
       node.start();
     };
     restart();
-    const mode = body(Wire.SetAttrRequest, { inode: file, valid: 1, mode: 0o600 });
+    const mode = chmodBody(file);
     const change = cluster.begin(node, Opcode.SetAttr, mode);
     for (let served = 0; served < RECALL_LIMIT_MS - 3000; served += 3000) {
       cluster.idle(3000);
@@ -377,7 +365,7 @@ describe('leases of a target', () => {
     cluster.network.partition('client-1', node.name);
     cluster.newClient();
     restart();
-    const mode = body(Wire.SetAttrRequest, { inode: file, valid: 1, mode: 0o600 });
+    const mode = chmodBody(file);
     const change = cluster.begin(node, Opcode.SetAttr, mode);
     cluster.idle(RECALL_LIMIT_MS - 2000);
     // Its transport shakes hands and repeats its Await, which says nothing of what it holds.
@@ -413,7 +401,7 @@ describe('leases of a target', () => {
     assert.equal(ended.status, 0);
     cluster.killClient();
     cluster.newClient();
-    const mode = body(Wire.SetAttrRequest, { inode: file, valid: 1, mode: 0o600 });
+    const mode = chmodBody(file);
     const change = cluster.begin(cluster.nodes[0]!, Opcode.SetAttr, mode);
     assert.equal(cluster.finish(change, 1000).status, 0);
     // Nor does a restart wait for it.
@@ -433,7 +421,7 @@ describe('leases of a target', () => {
     assert.equal(cluster.finish(ended, 1000).status, 0);
     cluster.killClient();
     cluster.newClient();
-    const mode = body(Wire.SetAttrRequest, { inode: file, valid: 1, mode: 0o600 });
+    const mode = chmodBody(file);
     const change = cluster.begin(cluster.nodes[0]!, Opcode.SetAttr, mode);
     assert.equal(cluster.finish(change, 1000).status, 0);
   });
