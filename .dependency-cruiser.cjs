@@ -33,7 +33,7 @@ module.exports = {
         path: '^src/(server|client|manager|cli)/',
         pathNot:
           '^src/server/(keys|inode-record|dentries|xattr-set|meta-store|checkpoint|server-identity|' +
-          'data/(keys|extent-map|block-bitmap)|transactions/step)\\.ts$',
+          'data/(keys|extent-map|block-bitmap)|partitions/table|transactions/step)\\.ts$',
       },
     },
     {

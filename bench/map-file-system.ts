@@ -92,6 +92,14 @@ export class MapFileSystem implements FuseHandler {
     // Every request is answered in its turn.
   }
 
+  onNotified(_number: number): void {
+    // Nothing is declared invalid.
+  }
+
+  onPagesDropped(_number: number): void {
+    // Nor are pages.
+  }
+
   onEnded(reason: string): void {
     this.endedBecause = reason;
     this.onEnd();
@@ -134,6 +142,9 @@ export class MapFileSystem implements FuseHandler {
         return this.#list(request, node);
       case Operation.StatFs:
         return this.#statFs(request);
+      case Operation.GetXattr:
+      case Operation.ListXattr:
+        return request.replyStatus(errno.ENODATA);
       default: // Release, Fsync, Flush, …
         return request.replyStatus(0);
     }

@@ -13,14 +13,25 @@ import { benchProgram, underCluster } from './processes.js';
 import type { Report, Row } from './report.js';
 import { benchRdma } from './rdma.js';
 import { benchRpc } from './rpc.js';
+import { benchSharingInside } from './sharing.js';
 
-export const suiteNames = ['rpc', 'meta', 'data', 'fuse', 'posix', 'rdma', 'all'] as const;
+export const suiteNames = [
+  'rpc',
+  'meta',
+  'data',
+  'fuse',
+  'posix',
+  'sharing',
+  'rdma',
+  'all',
+] as const;
 export type SuiteName = (typeof suiteNames)[number];
 
 function clusterSuite(suite: SuiteName, tiny: boolean): Row[] {
-  // What happens across targets needs two.
-  const targets = suite === 'posix' ? '2' : '1';
-  const up = ['--servers', '1', '--targets', targets, '--transport', benchTransport()];
+  // What happens across targets needs two; what is shared by many, several servers.
+  const servers = suite === 'sharing' ? '2' : '1';
+  const targets = suite === 'posix' || suite === 'sharing' ? '2' : '1';
+  const up = ['--servers', servers, '--targets', targets, '--transport', benchTransport()];
   up.push('--data-size', tiny ? '256M' : '6G');
   const args = [suite, '--inside', ...(tiny ? ['--tiny'] : [])];
   const out = underCluster(up, benchProgram('main'), args);
@@ -47,7 +58,7 @@ export async function runSuite(
   if (suite !== 'all') return { rows: clusterSuite(suite, tiny) };
   const rows = await benchRpc(tiny);
   rows.push(...clusterSuite('meta', tiny), ...clusterSuite('all', tiny));
-  rows.push(...clusterSuite('posix', tiny));
+  rows.push(...clusterSuite('posix', tiny), ...clusterSuite('sharing', tiny));
   return { rows };
 }
 
@@ -55,6 +66,7 @@ export async function runSuite(
 export async function runInside(suite: SuiteName, tiny: boolean): Promise<Report> {
   if (suite === 'meta') return { rows: await benchMetaInside(tiny) };
   if (suite === 'posix') return { rows: await benchPosixInside(tiny) };
+  if (suite === 'sharing') return { rows: await benchSharingInside(tiny) };
   if (suite === 'fuse') return { rows: await benchFuseInside(tiny) };
   const rows = await benchDataInside(tiny);
   if (suite === 'all') rows.push(...(await benchFuseInside(tiny, dataLimits(rows))));

@@ -17,10 +17,12 @@ step() { # NAME COMMAND...
   fi
 }
 
+# SEALFS_TEST_JOBS: so many files at a time, for tests without real time, ports or mounts.
 mocha_suite() { # FOLDER...: the compiled tests below these folders of dist/test
-  local files
+  local files jobs=()
   mapfile -t files < <(find "${@/#/dist/test/}" -name '*.test.js' | sort)
-  npx mocha --reporter ci/mocha-reporter.cjs --exit --timeout 60000 "${files[@]}"
+  if [ "${SEALFS_TEST_JOBS:-1}" -gt 1 ]; then jobs=(--parallel --jobs "$SEALFS_TEST_JOBS"); fi
+  npx mocha --reporter ci/mocha-reporter.cjs --exit --timeout 60000 "${jobs[@]}" "${files[@]}"
 }
 
 closing_counts() { # Also what failed, as far as one screen: the steps' own output may be far above.

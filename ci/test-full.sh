@@ -9,13 +9,16 @@ step build bash ci/build.sh
 [ ${#failed_steps[@]} -eq 0 ] || exit 1
 step 'native tests under sanitizers' bash ci/test-native.sh --sanitize
 export SEALFS_SIM_SEEDS=${SEALFS_SIM_SEEDS:-1200}
+export SEALFS_SIM_BATCH_SEEDS=${SEALFS_SIM_BATCH_SEEDS:-300}
+export SEALFS_DIRECTORY_ENTRIES=${SEALFS_DIRECTORY_ENTRIES:-1000000}
 export SEALFS_FUZZ_SECONDS=${SEALFS_FUZZ_SECONDS:-30}
 export SEALFS_KILL_ROUNDS=${SEALFS_KILL_ROUNDS:-3}
+export SEALFS_SHARING_ROUNDS=${SEALFS_SHARING_ROUNDS:-1000}
 export SEALFS_PROGRAM_ROUNDS=${SEALFS_PROGRAM_ROUNDS:-2}
-step 'long simulation' bash ci/mocha.sh sim
+SEALFS_TEST_JOBS=2 step 'long simulation' bash ci/mocha.sh sim
 step 'long fuzzing' bash ci/mocha.sh fuzz
 step 'long kill loops' bash ci/mocha.sh fault
 SEALFS_POSIX_FULL=1 step 'conformance, in full' bash ci/mocha.sh posix
-step 'real programs, long' bash ci/mocha.sh e2e
+SEALFS_LOCKS_FULL=1 step 'real programs, long' bash ci/mocha.sh e2e
 step 'Soft-RoCE machine' bash ci/test-rdma.sh
 closing_counts

@@ -29,6 +29,7 @@ constexpr uint64_t kXattrBytesMax = 262144u;
 constexpr uint64_t kAclBytesMax = 4096u;
 constexpr uint64_t kExtentsPerChunkMax = 256u;
 constexpr uint64_t kLinkCountMax = 65000u;
+constexpr uint64_t kBatchItemsMax = 100u;
 constexpr uint64_t kFileBytesMax = 9007199254740991u;
 
 enum class Opcode : uint8_t {
@@ -74,6 +75,21 @@ enum class Opcode : uint8_t {
   kTransactionStatus = 42,
   kGetParent = 43,
   kTmpFile = 45,
+  kAwait = 46,
+  kReturned = 47,
+  kEndSession = 49,
+  kBatchLookup = 60,
+  kBatchGetAttr = 61,
+  kBatchRead = 62,
+  kBatchWrite = 63,
+  kBatchUnlink = 64,
+  kSetLock = 53,
+  kGetLock = 54,
+  kCancelLock = 55,
+  kLockProbe = 56,
+  kGetPartitions = 70,
+  kMoveEntries = 71,
+  kPartitionSums = 72,
 };
 
 struct FrameHeader {
@@ -223,14 +239,22 @@ static_assert(offsetof(NameRequest, reserved1) == 12);
 struct LookupReply {
   uint64_t inode;
   uint32_t mode;
-  uint32_t has_attributes;
+  uint32_t flags;
   Attributes attributes;
 };
 static_assert(sizeof(LookupReply) == 112);
 static_assert(offsetof(LookupReply, inode) == 0);
 static_assert(offsetof(LookupReply, mode) == 8);
-static_assert(offsetof(LookupReply, has_attributes) == 12);
+static_assert(offsetof(LookupReply, flags) == 12);
 static_assert(offsetof(LookupReply, attributes) == 16);
+
+struct AbsentReply {
+  uint32_t flags;
+  uint32_t reserved;
+};
+static_assert(sizeof(AbsentReply) == 8);
+static_assert(offsetof(AbsentReply, flags) == 0);
+static_assert(offsetof(AbsentReply, reserved) == 4);
 
 struct SetAttrRequest {
   uint64_t inode;
@@ -314,13 +338,19 @@ static_assert(offsetof(MakeDirRequest, reserved) == 30);
 
 struct UnlinkReply {
   uint64_t inode;
+  int64_t change_seconds;
+  uint32_t change_nanoseconds;
   uint32_t link_count;
+  uint32_t flags;
   uint32_t reserved;
 };
-static_assert(sizeof(UnlinkReply) == 16);
+static_assert(sizeof(UnlinkReply) == 32);
 static_assert(offsetof(UnlinkReply, inode) == 0);
-static_assert(offsetof(UnlinkReply, link_count) == 8);
-static_assert(offsetof(UnlinkReply, reserved) == 12);
+static_assert(offsetof(UnlinkReply, change_seconds) == 8);
+static_assert(offsetof(UnlinkReply, change_nanoseconds) == 16);
+static_assert(offsetof(UnlinkReply, link_count) == 20);
+static_assert(offsetof(UnlinkReply, flags) == 24);
+static_assert(offsetof(UnlinkReply, reserved) == 28);
 
 struct LinkRequest {
   uint64_t inode;
@@ -343,14 +373,16 @@ struct RenameRequest {
   uint16_t old_name_bytes;
   uint16_t new_name_bytes;
   uint32_t flags;
+  uint64_t old_directory;
 };
-static_assert(sizeof(RenameRequest) == 32);
+static_assert(sizeof(RenameRequest) == 40);
 static_assert(offsetof(RenameRequest, old_parent) == 0);
 static_assert(offsetof(RenameRequest, new_parent) == 8);
 static_assert(offsetof(RenameRequest, root) == 16);
 static_assert(offsetof(RenameRequest, old_name_bytes) == 24);
 static_assert(offsetof(RenameRequest, new_name_bytes) == 26);
 static_assert(offsetof(RenameRequest, flags) == 28);
+static_assert(offsetof(RenameRequest, old_directory) == 32);
 
 struct PrepareRequest {
   uint64_t transaction;
@@ -368,8 +400,10 @@ struct PrepareRequest {
   uint16_t access_acl_bytes;
   uint16_t default_acl_bytes;
   uint16_t reserved;
+  uint64_t first;
+  uint64_t end;
 };
-static_assert(sizeof(PrepareRequest) == 64);
+static_assert(sizeof(PrepareRequest) == 80);
 static_assert(offsetof(PrepareRequest, transaction) == 0);
 static_assert(offsetof(PrepareRequest, inode) == 8);
 static_assert(offsetof(PrepareRequest, other) == 16);
@@ -385,6 +419,8 @@ static_assert(offsetof(PrepareRequest, name_bytes) == 56);
 static_assert(offsetof(PrepareRequest, access_acl_bytes) == 58);
 static_assert(offsetof(PrepareRequest, default_acl_bytes) == 60);
 static_assert(offsetof(PrepareRequest, reserved) == 62);
+static_assert(offsetof(PrepareRequest, first) == 64);
+static_assert(offsetof(PrepareRequest, end) == 72);
 
 struct PrepareReply {
   uint64_t inode;
@@ -428,6 +464,58 @@ struct ParentReply {
 static_assert(sizeof(ParentReply) == 8);
 static_assert(offsetof(ParentReply, parent) == 0);
 
+struct PartitionsReply {
+  uint32_t count;
+  uint32_t reserved;
+};
+static_assert(sizeof(PartitionsReply) == 8);
+static_assert(offsetof(PartitionsReply, count) == 0);
+static_assert(offsetof(PartitionsReply, reserved) == 4);
+
+struct PartitionRange {
+  uint64_t first;
+  uint64_t inode;
+};
+static_assert(sizeof(PartitionRange) == 16);
+static_assert(offsetof(PartitionRange, first) == 0);
+static_assert(offsetof(PartitionRange, inode) == 8);
+
+struct MoveEntriesRequest {
+  uint64_t inode;
+  uint64_t transaction;
+  uint32_t count;
+  uint32_t reserved;
+};
+static_assert(sizeof(MoveEntriesRequest) == 24);
+static_assert(offsetof(MoveEntriesRequest, inode) == 0);
+static_assert(offsetof(MoveEntriesRequest, transaction) == 8);
+static_assert(offsetof(MoveEntriesRequest, count) == 16);
+static_assert(offsetof(MoveEntriesRequest, reserved) == 20);
+
+struct PartitionSumsRequest {
+  uint32_t count;
+  uint32_t reserved;
+};
+static_assert(sizeof(PartitionSumsRequest) == 8);
+static_assert(offsetof(PartitionSumsRequest, count) == 0);
+static_assert(offsetof(PartitionSumsRequest, reserved) == 4);
+
+struct PartitionSumsReply {
+  uint64_t subdirectories;
+  uint64_t changes;
+  int64_t mtime_seconds;
+  int64_t ctime_seconds;
+  uint32_t mtime_nanoseconds;
+  uint32_t ctime_nanoseconds;
+};
+static_assert(sizeof(PartitionSumsReply) == 40);
+static_assert(offsetof(PartitionSumsReply, subdirectories) == 0);
+static_assert(offsetof(PartitionSumsReply, changes) == 8);
+static_assert(offsetof(PartitionSumsReply, mtime_seconds) == 16);
+static_assert(offsetof(PartitionSumsReply, ctime_seconds) == 24);
+static_assert(offsetof(PartitionSumsReply, mtime_nanoseconds) == 32);
+static_assert(offsetof(PartitionSumsReply, ctime_nanoseconds) == 36);
+
 struct OpenRequest {
   uint64_t inode;
   uint32_t flags;
@@ -454,13 +542,15 @@ struct ReadDirReply {
   uint32_t inline_bytes;
   uint32_t entry_count;
   uint32_t end_of_directory;
-  uint32_t reserved;
+  uint32_t flags;
+  uint64_t range_end;
 };
-static_assert(sizeof(ReadDirReply) == 16);
+static_assert(sizeof(ReadDirReply) == 24);
 static_assert(offsetof(ReadDirReply, inline_bytes) == 0);
 static_assert(offsetof(ReadDirReply, entry_count) == 4);
 static_assert(offsetof(ReadDirReply, end_of_directory) == 8);
-static_assert(offsetof(ReadDirReply, reserved) == 12);
+static_assert(offsetof(ReadDirReply, flags) == 12);
+static_assert(offsetof(ReadDirReply, range_end) == 16);
 
 struct DirEntry {
   uint64_t inode;
@@ -475,6 +565,100 @@ static_assert(offsetof(DirEntry, cookie) == 8);
 static_assert(offsetof(DirEntry, name_bytes) == 16);
 static_assert(offsetof(DirEntry, has_attributes) == 18);
 static_assert(offsetof(DirEntry, mode) == 20);
+
+struct AwaitRequest {
+  uint64_t acknowledged;
+  uint32_t flags;
+  uint32_t incarnation;
+};
+static_assert(sizeof(AwaitRequest) == 16);
+static_assert(offsetof(AwaitRequest, acknowledged) == 0);
+static_assert(offsetof(AwaitRequest, flags) == 8);
+static_assert(offsetof(AwaitRequest, incarnation) == 12);
+
+struct NoticesReply {
+  uint32_t count;
+  uint32_t flags;
+};
+static_assert(sizeof(NoticesReply) == 8);
+static_assert(offsetof(NoticesReply, count) == 0);
+static_assert(offsetof(NoticesReply, flags) == 4);
+
+struct Notice {
+  uint64_t number;
+  uint64_t inode;
+  uint64_t hash;
+  uint16_t kind;
+  uint16_t status;
+  uint32_t reserved;
+};
+static_assert(sizeof(Notice) == 32);
+static_assert(offsetof(Notice, number) == 0);
+static_assert(offsetof(Notice, inode) == 8);
+static_assert(offsetof(Notice, hash) == 16);
+static_assert(offsetof(Notice, kind) == 24);
+static_assert(offsetof(Notice, status) == 26);
+static_assert(offsetof(Notice, reserved) == 28);
+
+struct ReturnedRequest {
+  uint32_t count;
+  uint32_t reserved;
+};
+static_assert(sizeof(ReturnedRequest) == 8);
+static_assert(offsetof(ReturnedRequest, count) == 0);
+static_assert(offsetof(ReturnedRequest, reserved) == 4);
+
+struct SetLockRequest {
+  uint64_t inode;
+  uint64_t owner;
+  uint64_t start;
+  uint64_t last;
+  uint32_t waiter;
+  uint32_t pid;
+  uint16_t kind;
+  uint16_t flags;
+  uint32_t reserved;
+};
+static_assert(sizeof(SetLockRequest) == 48);
+static_assert(offsetof(SetLockRequest, inode) == 0);
+static_assert(offsetof(SetLockRequest, owner) == 8);
+static_assert(offsetof(SetLockRequest, start) == 16);
+static_assert(offsetof(SetLockRequest, last) == 24);
+static_assert(offsetof(SetLockRequest, waiter) == 32);
+static_assert(offsetof(SetLockRequest, pid) == 36);
+static_assert(offsetof(SetLockRequest, kind) == 40);
+static_assert(offsetof(SetLockRequest, flags) == 42);
+static_assert(offsetof(SetLockRequest, reserved) == 44);
+
+struct LockReply {
+  uint64_t start;
+  uint64_t last;
+  uint32_t kind;
+  uint32_t pid;
+};
+static_assert(sizeof(LockReply) == 24);
+static_assert(offsetof(LockReply, start) == 0);
+static_assert(offsetof(LockReply, last) == 8);
+static_assert(offsetof(LockReply, kind) == 16);
+static_assert(offsetof(LockReply, pid) == 20);
+
+struct CancelLockRequest {
+  uint32_t waiter;
+  uint32_t reserved;
+};
+static_assert(sizeof(CancelLockRequest) == 8);
+static_assert(offsetof(CancelLockRequest, waiter) == 0);
+static_assert(offsetof(CancelLockRequest, reserved) == 4);
+
+struct LockProbeRequest {
+  uint64_t token;
+  uint32_t waiter;
+  uint32_t hops;
+};
+static_assert(sizeof(LockProbeRequest) == 16);
+static_assert(offsetof(LockProbeRequest, token) == 0);
+static_assert(offsetof(LockProbeRequest, waiter) == 8);
+static_assert(offsetof(LockProbeRequest, hops) == 12);
 
 struct StatFsReply {
   uint64_t total_bytes;
@@ -783,5 +967,53 @@ static_assert(sizeof(InventoryPair) == 8);
 static_assert(offsetof(InventoryPair, key_bytes) == 0);
 static_assert(offsetof(InventoryPair, omitted) == 2);
 static_assert(offsetof(InventoryPair, value_bytes) == 4);
+
+struct BatchRequest {
+  uint16_t count;
+  uint16_t reserved;
+  uint32_t data_bytes;
+};
+static_assert(sizeof(BatchRequest) == 8);
+static_assert(offsetof(BatchRequest, count) == 0);
+static_assert(offsetof(BatchRequest, reserved) == 2);
+static_assert(offsetof(BatchRequest, data_bytes) == 4);
+
+struct BatchItem {
+  uint16_t body_bytes;
+  uint16_t flags;
+  uint32_t data_bytes;
+  uint32_t checksum;
+  uint32_t reserved;
+};
+static_assert(sizeof(BatchItem) == 16);
+static_assert(offsetof(BatchItem, body_bytes) == 0);
+static_assert(offsetof(BatchItem, flags) == 2);
+static_assert(offsetof(BatchItem, data_bytes) == 4);
+static_assert(offsetof(BatchItem, checksum) == 8);
+static_assert(offsetof(BatchItem, reserved) == 12);
+
+struct BatchReply {
+  uint16_t count;
+  uint16_t reserved;
+  uint32_t inline_bytes;
+};
+static_assert(sizeof(BatchReply) == 8);
+static_assert(offsetof(BatchReply, count) == 0);
+static_assert(offsetof(BatchReply, reserved) == 2);
+static_assert(offsetof(BatchReply, inline_bytes) == 4);
+
+struct BatchResult {
+  uint16_t status;
+  uint16_t has_data;
+  uint32_t data_bytes;
+  uint32_t checksum;
+  uint32_t reserved;
+};
+static_assert(sizeof(BatchResult) == 16);
+static_assert(offsetof(BatchResult, status) == 0);
+static_assert(offsetof(BatchResult, has_data) == 2);
+static_assert(offsetof(BatchResult, data_bytes) == 4);
+static_assert(offsetof(BatchResult, checksum) == 8);
+static_assert(offsetof(BatchResult, reserved) == 12);
 
 }  // namespace sealfs::wire

@@ -100,6 +100,7 @@ class SessionObject : public Napi::ObjectWrap<SessionObject> {
     options.direct_io_mmap = flag(from, "directIoMmap");
     options.posix_acl = flag(from, "posixAcl");
     options.flush = flag(from, "flush");
+    options.locks = flag(from, "locks");
     options.max_background = number(from, "maxBackground");
     options.reserve_bulk_slots = number(from, "reserveBulkSlots");
     options.small_write_bytes = std::min<uint32_t>(number(from, "smallWriteBytes"), kMessageSlot);
@@ -151,6 +152,10 @@ class SessionObject : public Napi::ObjectWrap<SessionObject> {
     set(&out, "maxWriteBytes", from.max_write);
     out.Set("killPriv", Napi::Boolean::New(env_, from.kill_priv));
     out.Set("posixAcl", Napi::Boolean::New(env_, from.posix_acl));
+    out.Set("epochNotify", Napi::Boolean::New(env_, from.epoch_notify));
+    out.Set("autoInvalidData",
+            Napi::Boolean::New(env_, (from.wanted & FUSE_CAP_AUTO_INVAL_DATA) != 0));
+    out.Set("locks", Napi::Boolean::New(env_, from.locks));
     out.Set("directIoMmap", Napi::Boolean::New(env_, from.direct_io_mmap));
     return out;
   }
@@ -166,6 +171,11 @@ class SessionObject : public Napi::ObjectWrap<SessionObject> {
     set(&out, "failedReplies", static_cast<double>(from.failed_replies));
     set(&out, "writeBytesCopied", static_cast<double>(from.write_bytes_copied));
     set(&out, "pauses", static_cast<double>(from.pauses));
+    const NoticeCounters notices = session_->notice_counters();
+    set(&out, "notices", static_cast<double>(notices.written));
+    set(&out, "noticesUnknown", static_cast<double>(notices.unknown));
+    set(&out, "noticesFailed", static_cast<double>(notices.failed));
+    set(&out, "epochs", static_cast<double>(notices.epochs));
     set(&out, "activeRequests", session_->active_requests());
     return out;
   }

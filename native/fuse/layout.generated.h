@@ -33,6 +33,9 @@ enum class Operation : uint8_t {
   kReadDir = 28,
   kReleaseDir = 29,
   kFsyncDir = 30,
+  kGetLock = 31,
+  kSetLock = 32,
+  kSetLockWait = 33,
   kCreate = 35,
   kFallocate = 43,
   kReadDirPlus = 44,
@@ -45,6 +48,8 @@ enum class EventKind : uint8_t {
   kRequest = 0,
   kInterrupt = 1,
   kReady = 2,
+  kNotified = 4,
+  kPagesDropped = 5,
   kEnded = 3,
 };
 
@@ -60,6 +65,8 @@ enum class ReplyKind : uint8_t {
   kSeek = 9,
   kXattrSize = 10,
   kStatFs = 8,
+  kLock = 11,
+  kNotice = 12,
 };
 
 enum class OpenFlag : uint8_t {
@@ -69,6 +76,12 @@ enum class OpenFlag : uint8_t {
   kCacheDirectory = 8,
   kNoFlush = 32,
   kParallelDirectWrites = 64,
+};
+
+enum class NoticeKind : uint8_t {
+  kAttributes = 0,
+  kEpoch = 1,
+  kPages = 2,
 };
 
 struct RequestRecord {
@@ -102,8 +115,12 @@ struct RequestRecord {
   uint64_t length_bytes;
   uint64_t other_handle;
   uint64_t other_offset;
+  uint64_t lock_owner;
+  uint64_t lock_end;
+  uint32_t lock_type;
+  uint32_t lock_pid;
 };
-static_assert(sizeof(RequestRecord) == 152);
+static_assert(sizeof(RequestRecord) == 176);
 static_assert(offsetof(RequestRecord, operation) == 0);
 static_assert(offsetof(RequestRecord, generation) == 4);
 static_assert(offsetof(RequestRecord, inode) == 8);
@@ -134,6 +151,10 @@ static_assert(offsetof(RequestRecord, mtime_nanoseconds) == 124);
 static_assert(offsetof(RequestRecord, length_bytes) == 128);
 static_assert(offsetof(RequestRecord, other_handle) == 136);
 static_assert(offsetof(RequestRecord, other_offset) == 144);
+static_assert(offsetof(RequestRecord, lock_owner) == 152);
+static_assert(offsetof(RequestRecord, lock_end) == 160);
+static_assert(offsetof(RequestRecord, lock_type) == 168);
+static_assert(offsetof(RequestRecord, lock_pid) == 172);
 
 struct EventRecord {
   uint32_t kind;
@@ -168,6 +189,32 @@ static_assert(offsetof(ReplyRecord, open_flags) == 32);
 static_assert(offsetof(ReplyRecord, entry_timeout_ms) == 36);
 static_assert(offsetof(ReplyRecord, attributes_timeout_ms) == 40);
 static_assert(offsetof(ReplyRecord, reserved) == 44);
+
+struct Notice {
+  uint64_t inode;
+  uint64_t offset;
+  uint64_t length_bytes;
+  uint32_t kind;
+  uint32_t reserved;
+};
+static_assert(sizeof(Notice) == 32);
+static_assert(offsetof(Notice, inode) == 0);
+static_assert(offsetof(Notice, offset) == 8);
+static_assert(offsetof(Notice, length_bytes) == 16);
+static_assert(offsetof(Notice, kind) == 24);
+static_assert(offsetof(Notice, reserved) == 28);
+
+struct FileLock {
+  uint64_t start;
+  uint64_t end;
+  uint32_t type;
+  uint32_t pid;
+};
+static_assert(sizeof(FileLock) == 24);
+static_assert(offsetof(FileLock, start) == 0);
+static_assert(offsetof(FileLock, end) == 8);
+static_assert(offsetof(FileLock, type) == 16);
+static_assert(offsetof(FileLock, pid) == 20);
 
 struct Segment {
   uint32_t offset;

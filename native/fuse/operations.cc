@@ -1,12 +1,14 @@
 // Goal: libfuse's decoded requests as records. Method: one callback an operation, each filling the
-// fields of RequestRecord that schema/fuse.fbs names for it. What is absent here (locks,
-// ioctl, …) libfuse answers with ENOSYS, which the kernel remembers.
+// fields of RequestRecord that schema/fuse.fbs names for it. What is absent here (ioctl,
+// poll, …) libfuse answers with ENOSYS, which the kernel remembers.
 #include <fcntl.h>
+#include <sys/file.h>
 #include <sys/xattr.h>
 
 #include <algorithm>
 #include <cstring>
 
+#include "native/fuse/file_lock.h"
 #include "native/fuse/session.h"
 
 namespace sealfs::fuse {
@@ -192,16 +194,59 @@ void write(fuse_req_t request, fuse_ino_t node, const char* data, size_t size, o
   session_of(request).keep_data(opened, data, static_cast<uint32_t>(size));
 }
 
+// A close releases the fcntl(2) locks of its process, and only this request says so.
 void flush(fuse_req_t request, fuse_ino_t node, fuse_file_info* info) {
-  if (session_of(request).options().flush) {
-    begin_open(request, Operation::kFlush, node, info);
+  if (session_of(request).wants_flush()) {
+    begin_open(request, Operation::kFlush, node, info).record->lock_owner = info->lock_owner;
   } else {
     fuse_reply_err(request, ENOSYS);  // the kernel asks no more
   }
 }
 
+// Bit 9 of `valid`.
+constexpr uint32_t kFlockGoes = 1 << 9;
+
 void release(fuse_req_t request, fuse_ino_t node, fuse_file_info* info) {
-  begin_open(request, Operation::kRelease, node, info);
+  RequestRecord* record = begin_open(request, Operation::kRelease, node, info).record;
+  record->lock_owner = info->lock_owner;
+  record->valid = info->flock_release ? kFlockGoes : 0;
+}
+
+// GETLK, SETLK, SETLKW, from the request's own struct: it is one for fcntl(2) and flock(2), which
+// libfuse parts.
+RequestRecord* begin_lock(fuse_req_t request, Operation operation, fuse_ino_t node) {
+  const auto* asked = session_of(request).body<fuse_lk_in>();
+  RequestRecord* record = session_of(request).begin(request, operation, node).record;
+  record->handle = asked->fh;
+  record->lock_owner = asked->owner;
+  record->flags = asked->lk_flags & FUSE_LK_FLOCK ? 1 : 0;
+  record->offset = lock_offset(asked->lk.start);
+  record->lock_end = lock_offset(asked->lk.end);
+  record->lock_type = asked->lk.type;
+  record->lock_pid = asked->lk.pid;
+  return record;
+}
+
+void getlk(fuse_req_t request, fuse_ino_t node, fuse_file_info*, struct flock*) {
+  begin_lock(request, Operation::kGetLock, node);
+}
+
+void set_lock(fuse_req_t request, fuse_ino_t node, bool wait) {
+  if (!wait) {
+    begin_lock(request, Operation::kSetLock, node);
+  } else if (session_of(request).may_wait_for_lock()) {
+    begin_lock(request, Operation::kSetLockWait, node);
+  } else {
+    fuse_reply_err(request, ENOLCK);
+  }
+}
+
+void setlk(fuse_req_t request, fuse_ino_t node, fuse_file_info*, struct flock*, int wait) {
+  set_lock(request, node, wait != 0);
+}
+
+void flock(fuse_req_t request, fuse_ino_t node, fuse_file_info*, int how) {
+  set_lock(request, node, (how & LOCK_NB) == 0);
 }
 
 void fsync(fuse_req_t request, fuse_ino_t node, int data_only, fuse_file_info* info) {
@@ -315,6 +360,9 @@ fuse_lowlevel_ops make_operations() {
   ops.write = write;
   ops.flush = flush;
   ops.release = release;
+  ops.getlk = getlk;
+  ops.setlk = setlk;
+  ops.flock = flock;
   ops.fsync = fsync;
   ops.opendir = opendir;
   ops.readdir = readdir;

@@ -4,6 +4,7 @@
 // are newer than this libfuse pass through, and attributes are converted once.
 #include <cstring>
 
+#include "native/fuse/file_lock.h"
 #include "native/fuse/session.h"
 
 namespace sealfs::fuse {
@@ -54,6 +55,11 @@ int reply_create(fuse_req_t request, const ReplyRecord& record, const wire::Attr
   return fuse_reply_buf(request, reinterpret_cast<const char*>(&out), sizeof out);
 }
 
+int reply_lock(fuse_req_t request, const FileLock& lock) {
+  const fuse_lk_out out = to_kernel_lock(lock);
+  return fuse_reply_buf(request, reinterpret_cast<const char*>(&out), sizeof out);
+}
+
 int reply_statfs(fuse_req_t request, const wire::StatFsReply& from) {
   struct statvfs out = {};
   out.f_bsize = wire::kBlockBytes;
@@ -81,10 +87,29 @@ void Session::submit() {
     ReplyRecord record;
     memcpy(&record, area + at, sizeof record);
     if (record.bytes < sizeof record || record.bytes > end - at) break;
-    reply(record, area + at + sizeof record, record.bytes - sizeof record);
+    const uint8_t* body = area + at + sizeof record;
+    const size_t body_bytes = record.bytes - sizeof record;
+    if (record.kind == static_cast<uint32_t>(ReplyKind::kNotice)) {
+      keep_notice(body, body_bytes);
+    } else {
+      reply(record, body, body_bytes);
+    }
     at += record.bytes;
   }
+  for (const Notifier::Lane lane : {Notifier::kAttributes, Notifier::kPages}) {
+    if (notices_[lane].empty()) continue;
+    if (notifier_) notifier_->post(notices_[lane], lane);
+    notices_[lane].clear();
+  }
   if (closed_ && table_.active() == 0) free_block();
+}
+
+// Posted at the submission's end, once for all of it: behind the replies of the same turn.
+void Session::keep_notice(const uint8_t* body, size_t body_bytes) {
+  Notice notice;
+  if (!take(body, body_bytes, &notice)) return;
+  if (notice.inode == options_.root_inode) notice.inode = FUSE_ROOT_ID;
+  notices_[Notifier::lane_of(notice)].push_back(notice);
 }
 
 void Session::reply(const ReplyRecord& record, const uint8_t* body, size_t body_bytes) {
@@ -93,9 +118,9 @@ void Session::reply(const ReplyRecord& record, const uint8_t* body, size_t body_
     counters_.stale_replies++;
   } else {
     counters_.replies++;
-    if (request != nullptr) {
-      send_reply(request, *table_.record(record.index), record, body, body_bytes);
-    }
+    const RequestRecord& asked = *table_.record(record.index);
+    if (asked.operation == static_cast<uint32_t>(Operation::kSetLockWait)) lock_waits_--;
+    if (request != nullptr) send_reply(request, asked, record, body, body_bytes);
     table_.close(record.index);
   }
   const auto kind = static_cast<ReplyKind>(record.kind);
@@ -111,6 +136,7 @@ void Session::send_reply(fuse_req_t request, const RequestRecord& asked, const R
                          const uint8_t* body, size_t body_bytes) {
   wire::Attributes attributes;
   wire::StatFsReply statistics;
+  FileLock lock;
   Segment segment;
   int result = -EPROTO;  // stays where the submission is too short for its kind
   const uint64_t root = options_.root_inode;
@@ -155,6 +181,12 @@ void Session::send_reply(fuse_req_t request, const RequestRecord& asked, const R
     case ReplyKind::kStatFs:
       if (!take(body, body_bytes, &statistics)) break;
       result = reply_statfs(request, statistics);
+      break;
+    case ReplyKind::kLock:
+      if (!take(body, body_bytes, &lock)) break;
+      result = reply_lock(request, lock);
+      break;
+    case ReplyKind::kNotice:
       break;
   }
   if (result == -EPROTO) fuse_reply_err(request, EIO);

@@ -3,6 +3,7 @@
 #include "native/fuse/session.h"
 
 #include <fcntl.h>
+#include <poll.h>
 #include <sys/epoll.h>
 #include <sys/mount.h>
 #include <sys/uio.h>
@@ -117,6 +118,7 @@ void Session::close() {
   closed_ = true;
   if (session_ != nullptr) {
     table_.orphan_all([](fuse_req* request) { fuse_reply_err(request, ENOTCONN); });
+    stop_notices();
     if (end_error_ == 0) end_error_ = ENOTCONN;
     fuse_session_exit(session_);
     watch(false);
@@ -168,6 +170,7 @@ uint32_t Session::harvest() {
     ready_pending_ = false;
     push_event(EventKind::kReady, 0);
   }
+  report_notices();
   if (end_error_ != 0) {
     end_reported_ = true;
     if (session_ != nullptr) watch(false);
@@ -178,6 +181,7 @@ uint32_t Session::harvest() {
 
 bool Session::arm() {
   if (closed_ || end_reported_) return false;
+  if (notifier_ && notifier_->arm()) return true;
   return end_error_ != 0 || (paused_ && may_receive());
 }
 
@@ -224,7 +228,11 @@ size_t Session::receive() {
   if (init_pending_) {
     init_pending_ = false;
     ready_pending_ = end_error_ == 0;
-    if (fuse_session_exited(session_)) end(EPROTO);
+    if (fuse_session_exited(session_)) {
+      end(EPROTO);
+    } else if (!start_notices()) {
+      end(EMFILE);
+    }
   }
   return static_cast<size_t>(n);
 }
@@ -258,6 +266,12 @@ Session::Opened Session::begin(fuse_req_t request, Operation operation, fuse_ino
   // Carries the index; may call back at once.
   fuse_req_interrupt_func(request, on_interrupt, reinterpret_cast<void*>(uintptr_t{index}));
   return {record, index};
+}
+
+bool Session::may_wait_for_lock() {
+  if (lock_waits_ >= kLockWaitsMax) return false;
+  lock_waits_++;
+  return true;
 }
 
 void Session::on_interrupt(fuse_req_t request, void* data) {
@@ -294,6 +308,54 @@ void Session::keep_data(const Opened& opened, const char* data, uint32_t bytes) 
   record->data_offset = record->slot;
 }
 
+// ---- notices
+
+// Whether the kernel knows the epoch is found out by raising it, which takes no lock of any kind.
+bool Session::start_notices() {
+  const int device = device_fd_;
+  const auto write_frame = [device](const NoticeFrame& frame) {
+    return write(device, &frame, frame.header.len) < 0 ? errno : 0;
+  };
+  negotiated_.epoch_notify = write_frame(epoch_frame()) == 0;
+  notifier_ = Notifier::create(write_frame, negotiated_.epoch_notify);
+  if (!notifier_) return false;
+  epoll_event event = {};
+  event.events = EPOLLIN;
+  return epoll_ctl(wait_fd_, EPOLL_CTL_ADD, notifier_->fd(), &event) == 0;
+}
+
+void Session::report_notices() {
+  if (!notifier_) return;
+  const uint32_t written = notifier_->take_written(Notifier::kAttributes);
+  if (written != 0) push_event(EventKind::kNotified, written);
+  const uint32_t pages = notifier_->take_written(Notifier::kPages);
+  if (pages != 0) push_event(EventKind::kPagesDropped, pages);
+}
+
+// Dropping a page that is being read or written back waits for that request, which may not even
+// have been received: whatever comes until the notice is written is refused.
+void Session::stop_notices() {
+  if (!notifier_) return;
+  notifier_->stop();
+  std::vector<uint8_t> buffer;
+  while (notifier_->busy()) {
+    if (buffer.empty()) buffer.resize(kReceiveBytes);
+    const ssize_t n = read(device_fd_, buffer.data(), buffer.size());
+    fuse_in_header asked = {};
+    if (n < static_cast<ssize_t>(sizeof asked)) {
+      pollfd device = {device_fd_, POLLIN, 0};
+      poll(&device, 1, 1);
+      continue;
+    }
+    memcpy(&asked, buffer.data(), sizeof asked);
+    const bool silent = asked.opcode == FUSE_FORGET || asked.opcode == FUSE_BATCH_FORGET ||
+                        asked.opcode == FUSE_INTERRUPT;
+    const fuse_out_header answer = {sizeof answer, -ENOTCONN, asked.unique};
+    if (!silent && write(device_fd_, &answer, sizeof answer) < 0) counters_.failed_replies++;
+  }
+  notifier_->join();
+}
+
 // ---- what this libfuse does not do by itself
 
 void Session::negotiate(fuse_conn_info* connection) {
@@ -304,6 +366,8 @@ void Session::negotiate(fuse_conn_info* connection) {
   const ReadDirPlusMode plus = options_.readdirplus;
   want(FUSE_CAP_ASYNC_READ | FUSE_CAP_ASYNC_DIO | FUSE_CAP_ATOMIC_O_TRUNC, true);
   want(FUSE_CAP_PARALLEL_DIROPS | FUSE_CAP_CACHE_SYMLINKS, true);
+  // Cached pages are as valid as the attributes: docs/leases.md, "Pages".
+  want(FUSE_CAP_AUTO_INVAL_DATA, true);
   want(FUSE_CAP_READDIRPLUS, plus != ReadDirPlusMode::kOff);
   want(FUSE_CAP_READDIRPLUS_AUTO, plus == ReadDirPlusMode::kAuto);
   // The umask is ours to apply: a directory's default ACL takes its place.
@@ -312,8 +376,8 @@ void Session::negotiate(fuse_conn_info* connection) {
   // The second version, which libfuse does not know: see write_device.
   want(FUSE_CAP_HANDLE_KILLPRIV, false);
   want(FUSE_CAP_WRITEBACK_CACHE | FUSE_CAP_SPLICE_READ | FUSE_CAP_SPLICE_WRITE, false);
-  want(FUSE_CAP_SPLICE_MOVE | FUSE_CAP_POSIX_LOCKS | FUSE_CAP_FLOCK_LOCKS, false);
-  want(FUSE_CAP_IOCTL_DIR | FUSE_CAP_EXPORT_SUPPORT, false);
+  want(FUSE_CAP_SPLICE_MOVE | FUSE_CAP_IOCTL_DIR | FUSE_CAP_EXPORT_SUPPORT, false);
+  want(FUSE_CAP_POSIX_LOCKS | FUSE_CAP_FLOCK_LOCKS, options_.locks);
   connection->max_write = kBulkPayload;
   connection->max_read = kBulkPayload;
   connection->max_background = options_.max_background;
@@ -321,6 +385,7 @@ void Session::negotiate(fuse_conn_info* connection) {
   connection->time_gran = 1;
   negotiated_.wanted = connection->want;
   negotiated_.posix_acl = (connection->want & FUSE_CAP_POSIX_ACL) != 0;
+  negotiated_.locks = (connection->want & FUSE_CAP_POSIX_LOCKS) != 0;
 }
 
 // libfuse's way to the device. Two things are ours: the answer to INIT gets the flags that this

@@ -24,6 +24,7 @@
 #include "native/fuse/directory.h"
 #include "native/fuse/layout.generated.h"
 #include "native/fuse/libfuse.h"
+#include "native/fuse/notifier.h"
 #include "native/fuse/request_table.h"
 
 namespace sealfs::fuse {
@@ -37,6 +38,7 @@ struct SessionOptions {
   bool direct_io_mmap = true;         // negotiate shared mmap of direct I/O files (Linux 6.6)
   bool posix_acl = true;              // the kernel enforces ACLs and asks for them
   bool flush = false;                 // Flush requests reach JavaScript; else ENOSYS once
+  bool locks = false;                 // lock requests do, and Flush; else the kernel keeps locks
   uint32_t max_background = 256;      // asynchronous requests that the kernel keeps in flight
   uint32_t reserve_bulk_slots = 0;    // never takes the arena's last ones
   uint32_t small_write_bytes = 8192;  // up to here a WRITE moves to a message slot
@@ -52,6 +54,8 @@ struct Negotiated {
   bool kill_priv = false;       // requests say when set-ID bits go
   bool setxattr_flags = false;  // SETXATTR has the longer struct
   bool posix_acl = false;
+  bool locks = false;         // fcntl(2) and flock(2) come here
+  bool epoch_notify = false;  // the kernel can be told that all names are no longer valid
 };
 
 struct SessionCounters {
@@ -76,13 +80,15 @@ class Session : public EventSource {
   // Mounts at `path` (absolute, resolved). False, with a reason in `error`, on failure.
   bool mount(const std::string& path, std::string* error);
   // Aborts what is left: requests get ENOTCONN, the descriptor is closed, the mount point freed.
-  // Slots of unanswered requests stay theirs until JavaScript answers. Idempotent, never blocks.
+  // Slots of unanswered requests stay theirs until JavaScript answers. Idempotent; waits for no
+  // request, but for the notice that is being written, refusing what that waits for.
   void close();
 
   uint32_t harvest() override;
   void submit() override;
   int fd() const override { return wait_fd_; }
   bool arm() override;
+  uint32_t outstanding() const override { return notifier_ && notifier_->pending() ? 1 : 0; }
 
   uint32_t records_offset() const { return block_; }
   uint32_t events_offset() const { return block_ + kEventsOffset; }
@@ -92,6 +98,9 @@ class Session : public EventSource {
   const SessionCounters& counters() const { return counters_; }
   const std::string& mountpoint() const { return mountpoint_; }
   uint32_t active_requests() const { return table_.active(); }
+  NoticeCounters notice_counters() const {
+    return notifier_ ? notifier_->counters() : NoticeCounters();
+  }
 
   // ---- for the operations (operations.cc) while libfuse decodes a request
 
@@ -114,7 +123,9 @@ class Session : public EventSource {
   const T* body() const {
     return reinterpret_cast<const T*>(body_);
   }
-  const SessionOptions& options() const { return options_; }
+  bool wants_flush() const { return options_.flush || options_.locks; }
+  // Counts the waiter that is to be opened; false: there are too many.
+  bool may_wait_for_lock();
   SessionCounters& count() { return counters_; }
 
  private:
@@ -126,9 +137,12 @@ class Session : public EventSource {
   // One harvest: bounded in requests and in bytes copied, so that others have their turn.
   static constexpr uint32_t kBatchRequests = 128;
   static constexpr uint32_t kBatchBytes = 4 << 20;
-  // A request brings its own event, and may bring the interrupt of another.
-  static_assert(kEventCapacity >= 2 * kBatchRequests + 2);
+  // A request brings its own event, and may bring the interrupt of another; four come alone.
+  static_assert(kEventCapacity >= 2 * kBatchRequests + 4);
   static_assert(kSubmissionBytes >= 128 * 1024);
+  // Requests that wait for a lock: whoever is to release it needs an index as well.
+  static constexpr uint32_t kLockWaitsMax = 1024;
+  static_assert(kLockWaitsMax <= RequestTable::kCapacity / 2);
 
   Session(std::shared_ptr<Arena> arena, uint32_t block, SessionOptions options);
   bool start(const std::string& path, std::string* error);
@@ -138,6 +152,10 @@ class Session : public EventSource {
   size_t receive();
   void push_event(EventKind kind, uint32_t value);
   void end(int error);
+  bool start_notices();
+  void stop_notices();
+  void keep_notice(const uint8_t* body, size_t body_bytes);
+  void report_notices();
   void reply(const ReplyRecord& record, const uint8_t* body, size_t body_bytes);
   void send_reply(fuse_req_t request, const RequestRecord& asked, const ReplyRecord& record,
                   const uint8_t* body, size_t body_bytes);
@@ -165,10 +183,13 @@ class Session : public EventSource {
   bool end_reported_ = false;
   bool ready_pending_ = false;
   bool init_pending_ = false;  // the INIT request is being answered
+  uint32_t lock_waits_ = 0;
   std::string mountpoint_;
   std::string device_;  // of the mount, to know it again
   Negotiated negotiated_;
   SessionCounters counters_;
+  std::unique_ptr<Notifier> notifier_;  // from INIT to close()
+  std::vector<Notice> notices_[2];      // of this submission, by lane
   std::vector<char> listing_;
   std::vector<iovec> parts_;
 };

@@ -33,6 +33,18 @@ std::string call_ofdlock(Context& context, const Words& words) {
   return outcome(fcntl(descriptor(context, words[1]), F_OFD_SETLK, &range));
 }
 
+// lockwait FD read|write FROM LENGTH: once nothing stands in the way
+std::string call_lockwait(Context& context, const Words& words) {
+  struct flock range = range_of(words, 2);
+  return outcome(fcntl(descriptor(context, words[1]), F_SETLKW, &range));
+}
+
+// ofdlockwait FD read|write FROM LENGTH
+std::string call_ofdlockwait(Context& context, const Words& words) {
+  struct flock range = range_of(words, 2);
+  return outcome(fcntl(descriptor(context, words[1]), F_OFD_SETLKW, &range));
+}
+
 // locked FD read|write FROM LENGTH: what stands in the way
 std::string call_locked(Context& context, const Words& words) {
   struct flock range = range_of(words, 2);
@@ -66,8 +78,10 @@ std::string call_flockpath(Context&, const Words& words) {
 
 Table lock_calls() {
   return {
-      {"lock", 5, call_lock},   {"ofdlock", 5, call_ofdlock},   {"locked", 5, call_locked},
-      {"flock", 3, call_flock}, {"lockpath", 5, call_lockpath}, {"flockpath", 3, call_flockpath},
+      {"lock", 5, call_lock},         {"ofdlock", 5, call_ofdlock},
+      {"locked", 5, call_locked},     {"flock", 3, call_flock},
+      {"lockpath", 5, call_lockpath}, {"flockpath", 3, call_flockpath},
+      {"lockwait", 5, call_lockwait}, {"ofdlockwait", 5, call_ofdlockwait},
   };
 }
 

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "native/fuse/directory.h"
+#include "native/fuse/file_lock.h"
 #include "native/fuse/mount_table.h"
 #include "native/fuse/request_table.h"
 
@@ -151,6 +152,19 @@ TEST(MountTable, FindsTheTopmostMountOfAPath) {
   EXPECT_EQ(find_mount("", "/mnt"), "");
   EXPECT_EQ(device_mounted_at("/nowhere at all"), "");
   EXPECT_NE(device_mounted_at("/proc"), "");
+}
+
+TEST(FileLock, TakesTheKernelsLastByteForOurs) {
+  EXPECT_EQ(lock_offset(0), 0u);
+  EXPECT_EQ(lock_offset(kLockOffsetMax - 1), kLockOffsetMax - 1);
+  EXPECT_EQ(lock_offset(kLockOffsetMax + 1), kLockOffsetMax);
+  EXPECT_EQ(lock_offset(kKernelLockOffsetMax), kLockOffsetMax);
+  const fuse_lk_out out = to_kernel_lock({7, kLockOffsetMax, 1, 42});
+  EXPECT_EQ(out.lk.start, 7u);
+  EXPECT_EQ(out.lk.end, kKernelLockOffsetMax);
+  EXPECT_EQ(out.lk.type, 1u);
+  EXPECT_EQ(out.lk.pid, 42u);
+  EXPECT_EQ(to_kernel_lock({7, 8, 1, 42}).lk.end, 8u);
 }
 
 class RequestTableTest : public testing::Test {

@@ -44,15 +44,17 @@ export function addMount(program: Command): void {
   addTransportOption(command);
   const mountOptions = new Option(
     '-o, --options <list>',
-    'attr=SECONDS, entry=SECONDS (kernel caching, default 1), soft[=SECONDS] (EIO when servers ' +
+    'coherence=leases (the default: what others change is seen at once) or timeout, with ' +
+      'attr=SECONDS, entry=SECONDS (kernel caching, default 1); cache=auto (the kernel caches files ' +
+      'that no other client has open) or off (the default); soft[=SECONDS] (EIO when servers ' +
       'are away, default after 30) or hard (wait, the default), ro, allow_other, noatime, noacl, ' +
-      'nosuid, nodev, noexec',
+      'locks=cluster (fcntl and flock hold between all mounts, the default) or local, nosuid, nodev, noexec',
   )
     .argParser((text, previous: string | undefined) => {
       parseMountOptions(text);
       return previous === undefined || previous === '' ? text : `${previous},${text}`;
     })
-    .default('', 'attr=1,entry=1,hard');
+    .default('', 'coherence=leases,hard');
   const log = new Option('--log <file>', 'append log lines there').argParser(path('--log'));
   command.addOption(mountOptions).addOption(log);
   bindSetting(command, mountOptions, 'mount.options');

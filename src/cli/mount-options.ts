@@ -1,13 +1,18 @@
 /**
- * What follows `mount -o`: attr=SECONDS, entry=SECONDS, soft[=SECONDS], hard, ro, allow_other,
- * noatime, noacl, and what the kernel itself knows: suid, dev, exec and their opposites.
+ * What follows `mount -o`: coherence=leases|timeout, attr=SECONDS, entry=SECONDS, cache=auto|off, soft[=SECONDS],
+ * hard, ro, allow_other, noatime, noacl, locks=cluster|local, and what the kernel itself knows: suid, dev, exec and
+ * their opposites.
  */
 import { UsageError } from '../common/errors.js';
 
 export interface MountFlags {
-  /** How long the kernel may use attributes and names without asking. */
+  /** leases: what other clients change is seen at once; timeout: after attr and entry seconds. */
+  coherence: 'leases' | 'timeout';
+  /** With timeout: how long the kernel may use attributes and names without asking. */
   attrSeconds: number;
   entrySeconds: number;
+  /** auto: the kernel caches files that no other client has open. */
+  cache: 'auto' | 'off';
   /** Callers get EIO after a server has been away this long; undefined: they wait (hard). */
   softSeconds: number | undefined;
   readOnly: boolean;
@@ -16,6 +21,8 @@ export interface MountFlags {
   noatime: boolean;
   /** No access control lists: permissions are the mode's alone. */
   noacl: boolean;
+  /** fcntl and flock locks hold among the processes of this mount alone. */
+  localLocks: boolean;
   /** For mount(2), in their order. */
   kernelOptions: string[];
 }
@@ -26,20 +33,46 @@ const defaultSoftSeconds = 30;
 const maxSeconds = 86_400;
 
 export function parseMountOptions(text: string): MountFlags {
+  let coherence: MountFlags['coherence'] | undefined;
+  let timed = false;
   const flags: MountFlags = {
+    coherence: 'leases',
     attrSeconds: 1,
     entrySeconds: 1,
+    cache: 'off',
     softSeconds: undefined,
     readOnly: false,
     allowOther: false,
     noatime: false,
     noacl: false,
+    localLocks: false,
     kernelOptions: [],
   };
   for (const item of text.split(',')) {
-    if (item !== '') applyOption(flags, item);
+    if (item === '') continue;
+    if (item.startsWith('coherence=')) coherence = coherenceOf(item);
+    else applyOption(flags, item);
+    timed ||= /^(attr|entry)=/.test(item);
+  }
+  if (coherence === 'leases' && timed) {
+    throw new UsageError('-o: attr= and entry= are for coherence=timeout');
+  }
+  flags.coherence = coherence ?? (timed ? 'timeout' : 'leases');
+  if (flags.cache === 'auto' && flags.coherence === 'timeout') {
+    throw new UsageError('-o: cache=auto needs coherence=leases');
   }
   return flags;
+}
+
+function coherenceOf(item: string): MountFlags['coherence'] {
+  const value = item.slice(item.indexOf('=') + 1);
+  if (value === 'leases' || value === 'timeout') return value;
+  throw new UsageError(`-o: '${item}' is neither coherence=leases nor coherence=timeout`);
+}
+
+function cacheOf(item: string, value: string | undefined): MountFlags['cache'] {
+  if (value === 'auto' || value === 'off') return value;
+  throw new UsageError(`-o: '${item}' is neither cache=auto nor cache=off`);
 }
 
 function applyOption(flags: MountFlags, item: string): void {
@@ -55,8 +88,17 @@ function applyOption(flags: MountFlags, item: string): void {
     case 'entry':
       flags.entrySeconds = seconds(item, value, 0);
       return;
+    case 'cache':
+      flags.cache = cacheOf(item, value);
+      return;
     case 'soft':
       flags.softSeconds = value === undefined ? defaultSoftSeconds : seconds(item, value, 0.1);
+      return;
+    case 'locks':
+      if (value !== 'cluster' && value !== 'local') {
+        throw new UsageError(`-o: '${item}': there are locks=cluster and locks=local`);
+      }
+      flags.localLocks = value === 'local';
       return;
     case 'hard':
     case 'ro':
@@ -75,8 +117,9 @@ function applyOption(flags: MountFlags, item: string): void {
       return;
     default:
       throw new UsageError(
-        `-o: '${item}' is not a mount option; there are attr=SECONDS, entry=SECONDS, ` +
-          'soft[=SECONDS], hard, ro, rw, allow_other, noatime, relatime, acl, noacl, ' +
+        `-o: '${item}' is not a mount option; there are coherence=leases|timeout, attr=SECONDS, entry=SECONDS, ` +
+          'cache=auto|off, soft[=SECONDS], hard, ro, rw, allow_other, noatime, relatime, acl, noacl, ' +
+          'locks=cluster|local, ' +
           [...kernelNames].join(', '),
       );
   }

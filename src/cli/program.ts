@@ -3,12 +3,15 @@ import { Command } from 'commander';
 import { UsageError } from '../common/errors.js';
 import { addBench } from './bench.js';
 import { addCluster } from './cluster-command.js';
+import { addCp } from './cp-command.js';
 import { addDoctor } from './doctor-command.js';
 import { describeForParent, reportFailure } from './failure.js';
+import { addFind } from './find-command.js';
 import { addFsck } from './fsck-command.js';
 import { takeChildRole, tellParent } from './lifetime.js';
 import { addManager } from './manager-command.js';
 import { addMount, addUmount } from './mount-command.js';
+import { addRm } from './rm-command.js';
 import { addScrub } from './scrub-command.js';
 import { addServer } from './server-command.js';
 import { applySettings } from './settings.js';
@@ -32,6 +35,7 @@ export function buildProgram(args: readonly string[] = []): Command {
   for (const add of [addManager, addServer, addMount, addUmount, addVolume, addCluster]) {
     add(program);
   }
+  for (const add of [addCp, addRm, addFind]) add(program);
   addScrub(program);
   addDoctor(program);
   addFsck(program);

@@ -15,6 +15,9 @@ import { bindSetting } from './settings.js';
 export const maxTargetsPerServer = 64;
 export const defaultServerPort = 7400;
 const minReclaimRate = 1024 * 1024;
+/** Fewer would split for nothing, more would hold a target up when they move. */
+const minSplitEntries = 8;
+const maxSplitEntries = 1_000_000;
 
 interface ServerCommandOptions extends TransportFlags {
   manager: string;
@@ -24,6 +27,7 @@ interface ServerCommandOptions extends TransportFlags {
   listen: Address;
   durability?: 'fsync' | 'commit';
   reclaimRate?: number;
+  splitEntries?: number;
   log?: string;
 }
 
@@ -61,6 +65,10 @@ export function addServer(program: Command): void {
       '--reclaim-rate <size>',
       'how much of removed files a target gives back a second while space is ample (default: 8G)',
     ).argParser(size('--reclaim-rate', minReclaimRate)),
+    splitEntries: new Option(
+      '--split-entries <n>',
+      'entries beyond which a directory is split over targets, a half at a time (default: 8000)',
+    ).argParser(integer('--split-entries', minSplitEntries, maxSplitEntries)),
   };
   for (const option of Object.values(options)) command.addOption(option);
   bindSetting(command, options.metaDir, 'server.meta_dir');
@@ -69,6 +77,7 @@ export function addServer(program: Command): void {
   bindSetting(command, options.listen, 'server.listen');
   bindSetting(command, options.durability, 'server.durability');
   bindSetting(command, options.reclaimRate, 'server.reclaim_rate');
+  bindSetting(command, options.splitEntries, 'server.split_entries');
   command.option(
     '--log <file>',
     'append JSON lines there instead of standard error',
@@ -110,6 +119,7 @@ async function runServer(options: ServerCommandOptions): Promise<void> {
     bind: options.bind,
     ...(options.durability === undefined ? {} : { durability: options.durability }),
     ...(options.reclaimRate === undefined ? {} : { reclaimRate: options.reclaimRate }),
+    ...(options.splitEntries === undefined ? {} : { splitEntries: options.splitEntries }),
     log,
   });
   const server = await Promise.race([starting, stop]);

@@ -140,11 +140,23 @@ export class AccessTimes {
     });
   }
 
+  /** Attributes that are held under a lease are not recalled for it. */
+  #keep(inode: number, access: Access): void {
+    const { leases } = this.#context;
+    const at = leases.attributes(inode);
+    const words = leases.attributeWords;
+    if (at < 0 || !isAccessDue(words, at, access.seconds)) return;
+    writeI53(words, at + Attributes.atimeSeconds, access.seconds);
+    words[(at + Attributes.atimeNanoseconds) >>> 2] = access.nanoseconds;
+  }
+
   /** Of AccessedOperation: stored, or lost. What was noted anew meanwhile stays. */
   told(inodes: Float64Array, accesses: Access[]): void {
     for (let i = 0; i < accesses.length; i++) {
       const inode = inodes[i]!;
-      if (this.#known.get(inode) === accesses[i] && !this.#unsent.has(inode)) {
+      const access = accesses[i]!;
+      if (this.#known.get(inode) === access && !this.#unsent.has(inode)) {
+        this.#keep(inode, access);
         this.#known.delete(inode);
       }
     }

@@ -4,10 +4,9 @@
  */
 import { errnoName } from '../common/errno.js';
 import type { ArenaMemory } from '../native/arena-memory.js';
-import type { FileAttributes } from './attributes.js';
-import { S_IFDIR, S_IFLNK, S_IFMT, S_IFREG } from './attributes.js';
-import { EntryCursor } from './directory-read.js';
-import { FileSystemTotals } from './request.js';
+import { FileAttributes, S_IFDIR, S_IFLNK, S_IFMT, S_IFREG } from './attributes.js';
+import { EntryCursor } from './listing-page.js';
+import { FileSystemTotals, PageUse, VALID_AS_OPTIONS } from './request.js';
 import type { ClientRequest } from './request.js';
 
 /** What an operation of the promise API rejects with; shaped as errors of node:fs. */
@@ -85,6 +84,8 @@ export interface ListedEntry {
   /** Type bits. */
   mode: number;
   cookie: number;
+  /** If they were asked for and lie where the directory does. */
+  stats: FileStats | undefined;
 }
 
 export class Answer implements ClientRequest {
@@ -94,6 +95,10 @@ export class Answer implements ClientRequest {
   readonly dropsSetId: boolean;
   readonly readsSilently = false;
   synchronous = false;
+  entryValidMs = VALID_AS_OPTIONS;
+  attributesValidMs = VALID_AS_OPTIONS;
+  pageUse: PageUse = PageUse.AsOptions;
+  permissionsOnly = false;
   stats: FileStats | undefined;
   handle = 0;
   lengthBytes = 0;
@@ -103,6 +108,7 @@ export class Answer implements ClientRequest {
   /** Of entries: nothing follows. */
   last = false;
   totals = new FileSystemTotals();
+  lock = { kind: 0, start: 0, last: 0, pid: 0 };
   readonly #arena: ArenaMemory;
   readonly #settle: (status: number) => void;
 
@@ -113,6 +119,10 @@ export class Answer implements ClientRequest {
     this.gid = gid;
     this.dropsSetId = uid !== 0;
     this.#settle = settle;
+  }
+
+  asksPermissions(): boolean {
+    return this.permissionsOnly;
   }
 
   replyError(status: number): void {
@@ -174,6 +184,10 @@ export class Answer implements ClientRequest {
         inode: cursor.inode,
         mode: cursor.mode,
         cookie: cursor.cookie,
+        stats:
+          cursor.attributesOffset === 0
+            ? undefined
+            : new FileStats(new FileAttributes(words, cursor.attributesOffset)),
       });
     }
     this.last = last;
@@ -187,6 +201,11 @@ export class Answer implements ClientRequest {
 
   replyStatFs(totals: FileSystemTotals): void {
     this.totals = totals;
+    this.#settle(0);
+  }
+
+  replyLock(kind: number, start: number, last: number, pid: number): void {
+    this.lock = { kind, start, last, pid };
     this.#settle(0);
   }
 }

@@ -2,6 +2,8 @@
  * getattr and setattr. Both first bring the mtime of a file that is being written here up to date:
  * getattr would show an old one, and after setattr a late update would undo what it set.
  *
+ * getattr of an inode whose attributes are held under a lease is answered here.
+ *
  *   (mtime behind) ── Extend ──> SetAttr or GetAttr ──> reply
  */
 import {
@@ -10,16 +12,28 @@ import {
   Opcode,
   SetAttrRequest,
 } from '../protocol/wire.generated.js';
-import { AttributeChange, SET_ATIME } from './attributes.js';
+import {
+  AttributeChange,
+  FLAG_SPLIT,
+  SET_ATIME,
+  SET_GID,
+  SET_MODE,
+  SET_UID,
+} from './attributes.js';
 import { encodeInode, encodeSetAttr } from './bodies.js';
 import type { ClientContext } from './context.js';
 import type { OpenFile, SizeWaiter } from './open-file.js';
 import { CoreOperation, OperationPool } from './operation.js';
+import { answerAttributes } from './request.js';
 import type { ClientRequest } from './request.js';
 import type { SizeTracker } from './size-tracker.js';
 
+const SET_PERMISSIONS = SET_MODE | SET_UID | SET_GID;
+
 abstract class FlushedOperation extends CoreOperation implements SizeWaiter {
   protected inode = 0;
+  /** When its request was sent, in the time of the marks. */
+  protected stamp = 0;
   protected file: OpenFile | null = null;
 
   protected startFlushed(inode: number, tracker: SizeTracker): void {
@@ -48,8 +62,18 @@ abstract class FlushedOperation extends CoreOperation implements SizeWaiter {
       this.finishError(checked);
       return;
     }
-    const attributes = this.context.readAttributes(body + AttributesReply.attributes);
-    this.release()?.replyAttributes(attributes);
+    const { context, change } = this;
+    const at = body + AttributesReply.attributes;
+    const attributes = context.readAttributes(at);
+    if (this.opcode === Opcode.SetAttr && (attributes.flags & FLAG_SPLIT) !== 0) {
+      this.send(this.context.peerOfInode(this.inode), Opcode.GetAttr, InodeRequest.SIZE);
+      return;
+    }
+    const flags = context.arena.words[(body + AttributesReply.flags) >>> 2]!;
+    const own = change.isActive ? change : null;
+    const held = context.leases.learnInode(at, flags, this.stamp, own);
+    const validMs = context.leases.attributesMs(this.inode, held);
+    answerAttributes(this.release(), attributes, validMs);
   }
 }
 
@@ -59,6 +83,7 @@ class GetAttrOperation extends FlushedOperation {
   }
 
   protected override proceed(): void {
+    this.stamp = this.context.leases.marks.stamp;
     this.send(this.context.peerOfInode(this.inode), Opcode.GetAttr, InodeRequest.SIZE);
   }
 
@@ -77,27 +102,41 @@ class SetAttrOperation extends FlushedOperation {
   }
 
   protected override proceed(): void {
+    if ((this.#change.valid & SET_PERMISSIONS) !== 0) this.change.addPermissions(this.inode);
+    else this.change.addInode(this.inode);
+    this.stamp = this.change.stamp;
     this.send(this.context.peerOfInode(this.inode), Opcode.SetAttr, SetAttrRequest.SIZE);
   }
 
   override encode(body: number): number {
-    return encodeSetAttr(this.context.arena, body, this.inode, this.#change);
+    const { arena } = this.context;
+    if (this.opcode === Opcode.GetAttr) return encodeInode(arena, body, this.inode);
+    return encodeSetAttr(arena, body, this.inode, this.#change);
   }
 }
 
 export class AttributeOperations {
+  readonly #context: ClientContext;
   readonly #tracker: SizeTracker;
   readonly #getAttr: OperationPool<GetAttrOperation>;
   readonly #setAttr: OperationPool<SetAttrOperation>;
 
   constructor(context: ClientContext, tracker: SizeTracker) {
+    this.#context = context;
     this.#tracker = tracker;
     this.#getAttr = new OperationPool((pool) => new GetAttrOperation(context, pool));
     this.#setAttr = new OperationPool((pool) => new SetAttrOperation(context, pool));
   }
 
   getAttributes(request: ClientRequest, inode: number): void {
-    this.#getAttr.take(request).start(inode, this.#tracker);
+    const held = this.#context.heldAttributes(inode);
+    if (held !== null) {
+      answerAttributes(request, held, this.#context.leases.kernelMs(inode));
+      return;
+    }
+    const permissions = this.#context.heldPermissions(inode, request);
+    if (permissions !== null) answerAttributes(request, permissions, 0);
+    else this.#getAttr.take(request).start(inode, this.#tracker);
   }
 
   setAttributes(request: ClientRequest, inode: number, change: AttributeChange): void {

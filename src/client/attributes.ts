@@ -21,6 +21,8 @@ export const FLAG_XATTRS = 2;
 export const FLAG_ACCESS_ACL = 4;
 export const FLAG_DEFAULT_ACL = 8;
 export const FLAG_CAPABILITY = 32;
+/** A directory in several partitions: what they say together only GetAttr tells. */
+export const FLAG_SPLIT = 128;
 
 export const ATTRIBUTES_WORDS = Attributes.SIZE / 4;
 

@@ -82,7 +82,6 @@ export function encodeSetAttr(
 
 /** The parts of a CreateRequest that are not its name. */
 export interface CreateFields {
-  parent: number;
   mode: number;
   uid: number;
   gid: number;
@@ -94,11 +93,12 @@ export interface CreateFields {
 export function encodeCreate(
   arena: ArenaMemory,
   body: number,
+  parent: number,
   fields: CreateFields,
   name: NameCopy,
 ): number {
   const words = arena.words;
-  writeU53(words, body + CreateRequest.parent, fields.parent);
+  writeU53(words, body + CreateRequest.parent, parent);
   words[(body + CreateRequest.mode) >>> 2] = fields.mode;
   words[(body + CreateRequest.uid) >>> 2] = fields.uid;
   words[(body + CreateRequest.gid) >>> 2] = fields.gid;

@@ -31,6 +31,8 @@ export interface ClientProcessOptions {
   softSeconds?: number | undefined;
   messageSlots?: number;
   bulkSlots?: number;
+  /** leases by default: see ClientOptions. */
+  coherence?: 'leases' | 'timeout';
   /** How long a file's size is believed without asking. */
   sizeFreshMs?: number;
   /** Reading changes access times, by relatime's rule; true by default. */
@@ -107,6 +109,7 @@ export class ClientProcess {
         clientName: `${hostname()}:${process.pid}`,
         mode: softSeconds === undefined ? 'hard' : 'soft',
         softTimeoutMs: (softSeconds ?? 30) * 1000,
+        coherence: options.coherence ?? 'leases',
         sizeFreshMs: options.sizeFreshMs ?? defaultClientOptions.sizeFreshMs,
         accessTimes: options.accessTimes ?? defaultClientOptions.accessTimes,
         log,
@@ -184,10 +187,10 @@ export class ClientProcess {
 
   async #close(): Promise<void> {
     this.core.flushAccessTimes();
-    const end = Date.now() + QUIET_TIMEOUT_MS;
-    while (this.core.outstanding > 0 && this.core.targetsAway === 0 && Date.now() < end) {
-      await new Promise((resolve) => setTimeout(resolve, QUIET_POLL_MS));
-    }
+    await this.#quiet();
+    this.core.endSessions();
+    this.reactor.requestTurn();
+    await this.#quiet();
     this.core.close();
     this.reactor.requestTurn();
     // `done` of what was outstanding comes with the connections' end, a turn later.
@@ -195,5 +198,13 @@ export class ClientProcess {
     this.transport.shutdown();
     await this.#watcher.stop();
     this.reactor.close();
+  }
+
+  /** Until all is answered, or it takes too long. */
+  async #quiet(): Promise<void> {
+    const end = Date.now() + QUIET_TIMEOUT_MS;
+    while (this.core.outstanding > 0 && this.core.targetsAway === 0 && Date.now() < end) {
+      await new Promise((resolve) => setTimeout(resolve, QUIET_POLL_MS));
+    }
   }
 }

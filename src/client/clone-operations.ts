@@ -28,7 +28,9 @@ export class AdoptOperation extends CoreOperation {
   parent!: CloneParent;
 
   start(): void {
-    const peer = this.context.peerOfInode(this.parent.range.target.inode);
+    const { inode } = this.parent.range.target;
+    const peer = this.context.peerOfInode(inode);
+    this.change.addInode(inode);
     this.send(peer, Opcode.AdoptLayout, AdoptLayoutRequest.SIZE);
   }
 
@@ -45,6 +47,7 @@ export class AdoptOperation extends CoreOperation {
     const checked = context.checkReply(status, bodyBytes, AttributesReply.SIZE);
     // Teaches the file its layout.
     if (checked === 0) context.readAttributes(body + AttributesReply.attributes);
+    this.endChange(checked, this.peer);
     this.release();
     parent.adopted(checked);
   }
@@ -61,6 +64,7 @@ export class ClonePiece extends CoreOperation {
     this.#from = from;
     this.#to = to;
     this.#at = peer;
+    this.change.addInode(this.parent.range.target.inode);
     this.send(peer, Opcode.CloneRange, CloneRangeRequest.SIZE);
   }
 
@@ -96,6 +100,7 @@ export class ClonePiece extends CoreOperation {
         return;
       }
     }
+    this.endChange(checked, this.#at);
     this.#at = null;
     this.release();
     parent.cloneDone(checked, this.#to <= chunkBytes);

@@ -4,24 +4,34 @@
  * touches (transport, memory, clock, the map) is given to it, so that the simulator can
  * run many of them. Front ends: fuse-front.ts, files.ts.
  *
- * The core caches nothing that the kernel could: no entries, no attributes, no data. It remembers
+ * It keeps names and attributes while targets lease them to it (leases/), no data, and
  * what open files need (open-file.ts). docs/client.md tells the rules.
  */
 import { errno } from '../common/errno.js';
 import type { ClusterMap } from '../placement/cluster-map.js';
+import { Opcode } from '../protocol/wire.generated.js';
+import { RpcOperation } from '../transport/rpc-operation.js';
 import { AttributeOperations } from './attribute-operations.js';
 import type { AttributeChange } from './attributes.js';
+import type { Batch } from './batch.js';
 import { CREATE_EXCLUSIVE } from './bodies.js';
 import { ClientContext } from './context.js';
 import type { ClientCounters, ClientEnvironment, TargetConnection } from './context.js';
 import { Directories } from './directories.js';
 import { DirectoryReads } from './directory-read.js';
+import { FileLocks } from './file-locks/file-locks.js';
+import type { FileLockRequest } from './file-locks/file-locks.js';
 import { FileCopies } from './file-copy.js';
 import { FileReads } from './file-read.js';
 import { FileSpace } from './file-space.js';
 import { FileSyncs } from './file-sync.js';
 import { FileWrites } from './file-write.js';
 import { HandleTable } from './handles.js';
+import type { ListAttributes } from './listing-page.js';
+import type { LeaseCounters } from './leases/leases.js';
+import type { PageCache } from './leases/page-cache.js';
+import type { Recalls } from './leases/recalls.js';
+import type { Notices } from './leases/notices.js';
 import { Namespace } from './namespace.js';
 import { OpenFileTable } from './open-file.js';
 import type { OpenFile } from './open-file.js';
@@ -30,6 +40,18 @@ import type { ClientRequest, NameReference } from './request.js';
 import { SizeTracker } from './size-tracker.js';
 import { VolumeOperations } from './volume-operations.js';
 import { XattrOperations } from './xattr-operations.js';
+
+class EndSessionOperation extends RpcOperation {
+  override opcode = Opcode.EndSession;
+
+  override encode(): number {
+    return 0;
+  }
+
+  override done(): void {
+    // Whatever is said: a target that has not heard of it waits for the session's time to end.
+  }
+}
 
 export class FileSystemCore {
   readonly #context: ClientContext;
@@ -46,10 +68,13 @@ export class FileSystemCore {
   readonly #directoryReads: DirectoryReads;
   readonly #volume: VolumeOperations;
   readonly #xattrs: XattrOperations;
+  readonly #locks: FileLocks;
 
   constructor(environment: ClientEnvironment) {
     const context = new ClientContext(environment, (peer, incarnationChanged) => {
-      if (incarnationChanged) this.#opens.targetRestarted(peer);
+      if (!incarnationChanged) return;
+      this.#locks.targetForgot(peer);
+      this.#opens.targetRestarted(peer);
     });
     context.files = new OpenFileTable();
     const tracker = new SizeTracker(context);
@@ -66,10 +91,42 @@ export class FileSystemCore {
     this.#directoryReads = new DirectoryReads(context);
     this.#volume = new VolumeOperations(context);
     this.#xattrs = new XattrOperations(context);
+    this.#locks = new FileLocks(context, this.#handles);
+    context.mayAwait = (peer) => !this.#locks.isReclaiming(peer);
   }
 
   get counters(): ClientCounters {
     return this.#context.counters;
+  }
+
+  /** What targets tell this client; for who handles one kind of it. */
+  get notices(): Notices {
+    return this.#context.notices;
+  }
+
+  /** Until when (scheduler's ms) leases of this inode's target are believed, as of now. */
+  trustedUntilMs(inode: number): number {
+    return this.#context.peerOfInode(inode).trustedUntilMs;
+  }
+
+  /** Whoever remembers this client's answers: see KernelCache. */
+  get recalls(): Recalls {
+    return this.#context.recalls;
+  }
+
+  /** Nobody else changes this inode's attributes without a recall. */
+  isLeased(inode: number): boolean {
+    return this.#context.leases.isLeased(inode);
+  }
+
+  /** Which files a kernel may cache. */
+  get pages(): PageCache {
+    return this.#context.pages;
+  }
+
+  /** What is held, and what it has saved. */
+  get leases(): LeaseCounters {
+    return this.#context.leases.report();
   }
 
   get openHandles(): number {
@@ -105,6 +162,34 @@ export class FileSystemCore {
     return outstanding;
   }
 
+  /** Calls to targets since the beginning, without those that only wait for notices. */
+  get requests(): number {
+    let requests = 0;
+    for (const peer of this.#context.peers) requests += peer.calls;
+    return requests;
+  }
+
+  /** The same by opcode: `Create: 17, …`; what was never called is left out. */
+  get requestsOf(): Record<string, number> {
+    const counts: Record<string, number> = {};
+    for (const [name, opcode] of Object.entries(Opcode)) {
+      let count = 0;
+      for (const peer of this.#context.peers) count += peer.callsOf[opcode]!;
+      if (count > 0) counts[name] = count;
+    }
+    return counts;
+  }
+
+  /** Frames that carried them. */
+  get framesSent(): number {
+    return this.#context.rpc.transport.counters.framesSent;
+  }
+
+  /** Of these, Release: nobody waits for it. */
+  get releases(): number {
+    return this.#context.releases;
+  }
+
   /** The volume that this core works on. */
   setRoot(inode: number): void {
     this.#context.root = inode;
@@ -113,6 +198,16 @@ export class FileSystemCore {
   /** A newer cluster map; others are ignored. */
   setMap(map: ClusterMap): void {
     this.#context.setMap(map);
+  }
+
+  /**
+   * The targets are told that this client has done, so that nobody waits for what it holds. Nothing may be
+   * asked for afterwards; `outstanding` is 0 when they have answered.
+   */
+  endSessions(): void {
+    const { notices, peers } = this.#context;
+    notices.stopped = true;
+    for (const peer of peers) if (peer.state === 'ready') peer.call(new EndSessionOperation());
   }
 
   /** Fails everything outstanding with ESHUTDOWN; no request is taken afterwards. */
@@ -138,6 +233,7 @@ export class FileSystemCore {
     this.#opens.interrupt(request);
     this.#volume.interrupt(request);
     this.#xattrs.interrupt(request);
+    this.#locks.interrupt(request);
   }
 
   // ---------------------------------------------------------------- names
@@ -280,6 +376,7 @@ export class FileSystemCore {
       request.replyError(errno.EBADF);
       return;
     }
+    this.#locks.handleClosed(handle);
     this.#opens.closeHandle(entry);
     request.replyDone();
   }
@@ -287,12 +384,18 @@ export class FileSystemCore {
   /** The same without a request: for a handle whose opener has gone. */
   closeHandle(handle: number): void {
     const entry = this.#handles.get(handle);
-    if (entry !== undefined) this.#opens.closeHandle(entry);
+    if (entry === undefined) return;
+    this.#locks.handleClosed(handle);
+    this.#opens.closeHandle(entry);
   }
 
-  /** Null: no handle, or a directory's. */
-  #fileOf(handle: number): OpenFile | null {
-    return this.#handles.get(handle)?.file ?? null;
+  /** Null, and the request answered: no handle, or a directory's, or the locks set through it are lost. */
+  #fileOf(request: ClientRequest, handle: number): OpenFile | null {
+    const entry = this.#handles.get(handle);
+    const file = entry?.file ?? null;
+    if (file !== null && entry?.locksLost === false) return file;
+    request.replyError(file === null ? errno.EBADF : errno.EIO);
+    return null;
   }
 
   /** Up to `lengthBytes` into arena memory at `landing`. */
@@ -303,9 +406,13 @@ export class FileSystemCore {
     lengthBytes: number,
     landing: number,
   ): void {
-    const file = this.#fileOf(handle);
-    if (file === null) request.replyError(errno.EBADF);
-    else this.#reads.read(request, file, offset, lengthBytes, landing);
+    const entry = this.#handles.get(handle);
+    if (entry?.hasLocks === true) {
+      const again = (): void => this.read(request, handle, offset, lengthBytes, landing);
+      if (this.#locks.holdsBack(request, entry, again)) return;
+    }
+    const file = this.#fileOf(request, handle);
+    if (file !== null) this.#reads.read(request, file, offset, lengthBytes, landing);
   }
 
   /** `lengthBytes` (at most 1 MiB) from arena memory at `data`. With `append` at the file's end. */
@@ -317,9 +424,13 @@ export class FileSystemCore {
     data: number,
     append: boolean,
   ): void {
-    const file = this.#fileOf(handle);
-    if (file === null) request.replyError(errno.EBADF);
-    else this.#writes.write(request, file, offset, lengthBytes, data, append);
+    const entry = this.#handles.get(handle);
+    if (entry?.hasLocks === true) {
+      const again = (): void => this.write(request, handle, offset, lengthBytes, data, append);
+      if (this.#locks.holdsBack(request, entry, again)) return;
+    }
+    const file = this.#fileOf(request, handle);
+    if (file !== null) this.#writes.write(request, file, offset, lengthBytes, data, append);
   }
 
   /** fallocate(2): `mode` is a sum of FALLOC_… (file-space.ts). */
@@ -330,16 +441,19 @@ export class FileSystemCore {
     offset: number,
     lengthBytes: number,
   ): void {
-    const file = this.#fileOf(handle);
-    if (file === null) request.replyError(errno.EBADF);
-    else this.#space.change(request, file, mode, offset, lengthBytes);
+    const entry = this.#handles.get(handle);
+    if (entry?.hasLocks === true) {
+      const again = (): void => this.allocate(request, handle, mode, offset, lengthBytes);
+      if (this.#locks.holdsBack(request, entry, again)) return;
+    }
+    const file = this.#fileOf(request, handle);
+    if (file !== null) this.#space.change(request, file, mode, offset, lengthBytes);
   }
 
   /** First byte of data (`hole`: first byte without) from `offset` on; ENXIO: there is none. */
   seek(request: ClientRequest, handle: number, offset: number, hole: boolean): void {
-    const file = this.#fileOf(handle);
-    if (file === null) request.replyError(errno.EBADF);
-    else this.#space.seek(request, file, offset, hole);
+    const file = this.#fileOf(request, handle);
+    if (file !== null) this.#space.seek(request, file, offset, hole);
   }
 
   /**
@@ -355,31 +469,88 @@ export class FileSystemCore {
     lengthBytes: number,
     landing: number,
   ): void {
-    const source = this.#fileOf(handle);
-    const target = this.#fileOf(targetHandle);
-    if (source === null || target === null) request.replyError(errno.EBADF);
-    else this.#copies.copy(request, { source, from, target, to, lengthBytes }, landing);
+    for (const number of [handle, targetHandle]) {
+      const entry = this.#handles.get(number);
+      if (entry?.hasLocks !== true) continue;
+      const again = (): void =>
+        this.copyRange(request, handle, from, targetHandle, to, lengthBytes, landing);
+      if (this.#locks.holdsBack(request, entry, again)) return;
+    }
+    const source = this.#fileOf(request, handle);
+    if (source === null) return;
+    const target = this.#fileOf(request, targetHandle);
+    if (target === null) return;
+    this.#copies.copy(request, { source, from, target, to, lengthBytes }, landing);
   }
 
   /** Of a file or a directory. */
   fsync(request: ClientRequest, handle: number): void {
     const entry = this.#handles.get(handle);
     if (entry === undefined) request.replyError(errno.EBADF);
+    else if (entry.locksLost) request.replyError(errno.EIO);
     else this.#syncs.fsync(request, entry.inode, entry.file);
   }
 
-  /** Entries after `cookie`, at most `maxBytes` of records; more than 8 KiB land at `landing`. */
+  // ---------------------------------------------------------------- locks
+
+  /** fcntl(2), flock(2): locks, or unlocks (LOCK_NONE). EAGAIN, EDEADLK, EINTR after `signal`. */
+  lock(request: ClientRequest, handle: number, asked: FileLockRequest): void {
+    this.#locks.lock(request, handle, asked);
+  }
+
+  /** Answered with replyLock: what stands in the way of such a lock. */
+  getLock(request: ClientRequest, handle: number, asked: FileLockRequest): void {
+    this.#locks.getLock(request, handle, asked);
+  }
+
+  /** A descriptor is closed: the fcntl locks that its process has of the file go. */
+  flushLocks(request: ClientRequest, handle: number, ownerLow: number, ownerHigh: number): void {
+    this.#locks.flush(request, handle, ownerLow, ownerHigh);
+  }
+
+  /** The caller of a lock that is waited for has a signal: EINTR, unless it is granted just now. */
+  signal(request: ClientRequest): void {
+    this.#locks.signal(request);
+  }
+
+  /** Owners that hold or want a lock. */
+  get lockOwners(): number {
+    return this.#locks.owners;
+  }
+
+  /**
+   * Entries after `cookie`, at most `maxBytes` of records as they come from the target; more than 8 KiB land
+   * at `landing`.
+   */
   readDirectory(
     request: ClientRequest,
     handle: number,
     cookie: number,
     maxBytes: number,
-    withAttributes: boolean,
+    attributes: ListAttributes,
     landing: number,
   ): void {
     const entry = this.#handles.get(handle);
     if (entry === undefined) request.replyError(errno.EBADF);
-    else this.#directoryReads.read(request, entry, cookie, maxBytes, withAttributes, landing);
+    else this.#directoryReads.read(request, entry, cookie, maxBytes, attributes, landing);
+  }
+
+  // ---------------------------------------------------------------- batches
+
+  /** Inode of the partition of the directory that the name belongs to, as far as is known here. */
+  partitionOf(directory: number, name: Uint8Array): number {
+    return this.#context.partitions.homeOf(directory, name, name.length);
+  }
+
+  /** A number that two inodes have in common when one target holds both. */
+  targetOf(inode: number): number {
+    return this.#context.memberOfInode(inode);
+  }
+
+  /** Sends a batch whose items are all of one target; its owner hears of each item, then of its end. */
+  callBatch(batch: Batch): void {
+    batch.prepare(this.#context);
+    this.#context.peerOfInode(batch.place).call(batch);
   }
 
   // ---------------------------------------------------------------- the volume

@@ -3,20 +3,15 @@
  * The new directory's inode goes to a bucket that the client chooses, which spreads the tree.
  */
 import { directoryBucket } from '../placement/inode-number.js';
-import { nameHash44 } from '../placement/hash.js';
 import { writeU16, writeU53 } from '../protocol/u53.js';
-import { MakeDirRequest, NameRequest, Opcode } from '../protocol/wire.generated.js';
+import { MakeDirRequest, Opcode } from '../protocol/wire.generated.js';
 import { S_IFDIR } from './attributes.js';
-import { encodeName } from './bodies.js';
 import type { ClientContext } from './context.js';
-import { EntryOperation } from './entry-operation.js';
-import { CoreOperation, OperationPool, checkName } from './operation.js';
-import { NameCopy } from './request.js';
+import { EntryOperation, RemovalOperation } from './entry-operation.js';
+import { OperationPool, checkName } from './operation.js';
 import type { ClientRequest, NameReference } from './request.js';
 
 class MakeDirectoryOperation extends EntryOperation {
-  readonly #name = new NameCopy();
-  #parent = 0;
   #bucket = 0;
   #mode = 0;
   #umask = 0;
@@ -24,51 +19,32 @@ class MakeDirectoryOperation extends EntryOperation {
   #gid = 0;
 
   start(request: ClientRequest, parent: number, name: NameReference, mode: number): void {
-    this.#name.copyFrom(name);
-    this.#parent = parent;
     this.#mode = S_IFDIR | (mode & 0o7777);
     this.#umask = request.umask;
     this.#uid = request.uid;
     this.#gid = request.gid;
-    const hash = nameHash44(this.#name.bytes, 0, this.#name.lengthBytes);
+    const hash = name.hash44();
     this.#bucket = directoryBucket(parent, hash, 0);
-    const bytes = MakeDirRequest.SIZE + this.#name.lengthBytes;
-    this.begin(this.context.peerOfInode(parent), Opcode.MakeDir, bytes);
+    this.begin(parent, name, Opcode.MakeDir, MakeDirRequest.SIZE);
   }
 
   override encodeRequest(body: number): number {
     const { bytes, words } = this.context.arena;
-    writeU53(words, body + MakeDirRequest.parent, this.#parent);
+    writeU53(words, body + MakeDirRequest.parent, this.home);
     words[(body + MakeDirRequest.bucket) >>> 2] = this.#bucket;
     words[(body + MakeDirRequest.mode) >>> 2] = this.#mode;
     words[(body + MakeDirRequest.uid) >>> 2] = this.#uid;
     words[(body + MakeDirRequest.gid) >>> 2] = this.#gid;
     words[(body + MakeDirRequest.umask) >>> 2] = this.#umask;
-    writeU16(words, body + MakeDirRequest.nameBytes, this.#name.lengthBytes);
+    writeU16(words, body + MakeDirRequest.nameBytes, this.name.lengthBytes);
     writeU16(words, body + MakeDirRequest.reserved, 0);
-    this.#name.writeTo(bytes, body + MakeDirRequest.SIZE);
-    return MakeDirRequest.SIZE + this.#name.lengthBytes;
+    this.name.writeTo(bytes, body + MakeDirRequest.SIZE);
+    return MakeDirRequest.SIZE + this.name.lengthBytes;
   }
 }
 
-class RemoveDirectoryOperation extends CoreOperation {
-  readonly #name = new NameCopy();
-  #parent = 0;
-
-  start(parent: number, name: NameReference): void {
-    this.#name.copyFrom(name);
-    this.#parent = parent;
-    const bytes = NameRequest.SIZE + this.#name.lengthBytes;
-    this.send(this.context.peerOfInode(parent), Opcode.RemoveDir, bytes);
-  }
-
-  override encode(body: number): number {
-    return encodeName(this.context.arena, body, this.#parent, this.#name);
-  }
-
-  override done(status: number): void {
-    this.finishDone(status);
-  }
+class RemoveDirectoryOperation extends RemovalOperation {
+  protected override readonly opcodeOfRemoval = Opcode.RemoveDir;
 }
 
 export class Directories {

@@ -1,156 +1,178 @@
 /**
- * Reading directories: one request fetches packed DirEntry records from a cookie on; they are
- * handed to the front end as they came, after every length in them has been checked.
+ * Reading directories: one request fetches a page, packed DirEntry records from a cookie on (listing-page.ts),
+ * which is handed to the front end where it has landed.
  */
-import { inlineDataBytes, nameBytesMax } from '../protocol/limits.generated.js';
-import { isU53, readU16, readU53, writeU16, writeU53 } from '../protocol/u53.js';
-import {
-  Attributes,
-  DirEntry,
-  Opcode,
-  ReadDirReply,
-  ReadDirRequest,
-} from '../protocol/wire.generated.js';
+import { errno } from '../common/errno.js';
+import { inlineDataBytes } from '../protocol/limits.generated.js';
+import { Opcode, ReadDirReply, ReadDirRequest } from '../protocol/wire.generated.js';
 import type { ClientContext } from './context.js';
 import type { Handle } from './handles.js';
+import { ReplyHead, encodePage } from './listing-ahead.js';
+import type { PageAhead, PageRequest } from './listing-ahead.js';
+import { ListAttributes, ListingPage } from './listing-page.js';
+import type { PageSource } from './listing-page.js';
 import { CoreOperation, OperationPool } from './operation.js';
+import { COLLISIONS, cookieBefore, HASH_END } from './partition-tables.js';
 import type { ClientRequest } from './request.js';
 
-const FLAG_WITH_ATTRIBUTES = 1;
-
-/** Walks packed DirEntry records in arena memory. */
-export class EntryCursor {
-  inode = 0;
-  cookie = 0;
-  /** Type bits. */
-  mode = 0;
-  nameOffset = 0;
-  nameBytes = 0;
-  /** Arena offset of the entry's Attributes, 0 when it has none. */
-  attributesOffset = 0;
-  /** A record does not fit the memory, or contradicts the protocol. */
-  malformed = false;
-  #words: Uint32Array = new Uint32Array(0);
-  #at = 0;
-  #end = 0;
-
-  start(words: Uint32Array, offset: number, lengthBytes: number): void {
-    this.#words = words;
-    this.#at = offset;
-    this.#end = offset + lengthBytes;
-    this.malformed = false;
-  }
-
-  /** False at the end, or at a malformed record. */
-  next(): boolean {
-    const at = this.#at;
-    if (at === this.#end) return false;
-    const words = this.#words;
-    this.malformed = true;
-    if (at + DirEntry.SIZE > this.#end) return false;
-    if (!isU53(words, at + DirEntry.inode) || !isU53(words, at + DirEntry.cookie)) return false;
-    this.nameBytes = readU16(words, at + DirEntry.nameBytes);
-    if (this.nameBytes === 0 || this.nameBytes > nameBytesMax) return false;
-    const withAttributes = readU16(words, at + DirEntry.hasAttributes) !== 0;
-    this.attributesOffset = withAttributes ? at + DirEntry.SIZE : 0;
-    this.nameOffset = at + DirEntry.SIZE + (withAttributes ? Attributes.SIZE : 0);
-    const next = (this.nameOffset + this.nameBytes + 7) & ~7;
-    // Arena offsets reach 2^32: undo the sign that the mask may have given.
-    this.#at = next >>> 0;
-    if (this.#at > this.#end) return false;
-    this.inode = readU53(words, at + DirEntry.inode);
-    this.cookie = readU53(words, at + DirEntry.cookie);
-    this.mode = words[(at + DirEntry.mode) >>> 2]!;
-    this.malformed = false;
-    return true;
-  }
-}
-
-class ReadDirectoryOperation extends CoreOperation {
+class ReadDirectoryOperation extends CoreOperation implements PageSource, PageRequest {
+  directory = 0;
+  home = 0;
+  stamp = 0;
+  attributes: ListAttributes = ListAttributes.None;
+  keepsNames = false;
   #handle!: Handle;
-  #inode = 0;
-  #cookie = 0;
-  #maxBytes = 0;
-  #flags = 0;
+  /** Where the listing goes on, and where it is read: in the next partition perhaps. */
+  #asked = 0;
+  cookie = 0;
+  maxBytes = 0;
+  /** It was asked for already, and is waited for. */
+  #ahead: PageAhead | null = null;
+  readonly #head = new ReplyHead();
   #silent = false;
-  readonly #cursor = new EntryCursor();
+  readonly #page = new ListingPage(this.context);
 
   start(
     handle: Handle,
     cookie: number,
     maxBytes: number,
-    withAttributes: boolean,
+    attributes: ListAttributes,
     landing: number,
   ): void {
     this.#silent = this.request?.readsSilently === true;
     this.#handle = handle;
-    this.#inode = handle.inode;
-    this.#cookie = cookie;
-    this.#maxBytes = maxBytes;
-    this.#flags = withAttributes ? FLAG_WITH_ATTRIBUTES : 0;
+    this.directory = handle.inode;
+    this.attributes = attributes;
+    this.#asked = cookie;
+    this.cookie = cookie === handle.resumeAfter ? handle.resumeFrom : cookie;
+    this.maxBytes = maxBytes;
     this.landingOffset = maxBytes <= inlineDataBytes ? 0 : landing;
     this.landingBytes = maxBytes <= inlineDataBytes ? 0 : maxBytes;
-    this.send(this.context.peerOfInode(handle.inode), Opcode.ReadDir, ReadDirRequest.SIZE);
+    this.sendAgain();
+  }
+
+  protected override sendAgain(): void {
+    const { context } = this;
+    this.home = context.partitions.homeAfter(this.directory, this.cookie);
+    const ahead = context.ahead.take(this.#handle, this);
+    if (ahead === null) this.#send();
+    else if (ahead.isOver) this.#takeAhead(ahead);
+    else {
+      this.#ahead = ahead;
+      ahead.waiter = () => {
+        this.#ahead = null;
+        this.#takeAhead(ahead);
+      };
+    }
+  }
+
+  #send(): void {
+    const { context } = this;
+    this.stamp = context.leases.marks.stamp;
+    this.send(context.peerOfInode(this.home), Opcode.ReadDir, ReadDirRequest.SIZE);
+  }
+
+  #takeAhead({ bytes, home, stamp, head }: PageAhead): void {
+    const isSmall = this.landingOffset === 0 || (bytes?.length ?? 0) > this.maxBytes;
+    if (bytes === null || isSmall) {
+      this.#send();
+      return;
+    }
+    this.home = home;
+    this.stamp = stamp;
+    this.context.arena.bytes.set(bytes, this.landingOffset);
+    this.#took(head, this.landingOffset, bytes.length);
+  }
+
+  override cancel(): void {
+    const ahead = this.#ahead;
+    if (ahead === null) {
+      super.cancel();
+      return;
+    }
+    this.#ahead = null;
+    ahead.waiter = null;
+    this.finishError(errno.EINTR);
   }
 
   override encode(body: number): number {
-    const words = this.context.arena.words;
-    writeU53(words, body + ReadDirRequest.inode, this.#inode);
-    writeU53(words, body + ReadDirRequest.cookie, this.#cookie);
-    words[(body + ReadDirRequest.maxBytes) >>> 2] = this.#maxBytes;
-    words[(body + ReadDirRequest.flags) >>> 2] = this.#flags;
-    return ReadDirRequest.SIZE;
+    return encodePage(this.context.arena.words, body, this);
   }
 
   override done(status: number, body: number, bodyBytes: number, bulkBytes: number): void {
     const { context } = this;
+    const known = context.partitions.homeAfter(this.directory, this.cookie);
+    if (this.reroutes(status, this.directory, this.home, known)) return;
     const checked = context.checkReply(status, bodyBytes, ReadDirReply.SIZE);
     if (checked !== 0) {
       this.finishError(checked);
       return;
     }
-    const words = context.arena.words;
-    const inlineBytes = words[(body + ReadDirReply.inlineBytes) >>> 2]!;
-    const last = words[(body + ReadDirReply.endOfDirectory) >>> 2] !== 0;
-    const inline = inlineBytes !== 0;
+    const head = this.#head;
+    if (!head.read(context.arena.words, body, bodyBytes)) {
+      this.#malformed();
+      return;
+    }
+    const inline = head.inlineBytes !== 0;
     const offset = inline ? body + ReadDirReply.SIZE : this.landingOffset;
-    const lengthBytes = inline ? inlineBytes : bulkBytes;
-    if (inline && ReadDirReply.SIZE + inlineBytes > bodyBytes) {
-      this.#malformed();
-      return;
-    }
-    const cursor = this.#cursor;
-    let cookie = this.#cookie;
-    let begin = offset;
-    cursor.start(words, offset, lengthBytes);
-    while (cursor.next()) {
-      cookie = cursor.cookie;
-      if (cursor.attributesOffset === 0) continue;
-      context.learn(cursor.attributesOffset);
-      // Attributes of a file that is being written here may be behind: let lookup fetch them.
-      const file = context.files.peek(cursor.inode);
-      if (file?.mtimeDirty === true) begin = this.#withhold(begin, cursor);
-    }
-    if (cursor.malformed) {
-      this.#malformed();
-      return;
-    }
-    if (!this.#silent) context.accessTimes.note(this.#inode);
-    // Cookie 0 is never the end: a rewound listing must see what was added.
-    if (last && cookie !== 0) this.#handle.endCookie = cookie;
-    this.release()?.replyEntries(begin, lengthBytes - (begin - offset), last);
+    this.#took(head, offset, inline ? head.inlineBytes : bulkBytes);
   }
 
-  /**
-   * Takes an entry's attributes out: what lies before them moves up by their length. Returns where
-   * the records begin now.
-   */
-  #withhold(begin: number, cursor: EntryCursor): number {
-    const { bytes, words } = this.context.arena;
-    const attributes = cursor.attributesOffset;
-    writeU16(words, attributes - DirEntry.SIZE + DirEntry.hasAttributes, 0);
-    bytes.copyWithin(begin + Attributes.SIZE, begin, attributes);
-    return begin + Attributes.SIZE;
+  /** The page has come, and lies here. */
+  #took({ ended, flags, rangeEnd }: ReplyHead, offset: number, lengthBytes: number): void {
+    const { context } = this;
+    const last = ended && rangeEnd >= HASH_END;
+    const goesOn = ended && !last;
+    this.#begin(flags);
+    const page = this.#page;
+    const isSane = !goesOn || rangeEnd > this.cookie / COLLISIONS;
+    if (!isSane || !page.take(offset, lengthBytes, this)) {
+      this.#malformed();
+      return;
+    }
+    this.#held(last);
+    const handle = this.#handle;
+    const cookie = page.lastCookie || this.#asked;
+    // Who reads on reads to the end, as a rule.
+    if (this.landingOffset !== 0 && (ended || this.cookie !== 0)) {
+      context.ahead.ask(handle, cookie, this.maxBytes, this.attributes);
+    }
+    if (goesOn && page.lengthBytes === 0) {
+      this.cookie = cookieBefore(rangeEnd);
+      this.sendAgain();
+      return;
+    }
+    if (!this.#silent) context.accessTimes.note(this.directory);
+    if (goesOn) {
+      handle.resumeAfter = cookie;
+      handle.resumeFrom = cookieBefore(rangeEnd);
+    }
+    // Cookie 0 is never the end: a rewound listing must see what was added.
+    if (last && cookie !== 0) handle.endCookie = cookie;
+    this.release()?.replyEntries(page.offset, page.lengthBytes, last);
+  }
+
+  /** Whether this page is of a run from the beginning on whose names have all been held so far. */
+  #begin(flags: number): void {
+    const { leases } = this.context;
+    const { run } = this.#handle;
+    if (this.cookie === 0) {
+      run.generation = leases.beginListing(this.directory, flags, this.stamp);
+      run.stamp = this.stamp;
+      run.evictions = leases.evictions;
+    } else if (this.cookie > run.cookie) run.generation = 0;
+    this.keepsNames = run.generation !== 0;
+  }
+
+  #held(last: boolean): void {
+    const { run } = this.#handle;
+    if (!this.#page.isHeld) run.generation = 0;
+    // Less may be taken of a page than there is in it, and the rest be asked for again.
+    const isFirst = this.cookie === 0;
+    run.cookie = Math.max(isFirst ? 0 : run.cookie, this.#page.lastCookie);
+    if (run.generation === 0 || !last) return;
+    this.context.leases.endListing(this.directory, run.generation, run.stamp, run.evictions);
+    run.generation = 0;
   }
 
   #malformed(): void {
@@ -159,9 +181,11 @@ class ReadDirectoryOperation extends CoreOperation {
 }
 
 export class DirectoryReads {
+  readonly #context: ClientContext;
   readonly #pool: OperationPool<ReadDirectoryOperation>;
 
   constructor(context: ClientContext) {
+    this.#context = context;
     this.#pool = new OperationPool((pool) => new ReadDirectoryOperation(context, pool));
   }
 
@@ -174,12 +198,26 @@ export class DirectoryReads {
     handle: Handle,
     cookie: number,
     maxBytes: number,
-    withAttributes: boolean,
+    attributes: ListAttributes,
     landing: number,
   ): void {
     // The last answer said that nothing follows: spares each listing a request.
-    if (cookie === handle.endCookie) request.replyEntries(0, 0, true);
-    else this.#pool.take(request).start(handle, cookie, maxBytes, withAttributes, landing);
+    if (cookie === handle.endCookie) {
+      request.replyEntries(0, 0, true);
+      return;
+    }
+    if (cookie === 0) this.#context.ahead.drop(handle);
+    const wanted = this.#wanted(handle, cookie, attributes);
+    this.#pool.take(request).start(handle, cookie, maxBytes, wanted, landing);
+  }
+
+  #wanted(handle: Handle, cookie: number, attributes: ListAttributes): ListAttributes {
+    const { run } = handle;
+    const lookups = this.#context.lookups.of(handle.inode);
+    const isUsed = cookie !== 0 && lookups !== run.lookups;
+    run.lookups = lookups;
+    if (attributes !== ListAttributes.IfUsed) return attributes;
+    return isUsed ? ListAttributes.Learnt : ListAttributes.None;
   }
 
   interrupt(request: ClientRequest): void {

@@ -1,11 +1,31 @@
 /** An open file of the promise API. Data is copied to and from the arena's bulk slots. */
+import { errno } from '../common/errno.js';
+import { LOCK_LAST, LOCK_NONE, LOCK_READ, LOCK_WRITE } from '../common/lock-ranges.js';
 import type { ArenaMemory } from '../native/arena-memory.js';
 import { chunkBytes } from '../protocol/limits.generated.js';
+import { FileError } from './answer.js';
 import type { FileStats } from './answer.js';
 import { AttributeChange, SET_SIZE } from './attributes.js';
+import type { FileLockRequest } from './file-locks/file-locks.js';
+import { FAMILY_FCNTL } from './file-locks/lock-owners.js';
 import type { ClientRequest } from './request.js';
 import type { SlotWaiters } from './slot-waiters.js';
 import type { VolumeFiles } from './volume-files.js';
+
+/** Bytes `start` to `start + lengthBytes`, the whole file by default; positions below 2^53. */
+export interface FileLockOptions {
+  start?: number;
+  lengthBytes?: number;
+  /** Others may read-lock it, too. */
+  shared?: boolean;
+  /** Default true; false: rejects with EAGAIN when another's lock is in the way. */
+  wait?: boolean;
+  /** Gives up waiting: rejects with EINTR, unless it is granted just then. */
+  signal?: AbortSignal;
+}
+
+/** Handles are owners of locks; no process of a kernel has this high word. */
+const HANDLE_OWNER = 0xffffffff;
 
 /** Bytes that one copy is asked for. */
 const COPY_BYTES = 2 ** 30;
@@ -59,7 +79,9 @@ export class FileHandle {
   }
 
   async readAll(): Promise<Uint8Array> {
-    const { size } = await this.stat();
+    const stats = await this.stat();
+    if (stats.isDirectory()) throw new FileError(errno.EISDIR, 'read', this.#path);
+    const { size } = stats;
     // One byte more than there should be, so that a file that grew is seen.
     let content = new Uint8Array(size + 1);
     let done = 0;
@@ -148,6 +170,56 @@ export class FileHandle {
       done += bytes;
       if (bytes === 0 || done === lengthBytes) return done;
     }
+  }
+
+  /**
+   * Locks as open-file-description locks do (fcntl(2)): between this handle and all others, here and on
+   * mounts. Goes with `unlock`, `close` and this process. Rejects with EDEADLK for a ring of waiters.
+   */
+  async lock(options: FileLockOptions = {}): Promise<void> {
+    const { shared = false, wait = true, signal } = options;
+    const asked = this.#lockRequest(shared ? LOCK_READ : LOCK_WRITE, options, wait);
+    let waiting: ClientRequest | undefined;
+    const abort = (): void => {
+      if (waiting !== undefined) this.#files.core.signal(waiting);
+    };
+    signal?.addEventListener('abort', abort);
+    try {
+      await this.#files.call('fcntl', this.#path, (request) => {
+        waiting = request;
+        this.#files.core.lock(request, this.#handle, asked);
+        if (signal?.aborted === true) abort();
+      });
+    } finally {
+      waiting = undefined;
+      signal?.removeEventListener('abort', abort);
+    }
+  }
+
+  async unlock(options: Pick<FileLockOptions, 'start' | 'lengthBytes'> = {}): Promise<void> {
+    const asked = this.#lockRequest(LOCK_NONE, options, false);
+    await this.#files.call('fcntl', this.#path, (request) => {
+      this.#files.core.lock(request, this.#handle, asked);
+    });
+  }
+
+  #lockRequest(
+    kind: number,
+    { start = 0, lengthBytes = Infinity }: FileLockOptions,
+    wait: boolean,
+  ): FileLockRequest {
+    const last = Math.min(LOCK_LAST, start + lengthBytes - 1);
+    const family = FAMILY_FCNTL;
+    return {
+      family,
+      ownerLow: this.#handle,
+      ownerHigh: HANDLE_OWNER,
+      kind,
+      start,
+      last,
+      pid: process.pid,
+      wait,
+    };
   }
 
   async sync(): Promise<void> {

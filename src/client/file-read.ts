@@ -49,9 +49,8 @@ class ReadOperation extends CoreOperation {
     this.#lengthBytes = lengthBytes;
     this.#status = 0;
     const end = offset + lengthBytes;
-    const { scheduler, options } = this.context;
     const believed = file.knows(end);
-    const certain = end <= chunkBytes || file.isSizeFresh(scheduler.nowMs(), options.sizeFreshMs);
+    const certain = end <= chunkBytes || this.context.isSizeFresh(file);
     this.#checking = believed && !certain;
     if (believed) this.#readPieces();
     else this.#askSize();

@@ -156,6 +156,7 @@ class ChangePiece extends CoreOperation {
     this.#from = this.job.from;
     this.#sizeBytes = sizeBytes;
     this.#at = peer;
+    this.change.addInode(this.job.file.inode);
     this.#next();
   }
 
@@ -193,6 +194,7 @@ class ChangePiece extends CoreOperation {
         return;
       }
     }
+    this.endChange(checked, this.#at);
     this.#at = null;
     this.release();
     job.pieceDone(checked);

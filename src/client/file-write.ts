@@ -56,6 +56,7 @@ class WriteOperation extends CoreOperation implements SizeWaiter, StripeWaiter, 
   start(file: OpenFile, offset: number, lengthBytes: number, data: number, append: boolean): void {
     file.users++;
     this.file = file;
+    this.change.addInode(file.inode);
     this.#offset = offset;
     this.#lengthBytes = lengthBytes;
     this.#data = data;
@@ -183,6 +184,7 @@ class WriteOperation extends CoreOperation implements SizeWaiter, StripeWaiter, 
     const { context, file } = this;
     const status = this.#status;
     const bytes = this.#lengthBytes;
+    this.endChange(status, context.peerOfInode(file.inode));
     const request = this.release();
     context.facts.noteChange(file.inode);
     const synchronous = status === 0 && request?.synchronous === true;
@@ -202,6 +204,7 @@ class MarkStripedOperation extends CoreOperation {
   file!: OpenFile;
 
   start(): void {
+    this.change.addInode(this.file.inode);
     this.send(this.context.peerOfInode(this.file.inode), Opcode.MarkStriped, InodeRequest.SIZE);
   }
 
@@ -216,6 +219,7 @@ class MarkStripedOperation extends CoreOperation {
       const layout = readU53(context.arena.words, body + LayoutReply.layout);
       file.layout = layout === 0 ? file.inode : layout;
     }
+    this.endChange(checked, this.peer);
     this.release();
     file.striped = checked === 0 ? STRIPED_YES : STRIPED_NO;
     const waiters = file.stripeWaiters.splice(0);

@@ -4,6 +4,8 @@ import type { ClientProcessOptions } from './client-process.js';
 import { VolumeFiles } from './volume-files.js';
 
 export { FileError, FileStats } from './answer.js';
+export { findTree } from './tree-find.js';
+export type { FoundEntry } from './tree-find.js';
 export { FileHandle } from './file-handle.js';
 export type { ClientProcessOptions } from './client-process.js';
 export type { OpenFlags, VolumeFiles } from './volume-files.js';

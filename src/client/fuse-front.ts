@@ -4,7 +4,7 @@
  * slot when none is free; writes come in a slot already.
  *
  * An interrupted caller is answered EINTR only when it is being killed and waiting makes no sense: a
- * program that gets SIGALRM must never see its writes fail.
+ * program that gets SIGALRM must never see its writes fail. But whoever waits for a lock is let go by any signal.
  */
 import { errno } from '../common/errno.js';
 import type { Scheduler } from '../common/scheduler.js';
@@ -19,12 +19,18 @@ import {
   messageSlotBytes,
 } from '../protocol/limits.generated.js';
 import { writeU53 } from '../protocol/u53.js';
-import { StatFsReply } from '../protocol/wire.generated.js';
+import { Attributes, DirEntry, StatFsReply } from '../protocol/wire.generated.js';
+import { AfterNotices } from './after-notices.js';
 import { AttributeChange, SET_DROP_SET_ID } from './attributes.js';
+import { callerChecksPermissions } from './caller-syscall.js';
 import { callerIsDying } from './callers.js';
 import type { FileSystemCore } from './core.js';
+import { dispatchLock } from './fuse-locks.js';
 import { FuseOperation } from './fuse-operation.js';
-import { NameReference } from './request.js';
+import type { KernelValidity } from './leases/kernel-validity.js';
+import { NOTHING_TOLD } from './leases/recalls.js';
+import { ListAttributes } from './listing-page.js';
+import { NameReference, PageUse } from './request.js';
 import type { FileSystemTotals } from './request.js';
 
 export interface FuseFrontOptions {
@@ -39,6 +45,8 @@ export interface FuseFrontOptions {
   interruptAnyMs: number;
   /** Is the thread of this number, which was interrupted, being killed? */
   callerIsDying: (pid: number) => boolean;
+  /** A directory's attributes are for checking permissions alone in the call that this thread is in. */
+  callerChecksPermissions: (pid: number) => boolean;
 }
 
 export const defaultFuseFrontOptions: FuseFrontOptions = {
@@ -48,6 +56,7 @@ export const defaultFuseFrontOptions: FuseFrontOptions = {
   interruptAwayMs: 500,
   interruptAnyMs: 10_000,
   callerIsDying,
+  callerChecksPermissions,
 };
 
 /** open(2), as the kernel sends them on every architecture that sealfs runs on. */
@@ -62,9 +71,15 @@ const SEEK_HOLE = 4;
 const BULK_SLOTS_FOR_WRITES = 8;
 /** Message slots that reads leave to the RPC layer. */
 const MESSAGE_SLOTS_FOR_RPC = 160;
+/** Of a name of 8 bytes with attributes: a record of a listing on the wire, and of READDIRPLUS. */
+const WIRE_BYTES = DirEntry.SIZE + Attributes.SIZE + 8;
+const KERNEL_BYTES = 160;
+const DIRECT = OpenFlag.DirectIo | OpenFlag.ParallelDirectWrites;
 const INTERRUPT_CHECK_MS = 250;
 /** Of one copy_file_range: its answer has 32 bits. */
 const COPY_BYTES_MAX = 2 ** 31;
+/** Above all values of Operation. */
+const OPERATIONS = 256;
 
 export class FuseFront implements FuseHandler {
   readonly core: FileSystemCore;
@@ -76,7 +91,13 @@ export class FuseFront implements FuseHandler {
   onGone: (reason: string) => void = () => undefined;
   /** The kernel has agreed. */
   onMounted: (info: FuseInfo) => void = () => undefined;
+  /** Under leases: what the kernel may believe. */
+  validity: KernelValidity | null = null;
+  /** FuseSession.notifyInode and notifyEpoch: written up to this number. */
+  onKernelNotified: (number: number) => void = () => undefined;
 
+  /** The kernel's requests, by Operation. */
+  readonly #operations = new Float64Array(OPERATIONS);
   readonly #scheduler: Scheduler;
   readonly #free: FuseOperation[] = [];
   /** By index of the FuseRequest. */
@@ -88,6 +109,12 @@ export class FuseFront implements FuseHandler {
   /** The kernel says whose writes take set-ID bits away. */
   #killPriv = false;
   #slotsLeft = false;
+  readonly #opens = new AfterNotices(
+    (inode) => this.validity?.forgetAttributes(inode) ?? NOTHING_TOLD,
+    (operation) => {
+      this.#openNow(operation);
+    },
+  );
   readonly #scratch: number;
   readonly #name = new NameReference();
   readonly #name2 = new NameReference();
@@ -117,7 +144,7 @@ export class FuseFront implements FuseHandler {
     const { directIo } = this.options;
     const direct = directIo === 'on' || (directIo === 'auto' && info.directIoMmap);
     this.#killPriv = info.killPriv;
-    this.openFlags = direct ? OpenFlag.DirectIo | OpenFlag.ParallelDirectWrites : 0;
+    this.openFlags = direct ? DIRECT : 0;
     this.onMounted(info);
   }
 
@@ -125,14 +152,44 @@ export class FuseFront implements FuseHandler {
     this.onGone(reason);
   }
 
+  onNotified(number: number): void {
+    this.onKernelNotified(number);
+    this.#opens.written(number);
+  }
+
+  onPagesDropped(_number: number): void {
+    // Nobody waits for it.
+  }
+
+  /** The kernel may cache files under leases; `notifyPages` is the session's. */
+  cachePages(notifyPages: (inode: number) => number): void {
+    const { pages } = this.core;
+    pages.drop = notifyPages;
+    pages.enabled = true;
+  }
+
   onInterrupt(fuse: FuseRequest): void {
     const operation = this.#active[fuse.index];
     if (operation?.fuse !== fuse) return;
+    // Of all calls only one that waits for a lock may fail for any signal; it may be answered here.
+    if (fuse.operation === Operation.SetLockWait) this.core.signal(operation);
+    if (operation.fuse !== fuse) return;
     this.#interrupted.add(operation);
     this.#checkInterrupted();
   }
 
+  /** The kernel's requests: `Create: 17, …`; what has never come is left out. */
+  get operations(): Record<string, number> {
+    const counts: Record<string, number> = {};
+    for (const [name, operation] of Object.entries(Operation)) {
+      const count = this.#operations[operation]!;
+      if (count > 0) counts[name] = count;
+    }
+    return counts;
+  }
+
   onRequest(fuse: FuseRequest): void {
+    this.#operations[fuse.operation]!++;
     const operation = this.#free.pop() ?? new FuseOperation(this);
     operation.start(fuse, this.#scheduler.nowMs());
     this.#active[fuse.index] = operation;
@@ -149,7 +206,7 @@ export class FuseFront implements FuseHandler {
       case Operation.SetAttr:
         return core.setAttributes(operation, fuse.inode, this.#changeOf(fuse));
       case Operation.Open:
-        return core.open(operation, fuse.inode, (fuse.flags & O_TRUNC) !== 0);
+        return this.#open(operation, fuse);
       case Operation.Create:
         return this.#create(operation, fuse);
       case Operation.TmpFile:
@@ -176,7 +233,10 @@ export class FuseFront implements FuseHandler {
       case Operation.Seek:
         return core.seek(operation, fuse.handle, fuse.wideOffset, fuse.flags === SEEK_HOLE);
       case Operation.Flush:
-        return operation.replyDone();
+      case Operation.GetLock:
+      case Operation.SetLock:
+      case Operation.SetLockWait:
+        return dispatchLock(core, operation, fuse);
       case Operation.SetXattr:
         return this.#setXattr(operation, fuse);
       case Operation.GetXattr:
@@ -219,6 +279,16 @@ export class FuseFront implements FuseHandler {
       default:
         return operation.replyError(errno.ENOSYS);
     }
+  }
+
+  #open(operation: FuseOperation, fuse: FuseRequest): void {
+    if (this.validity === null || this.core.isLeased(fuse.inode)) this.#openNow(operation);
+    else this.#opens.start(operation, fuse.inode);
+  }
+
+  #openNow(operation: FuseOperation): void {
+    const { fuse } = operation;
+    if (fuse !== null) this.core.open(operation, fuse.inode, (fuse.flags & O_TRUNC) !== 0);
   }
 
   #nameOf(fuse: FuseRequest): NameReference {
@@ -296,10 +366,25 @@ export class FuseFront implements FuseHandler {
     } else if (fuse.operation === Operation.ListXattr) {
       this.core.listXattrs(operation, fuse.inode, bytes, landing);
     } else {
-      const plus = fuse.operation === Operation.ReadDirPlus;
-      this.core.readDirectory(operation, fuse.handle, fuse.cookie, bytes & ~7, plus, landing);
+      this.#readDirectory(operation, fuse, bytes, landing);
     }
     return true;
+  }
+
+  #readDirectory(
+    operation: FuseOperation,
+    fuse: FuseRequest,
+    bytes: number,
+    landing: number,
+  ): void {
+    const plus = fuse.operation === Operation.ReadDirPlus;
+    const { handle, cookie } = fuse;
+    let attributes: ListAttributes = plus ? ListAttributes.Given : ListAttributes.None;
+    // What the kernel takes in of a page cannot be recalled: it looks names up instead.
+    if (this.validity !== null) attributes = plus ? ListAttributes.Learnt : ListAttributes.IfUsed;
+    // The kernel's records are longer than the wire's: what does not fit would be asked for twice.
+    const most = plus ? Math.floor((bytes * WIRE_BYTES) / KERNEL_BYTES) : bytes;
+    this.core.readDirectory(operation, handle, cookie, most & ~7, attributes, landing);
   }
 
   #takeSlot(bytes: number): number {
@@ -356,8 +441,11 @@ export class FuseFront implements FuseHandler {
   }
 
   /** Of FuseOperation: OpenFlag bits for what this request opened. */
-  flagsOf(fuse: FuseRequest): number {
-    return fuse.operation === Operation.OpenDir ? 0 : this.openFlags;
+  flagsOf(fuse: FuseRequest, use: PageUse): number {
+    if (fuse.operation === Operation.OpenDir) return 0;
+    if (use === PageUse.AsOptions) return this.openFlags;
+    if (use === PageUse.Direct) return DIRECT;
+    return use === PageUse.Kept ? OpenFlag.KeepCache : 0;
   }
 
   /** Of FuseOperation: lays the totals out as StatFsReply, valid until the next call. */
@@ -391,8 +479,8 @@ export class FuseFront implements FuseHandler {
   #giveUp(operation: FuseOperation): void {
     this.#interrupted.delete(operation);
     const at = this.#waiting.indexOf(operation);
-    if (at >= 0) {
-      this.#waiting.splice(at, 1);
+    if (at >= 0 || this.#opens.remove(operation)) {
+      if (at >= 0) this.#waiting.splice(at, 1);
       operation.replyError(errno.EINTR);
       return;
     }

@@ -14,6 +14,8 @@ import { Operation } from '../native/fuse.js';
 import type { FuseRequest } from '../native/fuse.js';
 import type { FileAttributes } from './attributes.js';
 import type { FuseFront } from './fuse-front.js';
+import { lockTypeOf } from './fuse-locks.js';
+import { PageUse, VALID_AS_OPTIONS } from './request.js';
 import type { ClientRequest, FileSystemTotals } from './request.js';
 import { giveSlot } from './slot-owner.js';
 
@@ -27,6 +29,9 @@ export class FuseOperation implements ClientRequest {
   dropsSetId = false;
   readsSilently = false;
   synchronous = false;
+  entryValidMs = VALID_AS_OPTIONS;
+  attributesValidMs = VALID_AS_OPTIONS;
+  pageUse: PageUse = PageUse.AsOptions;
   /** Null in the pool, and once abandoned. */
   fuse: FuseRequest | null = null;
   startedMs = 0;
@@ -51,6 +56,9 @@ export class FuseOperation implements ClientRequest {
     this.readsSilently = this.#front.readsSilently(fuse);
     this.synchronous = fuse.operation === Operation.Write && (fuse.flags & O_DSYNC) !== 0;
     this.startedMs = nowMs;
+    this.entryValidMs = VALID_AS_OPTIONS;
+    this.attributesValidMs = VALID_AS_OPTIONS;
+    this.pageUse = PageUse.AsOptions;
   }
 
   /** Answers EINTR now; the core's answer will find nobody. */
@@ -60,6 +68,10 @@ export class FuseOperation implements ClientRequest {
     this.fuse = null;
     this.dataSlot = fuse.takeSlot();
     fuse.replyStatus(errno.EINTR);
+  }
+
+  asksPermissions(): boolean {
+    return this.fuse !== null && this.#front.options.callerChecksPermissions(this.fuse.pid);
   }
 
   /** The request that is to be answered, null if it has been abandoned. */
@@ -80,9 +92,31 @@ export class FuseOperation implements ClientRequest {
   }
 
   replyError(status: number): void {
+    const { entryValidMs } = this;
     const fuse = this.#end();
     this.#recycle();
-    fuse?.replyStatus(status);
+    const absent = status === errno.ENOENT && fuse?.operation === Operation.Lookup;
+    const validMs = absent && entryValidMs > 0 ? this.#entryMs(fuse) : 0;
+    if (validMs > 0) fuse?.replyNoEntry(validMs);
+    else fuse?.replyStatus(status);
+  }
+
+  /** For replies that say how long an entry is valid. */
+  #entryMs(fuse: FuseRequest): number {
+    const { entryValidMs } = this;
+    const { validity, options } = this.#front;
+    if (entryValidMs < 0) return options.entryTimeoutMs;
+    if (validity === null) return entryValidMs;
+    const directory = fuse.operation === Operation.Link ? fuse.newParent : fuse.inode;
+    return validity.nameMs(directory, entryValidMs);
+  }
+
+  #attributesMs(inode: number): number {
+    const { attributesValidMs } = this;
+    const { validity, options, core } = this.#front;
+    if (attributesValidMs < 0) return options.attributesTimeoutMs;
+    if (core.pages.isTainted(inode)) return 0;
+    return validity === null ? attributesValidMs : validity.attributesMs(inode, attributesValidMs);
   }
 
   replyDone(): void {
@@ -92,35 +126,42 @@ export class FuseOperation implements ClientRequest {
   }
 
   replyEntry(attributes: FileAttributes): void {
-    const { entryTimeoutMs, attributesTimeoutMs } = this.#front.options;
     const fuse = this.#end();
     this.#recycle();
-    fuse?.replyEntry(attributes.offset, entryTimeoutMs, attributesTimeoutMs);
+    if (fuse === null) return;
+    const attributesMs = this.#attributesMs(attributes.inode);
+    fuse.replyEntry(attributes.offset, this.#entryMs(fuse), attributesMs);
   }
 
   replyAttributes(attributes: FileAttributes): void {
     const fuse = this.#end();
     this.#recycle();
-    fuse?.replyAttributes(attributes.offset, this.#front.options.attributesTimeoutMs);
+    if (fuse === null) return;
+    const { core } = this.#front;
+    // With a handle it comes from a read (or an lseek), which then looks for pages.
+    const reads = fuse.operation === Operation.GetAttr && fuse.handle !== 0;
+    if (reads && core.pages.isTainted(attributes.inode))
+      fuse.replyAttributesDropping(attributes.offset);
+    else fuse.replyAttributes(attributes.offset, this.#attributesMs(attributes.inode));
   }
 
   replyCreated(attributes: FileAttributes, handle: number): void {
-    const { entryTimeoutMs, attributesTimeoutMs } = this.#front.options;
     const fuse = this.#end();
     this.#recycle();
     if (fuse === null) {
       this.#front.core.closeHandle(handle);
       return;
     }
-    const flags = this.#front.openFlags;
-    fuse.replyCreate(attributes.offset, entryTimeoutMs, attributesTimeoutMs, handle, flags);
+    const flags = this.#front.flagsOf(fuse, this.pageUse);
+    const attributesMs = this.#attributesMs(attributes.inode);
+    fuse.replyCreate(attributes.offset, this.#entryMs(fuse), attributesMs, handle, flags);
   }
 
   replyOpened(handle: number): void {
     const fuse = this.#end();
     this.#recycle();
     if (fuse === null) this.#front.core.closeHandle(handle);
-    else fuse.replyOpen(handle, this.#front.flagsOf(fuse));
+    else fuse.replyOpen(handle, this.#front.flagsOf(fuse, this.pageUse));
   }
 
   replyText(offset: number, lengthBytes: number): void {
@@ -169,18 +210,27 @@ export class FuseOperation implements ClientRequest {
   }
 
   replyEntries(offset: number, lengthBytes: number): void {
-    const { entryTimeoutMs, attributesTimeoutMs } = this.#front.options;
     const fuse = this.#end();
     const { landing } = this;
     const landed = landing !== 0 && offset >= landing && offset < landing + this.landingBytes;
     if (fuse !== null) {
-      fuse.replyDirectory(offset, lengthBytes, landed, 0, entryTimeoutMs, attributesTimeoutMs);
+      const { options } = this.#front;
+      const entryMs = this.entryValidMs < 0 ? options.entryTimeoutMs : this.entryValidMs;
+      const own = this.#front.core.pages.anyTainted ? 0 : this.attributesValidMs;
+      const attributesMs = own < 0 ? options.attributesTimeoutMs : own;
+      fuse.replyDirectory(offset, lengthBytes, landed, 0, entryMs, attributesMs);
       if (landed) {
         this.landing = 0;
         this.#front.slotsLeave();
       }
     }
     this.#recycle();
+  }
+
+  replyLock(kind: number, start: number, last: number, pid: number): void {
+    const fuse = this.#end();
+    this.#recycle();
+    fuse?.replyLock(lockTypeOf(kind), start, last, pid);
   }
 
   replyStatFs(totals: FileSystemTotals): void {

@@ -10,6 +10,8 @@ import { SealfsError } from '../common/errors.js';
 import { ClientProcess } from './client-process.js';
 import type { ClientProcessOptions } from './client-process.js';
 import type { ClientCounters, TargetConnection } from './context.js';
+import { KernelValidity } from './leases/kernel-validity.js';
+import type { LeaseCounters } from './leases/leases.js';
 import { FuseFront, defaultFuseFrontOptions } from './fuse-front.js';
 
 /** What a mount says of itself; pino's loggers fit. */
@@ -20,9 +22,16 @@ export interface MountLog {
 
 export interface MountOptions extends Omit<ClientProcessOptions, 'log'> {
   mountPoint: string;
+  /**
+   * leases (default): what others change is seen at once; timeout: after at most the following times.
+   * Either of these given means timeout.
+   */
+  coherence?: 'leases' | 'timeout';
   /** How long the kernel may use attributes and names without asking; 1 by default. */
   attrSeconds?: number;
   entrySeconds?: number;
+  /** auto: the kernel caches files that no other client has open; under leases alone. Default off. */
+  cache?: 'auto' | 'off';
   readOnly?: boolean;
   allowOther?: boolean;
   /** For mount(2): suid, nosuid, dev, … Default: as of any mount, suid and dev for root. */
@@ -31,6 +40,8 @@ export interface MountOptions extends Omit<ClientProcessOptions, 'log'> {
   noatime?: boolean;
   /** Permissions are the mode's alone. */
   noacl?: boolean;
+  /** fcntl and flock locks hold among the processes of this mount alone: the kernel keeps them. */
+  localLocks?: boolean;
   /** See FuseFrontOptions. */
   directIo?: 'auto' | 'on' | 'off';
   log?: MountLog;
@@ -38,7 +49,18 @@ export interface MountOptions extends Omit<ClientProcessOptions, 'log'> {
 
 export interface MountStats {
   fuse: FuseCounters;
+  /** The kernel's requests by name. */
+  operations: Record<string, number>;
   client: ClientCounters;
+  leases: LeaseCounters;
+  /** Calls to targets since the mount began. */
+  requests: number;
+  /** The same by opcode. */
+  requestsOf: Record<string, number>;
+  /** Frames that carried them. */
+  framesSent: number;
+  /** Of these, the ends of uses of files, which nobody waits for. */
+  releases: number;
   reactor: ReactorCounters;
   openHandles: number;
   openFiles: number;
@@ -61,10 +83,10 @@ const READY_TIMEOUT_MS = 10_000;
 /** Resolves when the mount serves. Rejects with UsageError (mount point) or SealfsError. */
 export async function startMount(options: MountOptions): Promise<Mount> {
   const { log } = options;
-  const attributesMs = (options.attrSeconds ?? 1) * 1000;
   const client = await ClientProcess.start({
     ...options,
-    sizeFreshMs: attributesMs,
+    coherence: coherenceOf(options),
+    sizeFreshMs: (options.attrSeconds ?? 1) * 1000,
     accessTimes: options.noatime !== true && options.readOnly !== true,
     log: (message) => log?.warn(message),
   });
@@ -75,6 +97,11 @@ export async function startMount(options: MountOptions): Promise<Mount> {
     await client.close();
     throw error;
   }
+}
+
+function coherenceOf(options: MountOptions): 'leases' | 'timeout' {
+  const timed = options.attrSeconds !== undefined || options.entrySeconds !== undefined;
+  return options.coherence ?? (timed ? 'timeout' : 'leases');
 }
 
 /** libfuse begins with nosuid and nodev, and refuses others to users. */
@@ -97,10 +124,14 @@ class ActiveMount implements Mount {
     this.ended = new Promise((resolve) => {
       this.#reportEnd = resolve;
     });
+    // Under leases: of what the core says nothing of.
+    const leased = coherenceOf(options) === 'leases';
+    const timeoutMs = (seconds: number | undefined): number =>
+      leased ? 0 : Math.round((seconds ?? 1) * 1000);
     this.#front = new FuseFront(client.core, client.arena, client.reactor, {
       ...defaultFuseFrontOptions,
-      attributesTimeoutMs: Math.round((options.attrSeconds ?? 1) * 1000),
-      entryTimeoutMs: Math.round((options.entrySeconds ?? 1) * 1000),
+      attributesTimeoutMs: timeoutMs(options.attrSeconds),
+      entryTimeoutMs: timeoutMs(options.entrySeconds),
       directIo: options.directIo ?? 'auto',
     });
     this.#session = new FuseSession(
@@ -112,12 +143,21 @@ class ActiveMount implements Mount {
         rootInode: options.volume.rootInode,
         readOnly: options.readOnly ?? false,
         posixAcl: options.noacl !== true,
+        locks: options.localLocks !== true,
         ...(options.allowOther === true ? { allowOther: true } : {}),
         mountOptions: [...defaultKernelOptions(), ...(options.kernelOptions ?? [])],
       },
       this.#front,
     );
+    if (leased) {
+      this.#front.validity = new KernelValidity(() => client.reactor.nowMs());
+    }
+    this.#front.onKernelNotified = (number) => {
+      client.core.recalls.written(number);
+    };
     this.#front.onGone = (reason) => {
+      this.#front.validity?.ended();
+      client.core.recalls.setKernel(null);
       // Not from inside the session's own turn.
       setImmediate(() => void this.#end(reason));
     };
@@ -134,15 +174,27 @@ class ActiveMount implements Mount {
     mount.#session.mount();
     try {
       const info = await ready;
+      mount.#front.validity?.ready(mount.#session, info.epochNotify);
+      client.core.recalls.setKernel(mount.#front.validity);
       if (mount.#front.openFlags === 0 && !info.directIoMmap) {
         const why = 'this kernel cannot map files of direct I/O';
         options.log?.info(`data goes through the page cache: ${why}`);
       }
+      mount.#cachePages(info, options);
     } catch (error) {
       mount.#session.close();
       throw error;
     }
     return mount;
+  }
+
+  #cachePages(info: FuseInfo, options: MountOptions): void {
+    if (options.cache !== 'auto' || this.#front.validity === null) return;
+    if (info.directIoMmap && info.autoInvalidData && options.directIo !== 'off') {
+      this.#front.cachePages((inode) => this.#session.notifyPages(inode));
+    } else {
+      options.log?.info('cache=auto has no effect with this kernel');
+    }
   }
 
   async unmount(): Promise<void> {
@@ -172,7 +224,13 @@ class ActiveMount implements Mount {
     const { core, reactor } = this.#client;
     return {
       fuse: this.#session.counters,
+      operations: this.#front.operations,
       client: core.counters,
+      leases: core.leases,
+      requests: core.requests,
+      requestsOf: core.requestsOf,
+      framesSent: core.framesSent,
+      releases: core.releases,
       reactor: reactor.counters,
       openHandles: core.openHandles,
       openFiles: core.openFiles,

@@ -43,6 +43,8 @@ export class OpenFile {
   /** Handles and operations that use this object. */
   users = 0;
   openCount = 0;
+  /** Handles that the kernel caches pages for (leases/page-cache.ts). */
+  cachedHandles = 0;
   registration = REGISTRATION_NONE;
   readonly openWaiters: OpenWaiter[] = [];
 
@@ -84,6 +86,7 @@ export class OpenFile {
     this.inode = inode;
     this.users = 0;
     this.openCount = 0;
+    this.cachedHandles = 0;
     this.registration = REGISTRATION_NONE;
     this.knownSize = 0;
     this.knownSizeMs = -Infinity;
@@ -111,6 +114,10 @@ export class OpenFile {
   /** A read up to `end` needs no question before it: the size and the places are known. */
   knows(end: number): boolean {
     return end <= chunkBytes || (end <= this.knownSize && this.striped === STRIPED_YES);
+  }
+
+  get isSizeKnown(): boolean {
+    return this.knownSizeMs !== -Infinity;
   }
 
   isSizeFresh(nowMs: number, freshMs: number): boolean {

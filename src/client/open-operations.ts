@@ -4,6 +4,7 @@
  * and lets go with its last; in between opens cost nothing. Registration: see open-file.ts.
  */
 import { ESTALE, errno } from '../common/errno.js';
+import { LEASE_INODE } from '../protocol/leases.js';
 import { readU53 } from '../protocol/u53.js';
 import {
   AttributesReply,
@@ -29,6 +30,7 @@ import {
   encodeOpen,
   encodeSetAttr,
 } from './bodies.js';
+import { REPLY_EXISTED } from './context.js';
 import type { ClientContext } from './context.js';
 import type { Handle, HandleTable } from './handles.js';
 import { REGISTRATION_NONE, REGISTRATION_OPEN, REGISTRATION_OPENING } from './open-file.js';
@@ -37,8 +39,6 @@ import { CoreOperation, OperationPool, checkName } from './operation.js';
 import { NameCopy, NameReference } from './request.js';
 import type { ClientRequest } from './request.js';
 import type { SizeTracker } from './size-tracker.js';
-
-const REPLY_EXISTED = 1;
 
 const noName = new NameReference();
 
@@ -61,6 +61,7 @@ class OpenOperation extends CoreOperation implements OpenWaiter {
   #truncate = false;
   #dropsSetId = false;
   #step = STEP_REGISTER;
+  #stamp = 0;
 
   start(file: OpenFile, truncate: boolean): void {
     this.#file = file;
@@ -77,6 +78,8 @@ class OpenOperation extends CoreOperation implements OpenWaiter {
       return;
     }
     const peer = this.context.peerOfInode(file.inode);
+    if (this.#truncate) this.change.addInode(file.inode);
+    this.#stamp = this.context.leases.marks.stamp;
     if (file.registration === REGISTRATION_NONE) {
       file.registration = REGISTRATION_OPENING;
       this.#step = STEP_REGISTER;
@@ -96,15 +99,31 @@ class OpenOperation extends CoreOperation implements OpenWaiter {
       return encodeSetAttr(arena, body, inode, this.#dropsSetId ? dropping : truncation);
     }
     const flags = OPEN_TRUNCATE | (this.#dropsSetId ? OPEN_DROP_SET_ID : 0);
-    return encodeOpen(arena, body, inode, this.#truncate ? flags : 0);
+    return encodeOpen(
+      arena,
+      body,
+      inode,
+      (this.#truncate ? flags : 0) | this.context.pages.openFlags,
+    );
   }
 
   override done(status: number, body: number, bodyBytes: number): void {
     const { context } = this;
     const file = this.#file;
     const checked = context.checkReply(status, bodyBytes, AttributesReply.SIZE);
-    if (checked === 0) context.readAttributes(body + AttributesReply.attributes);
+    if (checked === 0) {
+      const at = body + AttributesReply.attributes;
+      context.readAttributes(at);
+      const flags = context.arena.words[(body + AttributesReply.flags) >>> 2]!;
+      const own = this.change.isActive ? this.change : null;
+      context.leases.learnInode(at, flags, this.#stamp, own);
+    }
+    this.endChange(checked, this.peer);
     if (this.#step === STEP_REGISTER) {
+      if (checked === 0) {
+        const flags = context.arena.words[(body + AttributesReply.flags) >>> 2]!;
+        context.pages.registered(file, flags);
+      }
       this.owner.registered(file, checked);
       if (checked === 0 && file.striped !== 0) file.touchStripes(context);
     }
@@ -120,7 +139,9 @@ class OpenOperation extends CoreOperation implements OpenWaiter {
   #finish(): void {
     const file = this.#file;
     const handle = this.owner.addHandle(file);
-    this.release()?.replyOpened(handle.number);
+    const request = this.release();
+    if (request !== null) request.pageUse = this.context.pages.open(handle);
+    request?.replyOpened(handle.number);
   }
 }
 
@@ -142,11 +163,14 @@ class CreateOperation extends CoreOperation {
   truncate = false;
   dropsSetId = false;
   #isNamed = true;
+  #home = 0;
   #step = STEP_REGISTER;
   #inode = 0;
   #incarnationChanges = 0;
   #releases = 0;
   #attempts = 0;
+  #stamp = 0;
+  #attributesHeld = false;
 
   /** `name` null: O_TMPFILE. */
   start(name: NameReference | null): void {
@@ -161,9 +185,32 @@ class CreateOperation extends CoreOperation {
     this.#step = STEP_REGISTER;
     this.#incarnationChanges = this.context.incarnationChanges;
     this.#releases = this.context.releases;
+    if (this.#isNamed && !this.change.isActive) {
+      this.change.addInode(this.parent);
+      this.context.leases.beginName(this.change, this.parent, this.#name);
+    }
+    this.#home = this.#isNamed ? this.homeOf(this.parent, this.#name) : this.parent;
+    this.#stamp = this.context.leases.marks.stamp;
     const bytes = CreateRequest.SIZE + this.#name.lengthBytes;
     const opcode = this.#isNamed ? Opcode.Create : Opcode.TmpFile;
-    this.send(this.context.peerOfInode(this.parent), opcode, bytes);
+    this.send(this.context.peerOfInode(this.#home), opcode, bytes);
+  }
+
+  /** The partition that the name belongs to. */
+  #homeNow(): number {
+    return this.#isNamed ? this.context.partitions.home(this.parent, this.#name) : this.parent;
+  }
+
+  protected override sendAgain(): void {
+    if (this.#step === STEP_LOOKUP) this.#look();
+    else this.#create();
+  }
+
+  #look(): void {
+    this.#step = STEP_LOOKUP;
+    this.#home = this.#homeNow();
+    const bytes = NameRequest.SIZE + this.#name.lengthBytes;
+    this.send(this.context.peerOfInode(this.#home), Opcode.Lookup, bytes);
   }
 
   override encode(body: number): number {
@@ -172,27 +219,30 @@ class CreateOperation extends CoreOperation {
       case STEP_TRUNCATE:
         return encodeSetAttr(arena, body, this.#inode, this.dropsSetId ? dropping : truncation);
       case STEP_LOOKUP:
-        return encodeName(arena, body, this.parent, this.#name);
+        return encodeName(arena, body, this.#home, this.#name);
       case STEP_OPEN: {
         const flags = OPEN_TRUNCATE | (this.dropsSetId ? OPEN_DROP_SET_ID : 0);
-        return encodeOpen(arena, body, this.#inode, this.truncate ? flags : 0);
+        const pages = this.context.pages.openFlags;
+        return encodeOpen(arena, body, this.#inode, (this.truncate ? flags : 0) | pages);
       }
       default:
-        return encodeCreate(arena, body, this, this.#name);
+        return encodeCreate(arena, body, this.#home, this, this.#name);
     }
   }
 
   override done(status: number, body: number, bodyBytes: number): void {
+    const isNamed = this.#step === STEP_LOOKUP || this.#step === STEP_REGISTER;
+    if (isNamed && this.reroutes(status, this.parent, this.#home, this.#homeNow())) return;
     if (this.#step === STEP_LOOKUP) {
       this.#lookedUp(status, body, bodyBytes);
       return;
     }
     const { context } = this;
     const checked = context.checkReply(status, bodyBytes, AttributesReply.SIZE);
+    if (checked === 0) this.#learn(body);
+    this.endChange(checked, this.peer);
     if (checked === errno.EXDEV && this.#step === STEP_REGISTER) {
-      this.#step = STEP_LOOKUP;
-      const bytes = NameRequest.SIZE + this.#name.lengthBytes;
-      this.send(context.peerOfInode(this.parent), Opcode.Lookup, bytes);
+      this.#look();
       return;
     }
     if (checked !== 0) {
@@ -214,13 +264,38 @@ class CreateOperation extends CoreOperation {
     const existed =
       isOpened || (words[(body + AttributesReply.flags) >>> 2]! & REPLY_EXISTED) !== 0;
     if (existed && attributes.striped) file.touchStripes(context);
-    this.owner.createRegistered(file, this.#overtaken(existed));
+    const overtaken = this.#overtaken(existed);
+    this.owner.createRegistered(file, overtaken);
+    context.pages.registered(file, overtaken ? 0 : words[(body + AttributesReply.flags) >>> 2]!);
     if (existed && this.truncate && !isOpened) {
       this.#step = STEP_TRUNCATE;
+      this.#beginChange();
       this.send(context.peerOfInode(this.#inode), Opcode.SetAttr, SetAttrRequest.SIZE);
       return;
     }
     this.#finish(body);
+  }
+
+  /** Of the file itself, which was there. */
+  #beginChange(): void {
+    this.change.addInode(this.#inode);
+    this.#stamp = this.context.leases.marks.stamp;
+  }
+
+  /** What the reply grants. */
+  #learn(body: number): void {
+    const { context, change } = this;
+    let learnt = 0;
+    if (this.#step === STEP_REGISTER && this.#isNamed) {
+      learnt = context.learnCreated(body, this.parent, this.#home, this.#name, change);
+    } else {
+      const at = body + AttributesReply.attributes;
+      const flags = context.arena.words[(body + AttributesReply.flags) >>> 2]!;
+      context.accessTimes.complete(context.arena.words, at);
+      const own = change.isActive ? change : null;
+      if (context.leases.learnInode(at, flags, this.#stamp, own)) learnt = LEASE_INODE;
+    }
+    this.#attributesHeld = (learnt & LEASE_INODE) !== 0;
   }
 
   #lookedUp(status: number, body: number, bodyBytes: number): void {
@@ -231,6 +306,8 @@ class CreateOperation extends CoreOperation {
     else {
       this.#inode = readU53(context.arena.words, body + LookupReply.inode);
       this.#step = STEP_OPEN;
+      if (this.truncate) this.#beginChange();
+      this.#stamp = context.leases.marks.stamp;
       this.send(context.peerOfInode(this.#inode), Opcode.Open, OpenRequest.SIZE);
     }
   }
@@ -262,7 +339,16 @@ class CreateOperation extends CoreOperation {
     if (file === undefined) throw new Error('a file is forgotten while its create is going on');
     const handle = this.owner.addHandle(file);
     const attributes = this.context.readAttributes(body + AttributesReply.attributes);
-    this.release()?.replyCreated(attributes, handle.number);
+    const { leases } = this.context;
+    const inode = this.#inode;
+    const entryMs = this.#isNamed ? leases.nameMs(this.parent, this.#name, inode) : 0;
+    const attributesMs = leases.attributesMs(inode, this.#attributesHeld);
+    const request = this.release();
+    if (request === null) return;
+    request.entryValidMs = entryMs;
+    request.attributesValidMs = attributesMs;
+    request.pageUse = this.context.pages.open(handle);
+    request.replyCreated(attributes, handle.number);
   }
 }
 
@@ -272,6 +358,7 @@ class RegistrationOperation extends CoreOperation {
 
   start(opcode: number): void {
     const bytes = opcode === Opcode.Open ? OpenRequest.SIZE : InodeRequest.SIZE;
+    this.lazy = opcode === Opcode.Release;
     this.send(this.context.peerOfInode(this.inode), opcode, bytes);
   }
 
@@ -348,7 +435,8 @@ export class OpenOperations {
     operation.mode = mode;
     operation.uid = request.uid;
     operation.gid = request.gid;
-    operation.flags = CREATE_REGISTER | (exclusive ? CREATE_EXCLUSIVE : 0);
+    operation.flags =
+      CREATE_REGISTER | (exclusive ? CREATE_EXCLUSIVE : 0) | this.#context.pages.createFlags;
     operation.truncate = truncate;
     operation.umask = request.umask;
     operation.dropsSetId = request.dropsSetId;
@@ -364,6 +452,8 @@ export class OpenOperations {
   /** Lets go of a file's handle; nothing is waited for. */
   closeHandle(handle: Handle): void {
     const file = handle.file;
+    this.#context.pages.closed(handle);
+    this.#context.ahead.drop(handle);
     this.#handles.remove(handle);
     if (file === null) return;
     file.openCount--;

@@ -20,6 +20,7 @@ class ExtendOperation extends CoreOperation {
   dropsSetId = false;
 
   start(): void {
+    this.change.addInode(this.file.inode);
     this.send(this.context.peerOfInode(this.file.inode), Opcode.Extend, ExtendRequest.SIZE);
   }
 
@@ -37,6 +38,7 @@ class ExtendOperation extends CoreOperation {
     } else if (this.dropsSetId) {
       file.dropsSetId = true;
     }
+    this.endChange(checked, this.peer);
     this.release();
     tracker.extended(file, checked);
   }
@@ -57,11 +59,7 @@ export class SizeTracker {
    * left behind until `flush`.
    */
   needsExtend(file: OpenFile, end: number): boolean {
-    const fresh = file.isSizeFresh(
-      this.#context.scheduler.nowMs(),
-      this.#context.options.sizeFreshMs,
-    );
-    if (fresh && end <= file.knownSize && !file.privileged) {
+    if (this.#context.isSizeFresh(file) && end <= file.knownSize && !file.privileged) {
       file.mtimeDirty = true;
       return false;
     }
@@ -74,8 +72,7 @@ export class SizeTracker {
    */
   needsCheck(file: OpenFile, end: number): boolean {
     if (end <= chunkBytes || end > file.knownSize) return false;
-    const { scheduler, options } = this.#context;
-    return !file.isSizeFresh(scheduler.nowMs(), options.sizeFreshMs);
+    return !this.#context.isSizeFresh(file);
   }
 
   /** The file is at least `sizeBytes` long; `waiter` hears when the inode's target knows. */

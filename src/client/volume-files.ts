@@ -3,11 +3,11 @@
  * command line and for tests. Paths are absolute within the volume, UTF-8, '/'-separated;
  * permissions are not checked (that is the kernel's part on a mount).
  */
-import { ESTALE, errno } from '../common/errno.js';
+import { errno } from '../common/errno.js';
 import type { ArenaMemory } from '../native/arena-memory.js';
 import { xattrListBytesMax, xattrValueBytesMax } from '../protocol/limits.generated.js';
-import { Answer, FileError } from './answer.js';
-import type { FileStats, ListedEntry } from './answer.js';
+import { FileError } from './answer.js';
+import type { FileStats } from './answer.js';
 import {
   AttributeChange,
   SET_ATIME,
@@ -16,173 +16,55 @@ import {
   SET_MTIME,
   SET_SIZE,
   SET_UID,
-  S_IFDIR,
-  S_IFMT,
 } from './attributes.js';
 import type { FileSystemCore } from './core.js';
 import { FileHandle } from './file-handle.js';
-import { NameReference } from './request.js';
-import type { ClientRequest, FileSystemTotals } from './request.js';
-import { SlotWaiters } from './slot-waiters.js';
-
-/** Symbolic links followed in one path, as Linux does. */
-const SYMLINKS_MAX = 40;
-const LIST_BYTES = 65536;
-/** Removals in flight of one removeTree. */
-const REMOVALS_MAX = 64;
+import { ManyFiles, oneOfMany } from './many-files.js';
+import type { OneOfMany } from './many-files.js';
+import type { FileSystemTotals } from './request.js';
+import { TreeRemoval } from './tree-remove.js';
+import { VolumePaths, reference } from './volume-paths.js';
+import type { Owner } from './volume-paths.js';
 
 /** As of node:fs; with an s writes are power-safe when they are done (O_SYNC). */
 export type OpenFlags = 'r' | 'r+' | 'rs+' | 'w' | 'wx' | 'w+' | 'a' | 'a+' | 'as' | 'as+';
 
-export interface Owner {
-  uid: number;
-  gid: number;
+/** Of `writeFiles`. */
+export interface NewFile {
+  name: string;
+  data: Uint8Array | string;
+  /** 0o644 by default; of a file that is there it stays as it is. */
+  mode?: number;
 }
 
 const encoder = new TextEncoder();
 const decoder = new TextDecoder();
 
-function reference(bytes: Uint8Array): NameReference {
-  return new NameReference().set(bytes, 0, bytes.length);
-}
-
-interface Place {
-  /** Inodes from the root to the parent. */
-  parents: number[];
-  name: Uint8Array;
-  /** Of what the path names, if it was looked up on the way. */
-  stats?: FileStats;
-  /** Why that look-up failed: there is no such name. */
-  absence?: FileError;
-}
-
-export class VolumeFiles {
-  readonly core: FileSystemCore;
-  readonly rootInode: number;
-  readonly #arena: ArenaMemory;
-  readonly #owner: Owner;
-  readonly #slots: SlotWaiters;
+export class VolumeFiles extends VolumePaths {
+  readonly many: ManyFiles;
 
   constructor(core: FileSystemCore, arena: ArenaMemory, rootInode: number, owner: Owner) {
-    this.core = core;
-    this.rootInode = rootInode;
-    core.setRoot(rootInode);
-    this.#arena = arena;
-    this.#owner = owner;
-    this.#slots = new SlotWaiters(arena.bulk);
-  }
-
-  /** Runs one operation of the core; rejects with a FileError that names `syscall` and `path`. */
-  call(
-    syscall: string,
-    path: string,
-    start: (request: ClientRequest) => void,
-    synchronous = false,
-  ): Promise<Answer> {
-    return new Promise((resolve, reject) => {
-      const { uid, gid } = this.#owner;
-      const answer = new Answer(this.#arena, uid, gid, (status) => {
-        if (status === 0) resolve(answer);
-        else reject(new FileError(status === ESTALE ? errno.ENOENT : status, syscall, path));
-      });
-      answer.synchronous = synchronous;
-      start(answer);
+    super(core, arena, rootInode, owner);
+    const { uid, gid } = owner;
+    const many = { uid, gid, umask: 0, dropsSetId: uid !== 0 };
+    this.many = new ManyFiles(core, this.slots, many, (directory, name) => {
+      return this.lookup('lstat', '', directory, name).then(nothing, nothing);
     });
-  }
-
-  // ---------------------------------------------------------------- paths
-
-  async #lookup(
-    syscall: string,
-    path: string,
-    parent: number,
-    name: Uint8Array,
-  ): Promise<FileStats> {
-    const answer = await this.call(syscall, path, (request) => {
-      this.core.lookup(request, parent, reference(name));
-    });
-    return answer.stats!;
-  }
-
-  /**
-   * The parent directories of a path and its last name, links on the way followed; with
-   * `followLast` the last one too, as long as it is a link. The root has an empty name.
-   */
-  async #resolve(syscall: string, path: string, followLast: boolean): Promise<Place> {
-    const parts = path.split('/').filter((part) => part !== '' && part !== '.');
-    let parents = [this.rootInode];
-    let links = 0;
-    while (parts.length > 0) {
-      const part = parts.shift()!;
-      if (part === '..') {
-        if (parents.length > 1) parents.pop();
-        continue;
-      }
-      const name = encoder.encode(part);
-      const parent = parents.at(-1)!;
-      if (parts.length === 0 && !followLast) return { parents, name };
-      let stats: FileStats;
-      try {
-        stats = await this.#lookup(syscall, path, parent, name);
-      } catch (error) {
-        // A name that is not there yet may be created.
-        if (!(error instanceof FileError)) throw error;
-        if (parts.length > 0 || error.code !== 'ENOENT') throw error;
-        return { parents, name, absence: error };
-      }
-      if (stats.isSymbolicLink()) {
-        if (++links > SYMLINKS_MAX) throw new FileError(errno.ELOOP, syscall, path);
-        const target = await this.#target(syscall, path, stats.inode);
-        if (target.startsWith('/')) parents = [this.rootInode];
-        parts.unshift(...target.split('/').filter((each) => each !== '' && each !== '.'));
-      } else if (parts.length === 0) {
-        return { parents, name, stats };
-      } else {
-        if (!stats.isDirectory()) throw new FileError(errno.ENOTDIR, syscall, path);
-        parents.push(stats.inode);
-      }
-    }
-    return { parents, name: new Uint8Array(0) };
-  }
-
-  async #target(syscall: string, path: string, inode: number): Promise<string> {
-    const answer = await this.call(syscall, path, (request) => {
-      this.core.readLink(request, inode);
-    });
-    return decoder.decode(answer.text);
-  }
-
-  async #statPlace(syscall: string, path: string, place: Place): Promise<FileStats> {
-    if (place.stats !== undefined) return place.stats;
-    if (place.absence !== undefined) throw place.absence;
-    const parent = place.parents.at(-1)!;
-    if (place.name.length > 0) return this.#lookup(syscall, path, parent, place.name);
-    const answer = await this.call(syscall, path, (request) => {
-      this.core.getAttributes(request, parent);
-    });
-    return answer.stats!;
-  }
-
-  /** For operations on an entry: its parent, and its name, which the root has not. */
-  async #entry(syscall: string, path: string): Promise<{ parent: number; name: NameReference }> {
-    const place = await this.#resolve(syscall, path, false);
-    if (place.name.length === 0) throw new FileError(errno.EBUSY, syscall, path);
-    return { parent: place.parents.at(-1)!, name: reference(place.name) };
   }
 
   // ---------------------------------------------------------------- names
 
   async stat(path: string): Promise<FileStats> {
-    return this.#statPlace('stat', path, await this.#resolve('stat', path, true));
+    return this.statPlace('stat', path, await this.resolve('stat', path, true));
   }
 
   async lstat(path: string): Promise<FileStats> {
-    return this.#statPlace('lstat', path, await this.#resolve('lstat', path, false));
+    return this.statPlace('lstat', path, await this.resolve('lstat', path, false));
   }
 
   async mkdir(path: string, options: { mode?: number; recursive?: boolean } = {}): Promise<void> {
     try {
-      const { parent, name } = await this.#entry('mkdir', path);
+      const { parent, name } = await this.entry('mkdir', path);
       await this.call('mkdir', path, (request) => {
         this.core.makeDirectory(request, parent, name, options.mode ?? 0o755);
       });
@@ -203,14 +85,14 @@ export class VolumeFiles {
   }
 
   async rmdir(path: string): Promise<void> {
-    const { parent, name } = await this.#entry('rmdir', path);
+    const { parent, name } = await this.entry('rmdir', path);
     await this.call('rmdir', path, (request) => {
       this.core.removeDirectory(request, parent, name);
     });
   }
 
   async unlink(path: string): Promise<void> {
-    const { parent, name } = await this.#entry('unlink', path);
+    const { parent, name } = await this.entry('unlink', path);
     await this.call('unlink', path, (request) => {
       this.core.unlink(request, parent, name);
     });
@@ -218,15 +100,15 @@ export class VolumeFiles {
 
   /** `flags`: RENAME_NOREPLACE 1, RENAME_EXCHANGE 2. */
   async rename(from: string, to: string, flags = 0): Promise<void> {
-    const source = await this.#entry('rename', from);
-    const target = await this.#entry('rename', to);
+    const source = await this.entry('rename', from);
+    const target = await this.entry('rename', to);
     await this.call('rename', `${from}' -> '${to}`, (request) => {
       this.core.rename(request, source.parent, source.name, target.parent, target.name, flags);
     });
   }
 
   async symlink(target: string, path: string): Promise<void> {
-    const { parent, name } = await this.#entry('symlink', path);
+    const { parent, name } = await this.entry('symlink', path);
     await this.call('symlink', path, (request) => {
       this.core.symlink(request, parent, name, reference(encoder.encode(target)));
     });
@@ -234,12 +116,12 @@ export class VolumeFiles {
 
   async readlink(path: string): Promise<string> {
     const stats = await this.lstat(path);
-    return this.#target('readlink', path, stats.inode);
+    return this.target('readlink', path, stats.inode);
   }
 
   async link(existing: string, path: string): Promise<void> {
     const { inode } = await this.lstat(existing);
-    const { parent, name } = await this.#entry('link', path);
+    const { parent, name } = await this.entry('link', path);
     await this.call('link', path, (request) => {
       this.core.link(request, inode, parent, name);
     });
@@ -248,39 +130,10 @@ export class VolumeFiles {
   async readdir(path: string): Promise<string[]> {
     const { inode } = await this.stat(path);
     const names: string[] = [];
-    await this.#list(path, inode, (entries) => {
+    for await (const entries of this.pages(path, inode)) {
       for (const entry of entries) names.push(decoder.decode(entry.nameBytes));
-      return Promise.resolve();
-    });
-    return names;
-  }
-
-  /** Calls `visit` with batches of a directory's entries, one after another. */
-  async #list(
-    path: string,
-    inode: number,
-    visit: (entries: ListedEntry[]) => Promise<void>,
-  ): Promise<void> {
-    const opened = await this.call('opendir', path, (request) => {
-      this.core.openDirectory(request, inode);
-    });
-    try {
-      let cookie = 0;
-      for (;;) {
-        const page = await this.#slots.use((landing) =>
-          this.call('readdir', path, (request) => {
-            this.core.readDirectory(request, opened.handle, cookie, LIST_BYTES, false, landing);
-          }),
-        );
-        const lastEntry = page.entries.at(-1);
-        if (lastEntry === undefined) return;
-        cookie = lastEntry.cookie;
-        await visit(page.entries);
-        if (page.last) return;
-      }
-    } finally {
-      this.core.closeHandle(opened.handle);
     }
+    return names;
   }
 
   // ---------------------------------------------------------------- attributes
@@ -331,10 +184,10 @@ export class VolumeFiles {
   async open(path: string, flags: OpenFlags = 'r', mode = 0o644): Promise<FileHandle> {
     const exclusive = flags === 'wx';
     const truncate = flags.startsWith('w') && !exclusive;
-    const place = await this.#resolve('open', path, !exclusive);
+    const place = await this.resolve('open', path, !exclusive);
     const parent = place.parents.at(-1)!;
     if (flags.startsWith('r')) {
-      const stats = await this.#statPlace('open', path, place);
+      const stats = await this.statPlace('open', path, place);
       const answer = await this.call('open', path, (request) => {
         this.core.open(request, stats.inode, false);
       });
@@ -348,7 +201,7 @@ export class VolumeFiles {
   }
 
   #handle(inode: number, handle: number, path: string, flags: OpenFlags): FileHandle {
-    const file = new FileHandle(this, this.#slots, this.#arena, inode, handle, path);
+    const file = new FileHandle(this, this.slots, this.arena, inode, handle, path);
     file.append = flags.startsWith('a');
     file.synchronous = flags.includes('s');
     return file;
@@ -363,8 +216,13 @@ export class VolumeFiles {
     }
   }
 
-  async writeFile(path: string, data: Uint8Array | string, flags: OpenFlags = 'w'): Promise<void> {
-    const file = await this.open(path, flags);
+  async writeFile(
+    path: string,
+    data: Uint8Array | string,
+    flags: OpenFlags = 'w',
+    mode = 0o644,
+  ): Promise<void> {
+    const file = await this.open(path, flags, mode);
     try {
       await file.write(typeof data === 'string' ? encoder.encode(data) : data, 0);
     } finally {
@@ -388,6 +246,112 @@ export class VolumeFiles {
     }
   }
 
+  // ---------------------------------------------------------------- many names of a directory
+
+  /** Of each name, links not followed; a FileError in place of those that cannot be had. */
+  async lstatMany(directory: string, names: readonly string[]): Promise<(FileStats | FileError)[]> {
+    const ones = await this.#ones(directory, names);
+    await this.many.lookup(ones);
+    const pathOf = (i: number): string => join(directory, names[i]!);
+    return this.many.settle(
+      ones,
+      'lstat',
+      pathOf,
+      (one) => one.stats!,
+      (i) => this.lookup('lstat', pathOf(i), ones[i]!.directory, ones[i]!.name),
+    );
+  }
+
+  /** Empty files; a FileError in place of those that are there already (EEXIST) or cannot be made. */
+  createMany(
+    directory: string,
+    names: readonly string[],
+    options: { mode?: number } = {},
+  ): Promise<(FileError | undefined)[]> {
+    const { mode = 0o644 } = options;
+    const files = names.map((name) => ({ name, data: '', mode }));
+    return this.writeFiles(directory, files, { flag: 'wx' });
+  }
+
+  /** Each is made (with `w` emptied, if it is there) and has its content; small ones at once. */
+  async writeFiles(
+    directory: string,
+    files: readonly NewFile[],
+    options: { flag?: 'w' | 'wx' } = {},
+  ): Promise<(FileError | undefined)[]> {
+    const { flag = 'w' } = options;
+    const ones = await this.#ones(
+      directory,
+      files.map(({ name }) => name),
+    );
+    for (const [i, one] of ones.entries()) {
+      const { data, mode = 0o644 } = files[i]!;
+      one.mode = mode & 0o7777;
+      one.exclusive = flag === 'wx';
+      one.data = typeof data === 'string' ? encoder.encode(data) : data;
+    }
+    await this.many.write(ones);
+    const pathOf = (i: number): string => join(directory, files[i]!.name);
+    return this.many.settle<undefined>(
+      ones,
+      'write',
+      pathOf,
+      () => undefined,
+      async (i) => {
+        await this.writeFile(pathOf(i), ones[i]!.data, flag, ones[i]!.mode);
+        return undefined;
+      },
+    );
+  }
+
+  /** Whole contents; a FileError in place of those that cannot be read. */
+  async readFiles(
+    directory: string,
+    names: readonly string[],
+  ): Promise<(Uint8Array | FileError)[]> {
+    const ones = await this.#ones(directory, names);
+    await this.many.read(ones);
+    // Larger files, and those behind links, are read as ever.
+    for (const one of ones) {
+      if (one.status === 0 && one.content === undefined) one.status = errno.EAGAIN;
+    }
+    const pathOf = (i: number): string => join(directory, names[i]!);
+    return this.many.settle(
+      ones,
+      'read',
+      pathOf,
+      (one) => one.content!,
+      (i) => this.readFile(pathOf(i)),
+    );
+  }
+
+  async unlinkMany(
+    directory: string,
+    names: readonly string[],
+  ): Promise<(FileError | undefined)[]> {
+    const ones = await this.#ones(directory, names);
+    await this.many.unlink(ones);
+    const pathOf = (i: number): string => join(directory, names[i]!);
+    return this.many.settle<undefined>(
+      ones,
+      'unlink',
+      pathOf,
+      () => undefined,
+      async (i) => {
+        const { directory: parent, name } = ones[i]!;
+        await this.call('unlink', pathOf(i), (request) => {
+          this.core.unlink(request, parent, reference(name));
+        });
+        return undefined;
+      },
+    );
+  }
+
+  async #ones(directory: string, names: readonly string[]): Promise<OneOfMany[]> {
+    const { inode } = await this.stat(directory);
+    return names.map((name) => oneOfMany(inode, encoder.encode(name)));
+  }
+
   // ---------------------------------------------------------------- trees and volumes
 
   async rm(path: string, options: { recursive?: boolean; force?: boolean } = {}): Promise<void> {
@@ -408,50 +372,17 @@ export class VolumeFiles {
     await this.rmdir(path);
   }
 
-  /** Removes all that is in a directory, not itself; `onProgress` hears the number of entries. */
-  async removeTree(path: string, onProgress?: (removed: number) => void): Promise<void> {
+  /**
+   * Removes all that is in a directory, not itself. `onProgress` hears the number of entries, `onError` of what
+   * cannot be removed; without it that rejects.
+   */
+  async removeTree(
+    path: string,
+    onProgress?: (removed: number) => void,
+    onError?: (error: FileError) => void,
+  ): Promise<void> {
     const { inode } = await this.stat(path);
-    const progress = { removed: 0, report: onProgress };
-    await this.#removeContent(path, inode, progress);
-  }
-
-  async #removeContent(
-    path: string,
-    directory: number,
-    progress: { removed: number; report: ((removed: number) => void) | undefined },
-  ): Promise<void> {
-    await this.#list(path, directory, async (entries) => {
-      const removals: Promise<unknown>[] = [];
-      for (const entry of entries) {
-        const isDirectory = (entry.mode & S_IFMT) === S_IFDIR;
-        const below = `${path.replace(/\/$/, '')}/${decoder.decode(entry.nameBytes)}`;
-        if (isDirectory) await this.#removeContent(below, entry.inode, progress);
-        removals.push(this.#removeEntry(below, directory, entry, isDirectory));
-        if (removals.length < REMOVALS_MAX) continue;
-        await Promise.all(removals.splice(0));
-      }
-      await Promise.all(removals);
-      progress.removed += entries.length;
-      progress.report?.(progress.removed);
-    });
-  }
-
-  async #removeEntry(
-    path: string,
-    parent: number,
-    entry: ListedEntry,
-    isDirectory: boolean,
-  ): Promise<void> {
-    const name = reference(entry.nameBytes);
-    try {
-      await this.call(isDirectory ? 'rmdir' : 'unlink', path, (request) => {
-        if (isDirectory) this.core.removeDirectory(request, parent, name);
-        else this.core.unlink(request, parent, name);
-      });
-    } catch (error) {
-      // Somebody else removes here, too.
-      if (!(error instanceof FileError) || error.code !== 'ENOENT') throw error;
-    }
+    await new TreeRemoval(this, onProgress, onError).removeContent(path, inode);
   }
 
   // ---------------------------------------------------------------- extended attributes
@@ -460,8 +391,8 @@ export class VolumeFiles {
   async setXattr(path: string, name: string, value: Uint8Array, flags = 0): Promise<void> {
     const { inode } = await this.stat(path);
     if (value.length > xattrValueBytesMax) throw new FileError(errno.E2BIG, 'setxattr', path);
-    await this.#slots.use((data) => {
-      this.#arena.bytes.set(value, data);
+    await this.slots.use((data) => {
+      this.arena.bytes.set(value, data);
       return this.call('setxattr', path, (request) => {
         const named = reference(encoder.encode(name));
         this.core.setXattr(request, inode, named, data, value.length, flags);
@@ -472,7 +403,7 @@ export class VolumeFiles {
   /** Rejects with ENODATA where there is none of this name. */
   async getXattr(path: string, name: string): Promise<Uint8Array> {
     const { inode } = await this.stat(path);
-    const answer = await this.#slots.use((landing) =>
+    const answer = await this.slots.use((landing) =>
       this.call('getxattr', path, (request) => {
         const named = reference(encoder.encode(name));
         this.core.getXattr(request, inode, named, xattrValueBytesMax, landing);
@@ -483,7 +414,7 @@ export class VolumeFiles {
 
   async listXattrs(path: string): Promise<string[]> {
     const { inode } = await this.stat(path);
-    const answer = await this.#slots.use((landing) =>
+    const answer = await this.slots.use((landing) =>
       this.call('listxattr', path, (request) => {
         this.core.listXattrs(request, inode, xattrListBytesMax, landing);
       }),
@@ -518,4 +449,12 @@ export class VolumeFiles {
       this.core.dropEmptyRoot(request, this.rootInode);
     });
   }
+}
+
+function join(directory: string, name: string): string {
+  return `${directory.replace(/\/$/, '')}/${name}`;
+}
+
+function nothing(): void {
+  // Neither what was found nor that nothing was is of interest.
 }

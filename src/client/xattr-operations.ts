@@ -64,6 +64,7 @@ class ChangeOperation extends CoreOperation {
     this.#inode = inode;
     this.#name.copyFrom(name);
     this.context.facts.forgetFlags(inode);
+    this.change.addPermissions(inode);
   }
 
   override encode(body: number): number {
@@ -89,7 +90,12 @@ class ChangeOperation extends CoreOperation {
     // An answer that was given before may have been learnt while this was under way.
     this.context.facts.forgetFlags(this.#inode);
     const checked = this.context.checkReply(status, bodyBytes, AttributesReply.SIZE);
-    if (checked === 0) this.context.readAttributes(body + AttributesReply.attributes);
+    if (checked === 0) {
+      const at = body + AttributesReply.attributes;
+      this.context.readAttributes(at);
+      const flags = this.context.arena.words[(body + AttributesReply.flags) >>> 2]!;
+      this.context.leases.learnInode(at, flags, this.change.stamp, this.change);
+    }
     this.finishDone(checked);
   }
 }
@@ -228,8 +234,7 @@ export class XattrOperations {
 
   /** As learnt lately; all bits where nothing is known. */
   #flagsOf(inode: number): number {
-    const { facts, scheduler, options } = this.#context;
-    return facts.flagsOf(inode, scheduler.nowMs(), options.sizeFreshMs);
+    return this.#context.flagsOf(inode);
   }
 
   #hasNot(inode: number, name: NameReference): boolean {

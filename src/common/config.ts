@@ -41,6 +41,11 @@ export const settings = [
     env: 'SEALFS_SERVER_RECLAIM_RATE',
     meaning: 'bytes of removed files that a target gives back a second',
   },
+  {
+    key: 'server.split_entries',
+    env: 'SEALFS_SERVER_SPLIT_ENTRIES',
+    meaning: 'entries of a directory, or of a partition of it, that is split',
+  },
   { key: 'mount.options', env: 'SEALFS_MOUNT_OPTIONS', meaning: 'as after -o' },
   { key: 'mount.log', env: 'SEALFS_MOUNT_LOG', meaning: 'log file of mounts' },
   { key: 'up.dir', env: 'SEALFS_UP_DIR', meaning: 'where the cluster keeps its state' },
@@ -69,6 +74,7 @@ const configSchema = z.strictObject({
       listen: text,
       durability: text,
       reclaim_rate: textOrNumber,
+      split_entries: textOrNumber,
     })
     .optional(),
   mount: z.strictObject({ options: text, log: text }).optional(),

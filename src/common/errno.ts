@@ -15,5 +15,7 @@ export function errnoName(status: number): string {
 }
 
 /** Linux numbers that node:os does not list. */
+/** The name, or cookie, is in another partition of its directory. */
+export const EREMCHG = 78;
 export const ESTALE = 116;
 export const EUCLEAN = 117;

@@ -8,6 +8,7 @@ import { copyOf, newCounts, replacement } from './findings.js';
 import { InodeBook } from './inode-book.js';
 import { decisionId, PendingSteps } from './open-operations.js';
 import type { PreparedStep } from './open-operations.js';
+import { PartitionCheck } from './partition-check.js';
 import type { FsckCluster } from './store-reader.js';
 import type { TargetSpace } from './target-space.js';
 import { storedNumber } from './values.js';
@@ -42,6 +43,9 @@ export class CheckState {
   readonly nextTransactions = new Map<string, number>();
   /** What they explain. */
   readonly pending = new PendingSteps();
+  readonly partitions = new PartitionCheck(this);
+  /** Rows of partitions that no table names: with entries, or to be removed. */
+  readonly strayPartitions = new Set<number>();
 
   constructor(cluster: FsckCluster) {
     this.cluster = cluster;

@@ -12,6 +12,7 @@ import { copyOf, printableName, removal, replacement } from './findings.js';
 import { MARK_DAMAGED, MARK_HAS_ENTRIES } from './inode-book.js';
 import { entryId } from './open-operations.js';
 import type { StoreReader } from './store-reader.js';
+import type { HashRange } from '../server/partitions/table.js';
 import { entryProblem, typeName } from './values.js';
 
 /** One entry, with copies of what the store lent. */
@@ -30,11 +31,16 @@ export class EntryWalk {
   readonly #hash: NameHash;
   #directory = 0;
   #directoryRow = -1;
+  /** The directory that it is, or is a partition of; the hashes that it holds. */
+  #home = 0;
+  #range: HashRange = { first: 0, end: 0 };
   /** Entries of one hash, in order. */
   #group: Entry[] = [];
   #groupHash = -1;
   /** Entries that no look-up finds: their place is found when the walk is done. */
   readonly #misplaced = new Set<Entry>();
+  /** Entries that belong to another partition. */
+  readonly #outside: Entry[] = [];
 
   constructor(state: CheckState, target: number) {
     this.#state = state;
@@ -49,13 +55,20 @@ export class EntryWalk {
       this.#endGroup();
       this.#directory = directory;
       this.#directoryRow = book.find(directory);
+      this.#home = this.#state.partitions.homeOf(directory);
+      this.#range = this.#state.partitions.rangeOf(directory);
       if (this.#directoryRow >= 0) book.mark(this.#directoryRow, MARK_HAS_ENTRIES);
+      const home = book.find(this.#home);
+      if (home >= 0) book.mark(home, MARK_HAS_ENTRIES);
     }
     const hash = Math.floor(cookie / COLLISIONS);
     if (hash !== this.#groupHash) {
       this.#endGroup();
       this.#groupHash = hash;
     }
+    const copies = this.#state.pending.copies.get(directory);
+    // What a partition that is being made has got so far is still another's.
+    if (copies !== undefined && hash >= copies.first && hash < copies.end) return;
     this.#state.counts.entries++;
     const entry = {
       directory,
@@ -82,6 +95,12 @@ export class EntryWalk {
     const parent = this.#directoryRow;
     const first = this.#hash(name, 0, name.length) || 1;
     if (first !== this.#groupHash) this.#misplaced.add(entry);
+    else if (
+      (first < this.#range.first || first >= this.#range.end) &&
+      !pending.tables.has(directory)
+    ) {
+      this.#outside.push(entry);
+    }
     const row = book.find(inode);
     if (parent < 0 || !(book.isDirectory(parent) || book.has(parent, MARK_DAMAGED))) {
       this.#stray(entry, parent, row);
@@ -160,7 +179,7 @@ export class EntryWalk {
     } else {
       const known = this.#state.directoryEntries.get(entry.inode);
       if (known !== undefined) known.push(this.#place(entry));
-      else if (book.names[row]! > 1 || book.parents[row] !== entry.directory) {
+      else if (book.names[row]! > 1 || book.parents[row] !== this.#home) {
         this.#state.directoryEntries.set(entry.inode, [this.#place(entry)]);
       }
     }
@@ -207,7 +226,8 @@ export class EntryWalk {
       | 'doubled-entry'
       | 'doubled-name'
       | 'collision-gap'
-      | 'misplaced-entry',
+      | 'misplaced-entry'
+      | 'outside-range',
     given: { text: string; repair: string; edits: Edit[]; evidence: Evidence[] },
   ): void {
     this.#state.report({
@@ -281,10 +301,32 @@ export class EntryWalk {
     }
   }
 
+  /** No look-up comes here for this name: it is asked for in the partition that holds its hash. */
+  async #reportOutside(entry: Entry): Promise<void> {
+    const { partitions, cluster } = this.#state;
+    const { directory, name, cookie } = entry;
+    const hash = Math.floor(cookie / COLLISIONS);
+    const place = partitions.placeOf(directory, hash);
+    const target = this.#state.holderOfInode(place);
+    const found = await findPlace(cluster.targets[target]!.reader, this.#hash, place, name);
+    const isDouble = found.inode === entry.inode;
+    const moves = found.cookie > 0 && place !== directory;
+    const edits: Edit[] = [];
+    if (moves || isDouble) edits.push(removal(this.#target, dentryKey(directory, cookie)));
+    if (moves) edits.push(replacement(target, dentryKey(place, found.cookie), entry.value));
+    this.#report(entry, 'outside-range', {
+      text: `it stands in partition ${directory}, but its name is looked for in ${place}`,
+      repair: moves ? 'move it there' : isDouble ? 'remove it' : '',
+      edits,
+      evidence: [this.#evidence(entry), partitions.evidence(directory)],
+    });
+  }
+
   /** After the walk: where the misplaced ones belong. */
   async finish(): Promise<void> {
     this.#endGroup();
     const { reader } = this.#state.cluster.targets[this.#target]!;
+    for (const entry of this.#outside) await this.#reportOutside(entry);
     // Two for one place: the second goes to the next one in the next round.
     const taken = new Set<string>();
     for (const entry of this.#misplaced) {

@@ -17,6 +17,11 @@ export const findingKinds = [
   'orphan-inode',
   'loop',
   'orphan-list',
+  // directories in partitions
+  'partition-table',
+  'stray-partition',
+  'lost-partition',
+  'outside-range',
   // what hangs on an inode
   'attributes',
   'inode-size',

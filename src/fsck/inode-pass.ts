@@ -26,6 +26,7 @@ import { END_OF_KEYS, START_OF_KEYS } from './store-reader.js';
 import { TargetSpace } from './target-space.js';
 import {
   attributeFlags,
+  batchStatusesProblem,
   cutProblem,
   inodeProblem,
   linkTargetProblem,
@@ -37,6 +38,8 @@ import {
 
 const ATTRIBUTE_FLAGS = FLAG_XATTRS | FLAG_ACCESS_ACL | FLAG_DEFAULT_ACL | FLAG_CAPABILITY;
 const SEQUENCES_RESERVED = 1024;
+const SESSION_ID_BYTES = 16;
+const ABSENCE_BYTES = 2;
 
 export class InodePass {
   readonly #state: CheckState;
@@ -87,6 +90,9 @@ export class InodePass {
       case KEY.attributes:
         this.#attributes(key, value);
         return;
+      case KEY.partitions:
+        this.#state.partitions.take(this.#target, parsed.inode, value);
+        return;
       case KEY.entry:
       case KEY.chunk:
         return;
@@ -134,7 +140,7 @@ export class InodePass {
     book.parents[row] = byteU64(value, InodeRecord.parent);
     book.ctimeSeconds[row] = Number(view.getBigInt64(InodeRecord.ctimeSeconds, true));
     book.ctimeNanoseconds[row] = view.getUint32(InodeRecord.ctimeNanoseconds, true);
-    if (book.isDirectory(row)) counts.directories++;
+    if (book.isDirectory(row) && !this.#state.partitions.isPartition(row)) counts.directories++;
     this.#checkSize(row, byteU64(value, InodeRecord.blocks));
   }
 
@@ -264,7 +270,13 @@ export class InodePass {
         this.#sequence(key, value);
         return;
       case KEY.session:
-        this.#session(key, value);
+        this.#ofSession(key, value, 'record', sessionProblem(value));
+        return;
+      case KEY.batchStatuses:
+        this.#ofSession(key, value, "last batch's statuses", batchStatusesProblem(value));
+        return;
+      case KEY.holder:
+        this.#holder(key, value);
         return;
       case KEY.prepared:
         this.#prepared(key, value);
@@ -336,13 +348,20 @@ export class InodePass {
     });
   }
 
-  #session(key: Uint8Array, value: Uint8Array): void {
-    const problem = sessionProblem(value);
+  #holder(key: Uint8Array, value: Uint8Array): void {
+    if (value.length === 0 || value.length === ABSENCE_BYTES) return;
+    const edits = [replacement(this.#target, key, new Uint8Array(0))];
+    const session = `session ${hexOf(key.subarray(3))}, which may hold leases`;
+    const text = `${session}, has an absence of ${value.length} bytes`;
+    this.#state.reportMalformed(this.#target, key, value, text, { repair: 'empty it', edits });
+  }
+
+  #ofSession(key: Uint8Array, value: Uint8Array, what: string, problem: string): void {
     if (problem === '') return;
-    const id = hexOf(key.subarray(3));
+    const id = hexOf(key.subarray(3, 3 + SESSION_ID_BYTES));
     const edits = [removal(this.#target, key)];
     const repair = 'remove it: it answers no retransmission';
-    const text = `the record of session ${id} ${problem}`;
+    const text = `the ${what} of session ${id} ${problem}`;
     this.#state.reportMalformed(this.#target, key, value, text, { repair, edits });
   }
 }
@@ -357,6 +376,7 @@ function sequenceBeyond(used: number): number {
 export function checkInodes(state: CheckState): void {
   const { book } = state;
   state.settle();
+  state.partitions.check();
   for (let row = 0; row < book.count; row++) {
     if (book.has(row, MARK_DAMAGED)) continue;
     const inode = book.inodes[row]!;

@@ -10,7 +10,10 @@ import { Dentry } from '../server/dentries.js';
 import { byteU64 } from '../server/inode-record.js';
 import {
   decodeStep,
+  STEP_ABSORB,
+  STEP_ADD_RANGE,
   STEP_MAKE_DIR,
+  STEP_MAKE_PARTITION,
   STEP_REMOVE_ENTRY,
   STEP_REPLACE_ENTRY,
   STEP_TOKEN,
@@ -31,6 +34,9 @@ export interface PreparedStep {
   other: number;
   /** The inode that a MakeDir has made. */
   made: number;
+  /** Of a partition: its hashes are [first, end). */
+  first: number;
+  end: number;
   name: Uint8Array;
 }
 
@@ -46,8 +52,9 @@ export function parsePrepared(value: Uint8Array): PreparedStep | undefined {
   const decoded = decodeStep(memory, RESULT_BYTES, value.length - RESULT_BYTES);
   if (decoded === undefined) return undefined;
   const { coordinator, transaction, request } = decoded;
-  const { step, inode, other, name } = request;
-  return { coordinator, transaction, step, inode, other, made: byteU64(value, 0), name };
+  const { step, inode, other, first, end, name } = request;
+  const made = byteU64(value, 0);
+  return { coordinator, transaction, step, inode, other, made, first, end, name };
 }
 
 export function isEntryStep({ step }: PreparedStep): boolean {
@@ -69,11 +76,24 @@ export class PendingSteps {
   readonly entries = new Map<string, number>();
   /** Inodes whose record is about to change, or go. */
   readonly inodes = new Set<number>();
+  /** Directories, and partitions of theirs, whose table or range is about to change. */
+  readonly tables = new Set<number>();
+  /** By partition: from and up to which hash its entries are copies of another's, that do not count. */
+  readonly copies = new Map<number, { first: number; end: number }>();
 
   add(prepared: PreparedStep, isDecided: boolean): void {
-    const { step, inode, other, made, name } = prepared;
-    if (step === STEP_MAKE_DIR) {
-      if (!isDecided) this.inodes.add(made);
+    const { step, inode, other, made, first, end, name } = prepared;
+    if (step === STEP_MAKE_PARTITION || step === STEP_MAKE_DIR) {
+      if (isDecided) return;
+      this.inodes.add(made);
+      if (step === STEP_MAKE_PARTITION) this.copies.set(made, { first, end });
+    } else if (step === STEP_ABSORB) {
+      this.tables.add(inode);
+      if (isDecided) this.inodes.add(inode);
+      else this.copies.set(inode, { first, end });
+    } else if (isDecided && step === STEP_ADD_RANGE) {
+      this.inodes.add(inode);
+      this.tables.add(other);
     } else if (isDecided && isEntryStep(prepared)) {
       this.entries.set(entryId(inode, name), step === STEP_REPLACE_ENTRY ? other : 0);
     } else if (isDecided && step !== STEP_TOUCH && step !== STEP_TOKEN) this.inodes.add(inode);

@@ -9,16 +9,19 @@ export const KEY = {
   entry: 0x44, // 'D'
   linkTarget: 0x4c, // 'L'
   attributes: 0x58, // 'X'
+  partitions: 0x47, // 'G'
   chunk: 0x43, // 'C'
   sequence: 0x4e, // 'N'
   orphan: 0x4f, // 'O'
   cut: 0x51, // 'Q'
   shared: 0x52, // 'R'
   session: 0x53, // 'S'
+  holder: 0x48, // 'H'
   property: 0x54, // 'T'
   region: 0x41, // 'A'
   prepared: 0x50, // 'P'
   decision: 0x4b, // 'K'
+  batchStatuses: 0x42, // 'B'
 } as const;
 
 /** Length of the keys of each kind; 0: it varies. */
@@ -27,16 +30,19 @@ const lengths = new Map<number, number>([
   [KEY.entry, 15],
   [KEY.linkTarget, 8],
   [KEY.attributes, 8],
+  [KEY.partitions, 8],
   [KEY.chunk, 17],
   [KEY.sequence, 5],
   [KEY.orphan, 10],
   [KEY.cut, 10],
   [KEY.shared, 9],
   [KEY.session, 19],
+  [KEY.holder, 19],
   [KEY.property, 0],
   [KEY.region, 9],
   [KEY.prepared, 10],
   [KEY.decision, 10],
+  [KEY.batchStatuses, 20],
 ]);
 
 /** One object, filled anew for each key. */
@@ -45,7 +51,7 @@ export class ParsedKey {
   kind = 0;
   /** Of a bucket's keys, and of 'N'; -1 of the target's other own keys. */
   bucket = 0;
-  /** I, L, X: the inode; D: the directory; C, O: the inode; Q, P, K: its number. */
+  /** I, L, X, G: the inode; D: the directory; C, O: the inode; Q, P, K: its number. */
   inode = 0;
   /** D: the cookie; C: the chunk; A: the region; R: the end. */
   number = 0;
@@ -65,6 +71,7 @@ export class ParsedKey {
       case KEY.inode:
       case KEY.linkTarget:
       case KEY.attributes:
+      case KEY.partitions:
       case KEY.entry:
         if (!this.#parseInode(key, bucket)) return;
         if (kind === KEY.entry) this.number = read56(key, 8);

@@ -29,6 +29,10 @@ async function pathOfInode(state: CheckState, inode: number): Promise<string | u
   const names: string[] = [];
   let row = book.find(inode);
   for (let depth = 0; row >= 0 && depth < DEPTH_MAX; depth++) {
+    if (state.partitions.isPartition(row)) {
+      row = book.find(book.parents[row]!);
+      continue;
+    }
     if (book.isRoot(row)) {
       const volume = state.cluster.volumeName?.(book.inodes[row]!);
       const root = volume === undefined ? '/' : `${volume}:/`;

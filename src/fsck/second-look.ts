@@ -9,12 +9,15 @@
  * until the last chunk is gone. The sums of a target (blocks, counts) rest on too many pairs: they are
  * made anew, from a walk during which the target has committed nothing.
  */
-import { InodeRecord } from '../server/inode-record.js';
+import { Dentry } from '../server/dentries.js';
+import { byteU64, InodeRecord } from '../server/inode-record.js';
 import { CheckState } from './check-state.js';
 import { walkContents } from './content-walk.js';
 import type { Evidence, Finding } from './findings.js';
 import { InodePass } from './inode-pass.js';
 import { openOperations } from './open-operations.js';
+import { KEY, ParsedKey } from './parsed-key.js';
+import { END_OF_KEYS, START_OF_KEYS } from './store-reader.js';
 import { viewOf } from './values.js';
 
 /** Operations across targets, and cuts of small files, are done by then. */
@@ -38,7 +41,7 @@ export async function confirm(state: CheckState): Promise<Finding[]> {
     return !(open.cuts.has(inode) && (kind === 'stray-chunk' || kind === 'beyond-size'));
   });
   standing = await unchanged(state, standing);
-  return recount(state, standing);
+  return recount(state, await countNames(state, standing));
 }
 
 /** Those whose evidence is as it was. */
@@ -65,6 +68,35 @@ function isAsExpected(value: Uint8Array | undefined, expect: Evidence['expect'])
   const seconds = Number(view.getBigInt64(InodeRecord.ctimeSeconds, true));
   const nanoseconds = view.getUint32(InodeRecord.ctimeNanoseconds, true);
   return seconds === expect.ctimeSeconds && nanoseconds === expect.ctimeNanoseconds;
+}
+
+/**
+ * An entry that moves to another partition of its directory is met twice, or never, and changes nothing of what
+ * it names. So the names of what seems to have too many or too few are counted once more.
+ */
+async function countNames(state: CheckState, findings: readonly Finding[]): Promise<Finding[]> {
+  const { book, cluster } = state;
+  const names = new Map<number, number>();
+  for (const { kind, inode } of findings) {
+    const isCounted = kind === 'link-count' && !book.isDirectory(book.find(inode));
+    if (isCounted || kind === 'orphan-inode') names.set(inode, 0);
+  }
+  if (names.size === 0) return [...findings];
+  const parsed = new ParsedKey();
+  for (const { reader } of cluster.targets) {
+    await reader.scan(START_OF_KEYS, END_OF_KEYS, (key, value) => {
+      parsed.parse(key);
+      if (parsed.kind !== KEY.entry || value.length < Dentry.name) return;
+      const inode = byteU64(value, Dentry.inode);
+      const counted = names.get(inode);
+      if (counted !== undefined) names.set(inode, counted + 1);
+    });
+  }
+  return findings.filter(({ kind, inode }) => {
+    const counted = names.get(inode);
+    if (counted === undefined) return true;
+    return kind === 'orphan-inode' ? counted === 0 : counted !== book.links[book.find(inode)];
+  });
 }
 
 /**

@@ -3,8 +3,15 @@
  * a name, directories with several, directories that no root leads to.
  */
 import { nameHash44 } from '../placement/hash.js';
-import { FLAG_XATTRS, S_IFLNK, S_IFMT } from '../server/inode-record.js';
-import { inodeKey, linkTargetKey, orphanKey, xattrsKey, dentryKey } from '../server/keys.js';
+import { FLAG_SPLIT, FLAG_XATTRS, S_IFLNK, S_IFMT } from '../server/inode-record.js';
+import {
+  inodeKey,
+  linkTargetKey,
+  orphanKey,
+  partitionsKey,
+  xattrsKey,
+  dentryKey,
+} from '../server/keys.js';
 import { Dentry } from '../server/dentries.js';
 import type { CheckState } from './check-state.js';
 import { recordEdit } from './edits.js';
@@ -38,6 +45,10 @@ export class TreeCheck {
     }
     for (let row = 0; row < book.count; row++) {
       if (book.has(row, MARK_DAMAGED) || this.#isBusy(book.inodes[row]!)) continue;
+      if (this.#state.partitions.isPartition(row)) {
+        this.#partition(row);
+        continue;
+      }
       if (this.#isRoot(row)) this.#root(row);
       else if (book.names[row] === 0) await this.#nameless(row);
       else this.#named(row);
@@ -60,6 +71,19 @@ export class TreeCheck {
     return recordEdit(holderOf, this.#state.book.inodes[row]!, change);
   }
 
+  /** A partition counts as a directory does; nothing names it but its directory's table. */
+  #partition(row: number): void {
+    const { book, strayPartitions, partitions } = this.#state;
+    this.#linkCount(row, 2 + book.subdirectories[row]!);
+    if (!strayPartitions.has(row) || book.has(row, MARK_HAS_ENTRIES)) return;
+    const inode = book.inodes[row]!;
+    for (const finding of this.#state.ofKind('stray-partition')) {
+      if (finding.inode !== inode) continue;
+      finding.repair = 'remove it: it is empty';
+      finding.edits = partitions.dropEmpty(row);
+    }
+  }
+
   #root(row: number): void {
     const { book } = this.#state;
     if (book.parents[row] !== 0) this.#wrongParent(row, 0, "the root's");
@@ -72,7 +96,7 @@ export class TreeCheck {
       this.#linkCount(row, book.names[row]!);
       return;
     }
-    const parent = book.entryDirectories[row]!;
+    const parent = this.#state.partitions.homeOf(book.entryDirectories[row]!);
     const isThere = book.find(parent) >= 0;
     if (book.names[row] === 1 && book.parents[row] !== parent && isThere) {
       this.#wrongParent(row, parent, 'its');
@@ -152,6 +176,7 @@ export class TreeCheck {
     const edits = [removal(target, inodeKey(inode))];
     if ((book.modes[row]! & S_IFMT) === S_IFLNK) edits.push(removal(target, linkTargetKey(inode)));
     if ((book.flags[row]! & FLAG_XATTRS) !== 0) edits.push(removal(target, xattrsKey(inode)));
+    if ((book.flags[row]! & FLAG_SPLIT) !== 0) edits.push(removal(target, partitionsKey(inode)));
     return { repair: 'remove it: nothing is lost', edits };
   }
 
@@ -161,9 +186,10 @@ export class TreeCheck {
     const root = this.#rootFor(row);
     if (root < 0) return { repair: '', edits: [] };
     const name = Buffer.from(`lost+found.${book.inodes[row]}`);
-    const directory = book.inodes[root]!;
-    const target = book.targets[root]!;
     const hash = cluster.nameHash ?? nameHash44;
+    const nameHash = hash(name, 0, name.length) || 1;
+    const directory = this.#state.partitions.placeOf(book.inodes[root]!, nameHash);
+    const target = this.#state.holderOfInode(directory);
     const { reader } = cluster.targets[target]!;
     const { cookie } = await findPlace(reader, hash, directory, name);
     if (cookie === 0) return { repair: '', edits: [] };
@@ -215,7 +241,9 @@ export class TreeCheck {
       const row = book.find(inode);
       if (row < 0 || book.names[row]! < 2 || this.#isBusy(inode)) continue;
       const entries = await this.#allEntries(row, others);
-      const right = entries.filter((entry) => entry.directory === book.parents[row]);
+      const right = entries.filter((entry) => {
+        return this.#state.partitions.homeOf(entry.directory) === book.parents[row];
+      });
       const keep = right.length === 1 ? right[0]! : entries[0]!;
       for (const entry of entries) {
         if (entry !== keep) this.#doubled(row, entry, keep, right.length === 1);
@@ -275,7 +303,8 @@ export class TreeCheck {
         ways[row] = WAY_BEING_WALKED;
         walked.push(row);
         const ends = this.#isRoot(row) || book.names[row] === 0 || book.has(row, MARK_DAMAGED);
-        row = ends ? -1 : book.find(book.entryDirectories[row]!);
+        const above = this.#state.partitions.homeOf(book.entryDirectories[row]!);
+        row = ends ? -1 : book.find(above);
       }
       if (row >= 0 && ways[row] === WAY_BEING_WALKED) this.#loop(walked.slice(walked.indexOf(row)));
       for (const each of walked) ways[each] = WAY_KNOWN;

@@ -4,6 +4,7 @@
  */
 import { isInode } from '../placement/inode-number.js';
 import {
+  batchItemsMax,
   nameBytesMax,
   symlinkBytesMax,
   xattrBytesMax,
@@ -123,6 +124,12 @@ export function numberProblem(value: Uint8Array): string {
 
 export function sessionProblem(value: Uint8Array): string {
   return value.length === SESSION_RECORD_BYTES ? '' : `has ${value.length} bytes`;
+}
+
+/** The statuses of a batch of a session. */
+export function batchStatusesProblem(value: Uint8Array): string {
+  const { length } = value;
+  return length > 0 && length <= batchItemsMax ? '' : `has ${length} bytes`;
 }
 
 /** A u64 below 2^53 as it is stored. */

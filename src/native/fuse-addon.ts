@@ -18,6 +18,7 @@ export interface NativeFuseOptions {
   directIoMmap: boolean;
   posixAcl: boolean;
   flush: boolean;
+  locks: boolean;
   maxBackground: number;
   reserveBulkSlots: number;
   smallWriteBytes: number;
@@ -59,6 +60,12 @@ export interface FuseInfo {
   killPriv: boolean;
   /** It enforces and asks for access control lists. */
   posixAcl: boolean;
+  /** The kernel can be told that all names are no longer valid (Linux 6.16). */
+  epochNotify: boolean;
+  /** fcntl(2) and flock(2) locks come as requests; otherwise the kernel keeps them by itself. */
+  locks: boolean;
+  /** The kernel makes sure of attributes before it reads from cached pages, which go when these changed. */
+  autoInvalidData: boolean;
   /** Files opened with DirectIo can be mapped MAP_SHARED (Linux 6.6 and newer). */
   directIoMmap: boolean;
 }
@@ -77,6 +84,14 @@ export interface FuseCounters {
   writeBytesCopied: number;
   /** Times that reading stopped because no slot was free. */
   pauses: number;
+  /** Notices that the kernel has got. */
+  notices: number;
+  /** … of inodes that it does not know, and so remembers nothing of. */
+  noticesUnknown: number;
+  /** … that it refused. */
+  noticesFailed: number;
+  /** Times that all names were declared no longer valid, for one notice or for many. */
+  epochs: number;
   activeRequests: number;
 }
 

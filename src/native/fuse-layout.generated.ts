@@ -27,6 +27,10 @@ export const Operation = {
   ReadDir: 28,
   ReleaseDir: 29,
   FsyncDir: 30,
+  /** locks: only where the session asked for them */
+  GetLock: 31,
+  SetLock: 32,
+  SetLockWait: 33,
   Create: 35,
   Fallocate: 43,
   ReadDirPlus: 44,
@@ -43,6 +47,10 @@ export const EventKind = {
   Interrupt: 1,
   /** the kernel and we have agreed; value is 0 */
   Ready: 2,
+  /** `value` more notices of attributes and names are written */
+  Notified: 4,
+  /** `value` more notices of pages are written */
+  PagesDropped: 5,
   /** unmounted or aborted; value is an errno, ENODEV in the usual case; the last event */
   Ended: 3,
 } as const;
@@ -66,6 +74,10 @@ export const ReplyKind = {
   XattrSize: 10,
   /** wire.StatFsReply in the place of the attributes */
   StatFs: 8,
+  /** FileLock: GetLock */
+  Lock: 11,
+  /** Notice: answers nothing, tells the kernel */
+  Notice: 12,
 } as const;
 
 export const OpenFlag = {
@@ -78,8 +90,17 @@ export const OpenFlag = {
   ParallelDirectWrites: 64,
 } as const;
 
+export const NoticeKind = {
+  /** of the inode are no longer valid */
+  Attributes: 0,
+  /** all names are no longer valid */
+  Epoch: 1,
+  /** of the inode, and its attributes */
+  Pages: 2,
+} as const;
+
 export const RequestRecord = {
-  SIZE: 152,
+  SIZE: 176,
   /** uint */
   operation: 0,
   /** uint: of the index; a reply with another is dropped */
@@ -92,9 +113,9 @@ export const RequestRecord = {
   gid: 20,
   /** uint */
   pid: 24,
-  /** uint: Seek: SEEK_DATA 3, SEEK_HOLE 4; Open, Create, TmpFile, OpenDir, Read, Write: open(2) flags; Rename: renameat2(2) flags; Fsync: bit 0 data only; SetAttr: bit 0 with a handle; SetXattr: wire.SetXattrRequest.flags */
+  /** uint: GetLock, SetLock, SetLockWait: bit 0 flock(2), else fcntl(2); Seek: SEEK_DATA 3, SEEK_HOLE 4; Open, Create, TmpFile, OpenDir, Read, Write: open(2) flags; Rename: renameat2(2) flags; Fsync: bit 0 data only; SetAttr: bit 0 with a handle; SetXattr: wire.SetXattrRequest.flags */
   flags: 28,
-  /** ulong: Read, Write, Release, Fsync, ReadDir, GetAttr, SetAttr: as given to open */
+  /** ulong: Read, Write, Release, Flush, locks, Fsync, ReadDir, GetAttr, SetAttr: as given to open */
   handle: 32,
   /** ulong: Read, Write: in the file; ReadDir: cookie; SetAttr: new size; Link, Rename: new parent */
   offset: 40,
@@ -118,7 +139,7 @@ export const RequestRecord = {
   slot: 80,
   /** uint: Create, TmpFile, MkNod, MkDir: of the caller */
   umask: 84,
-  /** uint: SetAttr, as wire.SetAttrRequest.valid: bit 0 mode, 1 uid, 2 gid, 3 size, 4 atime, 5 mtime, 6 atime now, 7 mtime now; also of Open, Create, Write: 8 drop set-ID bits */
+  /** uint: SetAttr, as wire.SetAttrRequest.valid: bit 0 mode, 1 uid, 2 gid, 3 size, 4 atime, 5 mtime, 6 atime now, 7 mtime now; also of Open, Create, Write: 8 drop set-ID bits; Release: bit 9 the flock(2) lock of `lockOwner` goes */
   valid: 88,
   /** uint */
   setUid: 92,
@@ -140,6 +161,14 @@ export const RequestRecord = {
   otherHandle: 136,
   /** ulong */
   otherOffset: 144,
+  /** ulong: locks, Flush, Release: all 64 bits, the kernel's name for a file table or an open file */
+  lockOwner: 152,
+  /** ulong: locks: the last byte, `offset` the first; LOCK_OFFSET_MAX (2^53 - 1): that byte and all behind it */
+  lockEnd: 160,
+  /** uint: locks: F_RDLCK 0, F_WRLCK 1, F_UNLCK 2 */
+  lockType: 168,
+  /** uint: locks: of the process; 0 in GetLock and when unlocking */
+  lockPid: 172,
 } as const;
 
 export const EventRecord = {
@@ -174,6 +203,32 @@ export const ReplyRecord = {
   attributesTimeoutMs: 40,
   /** uint */
   reserved: 44,
+} as const;
+
+export const Notice = {
+  SIZE: 32,
+  /** ulong */
+  inode: 0,
+  /** ulong: Pages: from this byte on … */
+  offset: 8,
+  /** ulong: … so many; 0: to the end */
+  lengthBytes: 16,
+  /** uint */
+  kind: 24,
+  /** uint */
+  reserved: 28,
+} as const;
+
+export const FileLock = {
+  SIZE: 24,
+  /** ulong */
+  start: 0,
+  /** ulong: 2^53 - 1: to the end of every file */
+  end: 8,
+  /** uint */
+  type: 16,
+  /** uint: 0: of no process here */
+  pid: 20,
 } as const;
 
 export const Segment = {

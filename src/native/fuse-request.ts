@@ -7,7 +7,13 @@
  * Lifetime: fields and names are valid from `onRequest` to the reply; so is the data of a Write,
  * unless `takeSlot` made its slot the caller's. A request is answered exactly once.
  */
-import { ReplyKind, ReplyRecord, RequestRecord, Segment } from './fuse-layout.generated.js';
+import {
+  FileLock,
+  ReplyKind,
+  ReplyRecord,
+  RequestRecord,
+  Segment,
+} from './fuse-layout.generated.js';
 import type { FuseLayout, NativeFuseSession } from './fuse-addon.js';
 import type { Reactor } from './reactor.js';
 import type { ArenaMemory } from './arena-memory.js';
@@ -21,6 +27,25 @@ export const COPY_BYTES_MAX = 16384;
 
 const SEGMENT_RELEASE = 1;
 
+const NANOSECONDS = 1_000_000_000;
+/** An odd step, so that a shift is not what a clock of round steps adds. */
+const MTIME_SHIFT_STEP = 7;
+const MTIME_SHIFT_MAX = 700_000_000;
+
+/**
+ * Stands for every byte from 2^53 - 1 on, which no file has: as the last byte of a lock, to the end
+ * of every file. The kernel's own such value is 2^63 - 1.
+ */
+export const LOCK_OFFSET_MAX = Number.MAX_SAFE_INTEGER;
+
+/** fcntl(2): F_RDLCK, F_WRLCK, F_UNLCK. */
+export const LockType = { Read: 0, Write: 1, Unlock: 2 } as const;
+
+/** Of a lock request's `flags`. */
+const LOCK_FLOCK = 1;
+/** Of a Release's `valid`. */
+const RELEASE_FLOCK = 1 << 9;
+
 /** The submission area: filled from its start in every turn, emptied whole by native code. */
 export class FuseReplies {
   readonly arena: ArenaMemory;
@@ -29,6 +54,7 @@ export class FuseReplies {
   readonly #usedWord: number;
   readonly #first: number;
   readonly #capacityBytes: number;
+  #mtimeShift = 0;
   /** After the session's end nobody else submits; what is given back by replies still must be. */
   detached = false;
 
@@ -39,6 +65,12 @@ export class FuseReplies {
     this.#usedWord = layout.submissionsOffset >>> 2;
     this.#first = layout.submissionsOffset + layout.headerBytes;
     this.#capacityBytes = layout.submissionBytes - layout.headerBytes;
+  }
+
+  /** Another one than the last 100 million times, and never 0: see replyAttributesDropping. */
+  nextMtimeShift(): number {
+    this.#mtimeShift = (this.#mtimeShift % MTIME_SHIFT_MAX) + MTIME_SHIFT_STEP;
+    return this.#mtimeShift;
   }
 
   /** Makes room for `bytes` without using it. */
@@ -206,6 +238,45 @@ export class FuseRequest {
   }
 
   /**
+   * GetLock, SetLock, SetLockWait, Flush, Release: who locks, a value of 64 bits that the kernel made
+   * up: a process's file table (fcntl locks), or an open file (flock and open-file-description
+   * locks). Low and high word; both may be anything.
+   */
+  get lockOwnerLow(): number {
+    return this.#words[(this.#at + RequestRecord.lockOwner) >>> 2]!;
+  }
+  get lockOwnerHigh(): number {
+    return this.#words[((this.#at + RequestRecord.lockOwner) >>> 2) + 1]!;
+  }
+  /** GetLock, SetLock, SetLockWait: the first byte. flock: 0. */
+  get lockStart(): number {
+    return readU53(this.#words, this.#at + RequestRecord.offset);
+  }
+  /** … and the last, inclusive; LOCK_OFFSET_MAX: to the end of every file, as always with flock. */
+  get lockEnd(): number {
+    return readU53(this.#words, this.#at + RequestRecord.lockEnd);
+  }
+  /** A value of `LockType`; GetLock: never Unlock. */
+  get lockType(): number {
+    return this.#words[(this.#at + RequestRecord.lockType) >>> 2]!;
+  }
+  /** SetLock, SetLockWait: process (not thread) that locks; 0 when it unlocks. */
+  get lockPid(): number {
+    return this.#words[(this.#at + RequestRecord.lockPid) >>> 2]!;
+  }
+  /** GetLock, SetLock, SetLockWait: flock(2), which does not see fcntl(2)'s locks. */
+  get isFlock(): boolean {
+    return (this.flags & LOCK_FLOCK) !== 0;
+  }
+  /**
+   * Release: the open file had been locked with flock: the lock of `lockOwner…` goes with it. In a
+   * Release without this the owner is 0, even if the open file holds fcntl locks of its own.
+   */
+  get releasesFlock(): boolean {
+    return (this.valid & RELEASE_FLOCK) !== 0;
+  }
+
+  /**
    * Makes the slot that holds a Write's data (or long names) the caller's, who gives it back to its
    * pool; 0 when there is none. Small writes lie in a message slot, others in a bulk slot.
    */
@@ -250,6 +321,20 @@ export class FuseRequest {
     this.#finish();
   }
 
+  /**
+   * GetAttr: has the kernel drop the file's pages before it goes on with what it asked this for. It does so when
+   * the mtime is another than it knew (FuseInfo.autoInvalidData), so it is told one that never was; it is
+   * not to believe any of it for longer. Not for stat(2), which shows it.
+   */
+  replyAttributesDropping(attributes: number): void {
+    this.#begin(ReplyKind.Attributes, 0, Attributes.SIZE);
+    this.#timeouts(0, 0);
+    this.#copyWords(attributes, Attributes.SIZE);
+    const at = (this.#reply + ReplyRecord.SIZE + Attributes.mtimeNanoseconds) >>> 2;
+    this.#words[at] = (this.#words[at]! + this.#replies.nextMtimeShift()) % NANOSECONDS;
+    this.#finish();
+  }
+
   /** Open, OpenDir. `openFlags`: bits of `OpenFlag`. */
   replyOpen(handle: number, openFlags: number): void {
     this.#begin(ReplyKind.Open, 0, 0);
@@ -289,6 +374,21 @@ export class FuseRequest {
   replyXattrSize(bytes: number): void {
     this.#begin(ReplyKind.XattrSize, 0, 0);
     this.#words[(this.#reply + ReplyRecord.count) >>> 2] = bytes;
+    this.#finish();
+  }
+
+  /**
+   * GetLock: the lock in the way, `end` inclusive or LOCK_OFFSET_MAX; `pid` 0 where it is no process
+   * of this machine. LockType.Unlock: the lock could be had, the rest does not count.
+   */
+  replyLock(type: number, start: number, end: number, pid: number): void {
+    this.#begin(ReplyKind.Lock, 0, FileLock.SIZE);
+    const words = this.#words;
+    const at = this.#reply + ReplyRecord.SIZE;
+    writeU53(words, at + FileLock.start, start);
+    writeU53(words, at + FileLock.end, end);
+    words[(at + FileLock.type) >>> 2] = type;
+    words[(at + FileLock.pid) >>> 2] = pid;
     this.#finish();
   }
 

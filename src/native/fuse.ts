@@ -16,6 +16,7 @@ import {
   type NativeFuseSession,
 } from './fuse-addon.js';
 import { checkFuseDevice, checkMountPoint, unmountPath } from './fuse-mount.js';
+import { FuseNotices, NoticeKind } from './fuse-notices.js';
 import { FuseReplies, FuseRequest } from './fuse-request.js';
 import type { NativeArena } from './arena.js';
 import type { Reactor } from './reactor.js';
@@ -23,7 +24,8 @@ import { errno, errnoName } from '../common/errno.js';
 import { SealfsError } from '../common/errors.js';
 
 export type { FuseCounters, FuseInfo } from './fuse-addon.js';
-export { FuseRequest } from './fuse-request.js';
+export { NOTICES_MAX } from './fuse-notices.js';
+export { FuseRequest, LOCK_OFFSET_MAX, LockType } from './fuse-request.js';
 export { OpenFlag, Operation } from './fuse-layout.generated.js';
 
 export interface FuseOptions {
@@ -45,6 +47,11 @@ export interface FuseOptions {
   posixAcl?: boolean;
   /** Flush requests (one at every close) are wanted. Default false. */
   flush?: boolean;
+  /**
+   * Locks of files are ours: GetLock, SetLock and SetLockWait come as requests, and so does Flush,
+   * which releases a process's locks. Default false: the kernel keeps them, for this mount alone.
+   */
+  locks?: boolean;
   /** Asynchronous requests that the kernel keeps in flight. Default 256. */
   maxBackground?: number;
   /** The arena's last bulk slots, left to others. Default 4. */
@@ -62,7 +69,11 @@ export interface FuseHandler {
   onInterrupt(request: FuseRequest): void;
   /** Agreed with the kernel; comes before the first request. */
   onReady(info: FuseInfo): void;
-  /** Once: no request follows. `reason` for people; unmounting from outside is the usual one. */
+  /** notifyInode, notifyEpoch: all notices up to this number are written. */
+  onNotified(number: number): void;
+  /** notifyPages: all notices up to this number are written. */
+  onPagesDropped(number: number): void;
+  /** Once: no request follows, and no notice is reported. `reason` for people; unmounting from outside is the usual one. */
   onEnded(reason: string): void;
 }
 
@@ -78,6 +89,8 @@ export class FuseSession {
   readonly #native: NativeFuseSession;
   readonly #replies: FuseReplies;
   readonly #requests: FuseRequest[] = [];
+  readonly #notices: FuseNotices;
+  readonly #pageNotices: FuseNotices;
   readonly #events: number;
   readonly #closeAtExit = () => this.close();
   #source = -1;
@@ -103,6 +116,7 @@ export class FuseSession {
       directIoMmap: options.directIoMmap ?? true,
       posixAcl: options.posixAcl ?? true,
       flush: options.flush ?? false,
+      locks: options.locks ?? false,
       maxBackground: options.maxBackground ?? 256,
       reserveBulkSlots: options.reserveBulkSlots ?? 4,
       smallWriteBytes: options.smallWriteBytes ?? 8192,
@@ -110,6 +124,8 @@ export class FuseSession {
     this.#native = native;
     const layout = native.layout;
     this.#replies = new FuseReplies(reactor, arena, native, layout);
+    this.#notices = new FuseNotices(this.#replies);
+    this.#pageNotices = new FuseNotices(this.#replies);
     this.#events = (layout.eventsOffset + layout.headerBytes) >>> 2;
     for (let i = 0; i < layout.recordCapacity; i++) {
       const at = layout.recordsOffset + i * layout.recordBytes;
@@ -139,6 +155,38 @@ export class FuseSession {
   /** Valid from onReady on. */
   get info(): FuseInfo {
     return this.#native.negotiated;
+  }
+
+  /**
+   * Has the kernel forget the inode's attributes (and ACLs), so that it asks for them again. Behind
+   * all replies that were given before. Returns the notice's number, which onNotified reports;
+   * 0: NOTICES_MAX are under way, try again after the next onNotified. From onReady to onEnded.
+   *
+   * The answer to a LOOKUP may still be on its way to the process that will make the inode known,
+   * with the old attributes. So a notice of an inode that the kernel does not know raises the epoch,
+   * too: whoever uses the name next asks again.
+   */
+  notifyInode(inode: number): number {
+    return this.#notices.issue(NoticeKind.Attributes, inode, 0, 0);
+  }
+
+  /**
+   * Has the kernel ask again for every name, present or absent, before it next uses it; where
+   * `info.epochNotify` is false it does nothing. Several at once cost one. Numbered with
+   * notifyInode's. Names of a READDIRPLUS reply that a process has not taken in yet escape it.
+   */
+  notifyEpoch(): number {
+    return this.#notices.issue(NoticeKind.Epoch, 0, 0, 0);
+  }
+
+  /**
+   * Has the kernel drop the inode's cached pages from byte `offset` on, `lengthBytes` long (0: to the
+   * end), and its attributes; what is dirty of them (shared mappings) is written first. Takes as long as
+   * requests of this mount for such a page take, so it has numbers and a queue of its own:
+   * onPagesDropped reports them.
+   */
+  notifyPages(inode: number, offset = 0, lengthBytes = 0): number {
+    return this.#pageNotices.issue(NoticeKind.Pages, inode, offset, lengthBytes);
   }
 
   /**
@@ -206,6 +254,10 @@ export class FuseSession {
         if (request.active) this.#handler.onInterrupt(request);
       } else if (kind === EventKind.Ready) {
         this.#handler.onReady(this.info);
+      } else if (kind === EventKind.Notified) {
+        this.#handler.onNotified(this.#notices.advance(value));
+      } else if (kind === EventKind.PagesDropped) {
+        this.#handler.onPagesDropped(this.#pageNotices.advance(value));
       } else {
         this.#end(value);
       }

@@ -46,5 +46,7 @@ export const aclBytesMax = 4096;
 export const extentsPerChunkMax = 256;
 /** EMLINK beyond */
 export const linkCountMax = 65000;
+/** operations of one batch: the results of so many fit a message */
+export const batchItemsMax = 100;
 /** largest file: 2^53 - 1; EFBIG beyond */
 export const fileBytesMax = 9007199254740991;

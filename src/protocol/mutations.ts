@@ -37,6 +37,8 @@ for (const opcode of [
   Opcode.SetXattr,
   Opcode.RemoveXattr,
   Opcode.Accessed,
+  Opcode.BatchWrite,
+  Opcode.BatchUnlink,
 ]) {
   kinds[opcode] = PERSISTENT;
 }

@@ -67,6 +67,36 @@ export const Opcode = {
   GetParent: 43,
   /** O_TMPFILE: an inode without a name, registered as open */
   TmpFile: 45,
+  /** kept outstanding by a client that wants leases or locks: answered when there are notices */
+  Await: 46,
+  /** what these notices recalled is held no more */
+  Returned: 47,
+  /** the client has done: leases, locks and open files of its session are given back */
+  EndSession: 49,
+  /** many names: docs/batches.md */
+  BatchLookup: 60,
+  /** many inodes */
+  BatchGetAttr: 61,
+  /** many names, with the contents of small files */
+  BatchRead: 62,
+  /** many files are made, or made empty, each with its whole content */
+  BatchWrite: 63,
+  /** many names */
+  BatchUnlink: 64,
+  /** locks, unlocks, or waits for a lock: the answer is then EINPROGRESS, and a notice follows */
+  SetLock: 53,
+  /** the first lock that stands in the way of such a SetLock */
+  GetLock: 54,
+  /** a waiter gives up; ENOENT: it waits no more, and its notice is on the way */
+  CancelLock: 55,
+  /** passed on to those whom a waiter waits for: a ring over several targets brings it back */
+  LockProbe: 56,
+  /** the pieces of a directory that has grown */
+  GetPartitions: 70,
+  /** target to target: entries of a piece that is being made */
+  MoveEntries: 71,
+  /** target to target: what a directory's attributes are made of, of the pieces that lie there */
+  PartitionSums: 72,
 } as const;
 
 export const FrameHeader = {
@@ -171,7 +201,7 @@ export const Attributes = {
   gid: 72,
   /** uint */
   rdev: 76,
-  /** uint: bit 0: striped (has or had chunks beyond the first), 1: has extended attributes, 2: among them an access ACL, 3: a default ACL, 4: promised space, 5: security.capability, 6: has never had a name (TmpFile) */
+  /** uint: bit 0: striped (has or had chunks beyond the first), 1: has extended attributes, 2: among them an access ACL, 3: a default ACL, 4: promised space, 5: security.capability, 6: has never had a name (TmpFile), 7: a directory with partitions, 8: a partition */
   flags: 80,
   /** uint */
   reserved: 84,
@@ -191,7 +221,7 @@ export const AttributesReply = {
   SIZE: 104,
   /** Attributes */
   attributes: 0,
-  /** uint: bit 0 (Create): the file existed already */
+  /** uint: bit 0 (Create): the file existed already; bits 1 to 3: leases, as in LookupReply; bit 4: of the pages; bit 5 (GetAttr): of a directory's permissions */
   flags: 96,
   /** uint */
   reserved: 100,
@@ -223,10 +253,19 @@ export const LookupReply = {
   inode: 0,
   /** uint: type bits only, when attributes are absent */
   mode: 8,
-  /** uint: 0: the inode lives on another target, ask there */
-  hasAttributes: 12,
+  /** uint: bit 0: attributes follow, else the inode lives on another target, ask there; leases that are granted: bit 1 of the inode, 2 of the entry, 3 of all entries (MakeDir: of the new directory's) */
+  flags: 12,
   /** Attributes */
   attributes: 16,
+} as const;
+
+/** Lookup of a name that is not there (status ENOENT), if a lease is granted */
+export const AbsentReply = {
+  SIZE: 8,
+  /** uint: as in LookupReply */
+  flags: 0,
+  /** uint */
+  reserved: 4,
 } as const;
 
 export const SetAttrRequest = {
@@ -268,7 +307,7 @@ export const CreateRequest = {
   rdev: 20,
   /** ushort */
   nameBytes: 24,
-  /** ushort: bit 0: exclusive (EEXIST if there), bit 1: register an open handle */
+  /** ushort: bit 0: exclusive (EEXIST if there), bit 1: register an open handle, bit 2: the lease on pages is wanted */
   flags: 26,
   /** uint: applied unless the parent has a default ACL */
   umask: 28,
@@ -313,13 +352,19 @@ export const MakeDirRequest = {
 } as const;
 
 export const UnlinkReply = {
-  SIZE: 16,
+  SIZE: 32,
   /** ulong */
   inode: 0,
-  /** uint: that remain */
-  linkCount: 8,
+  /** long: of the directory's mtime and ctime; a repeated reply has 0 */
+  changeSeconds: 8,
   /** uint */
-  reserved: 12,
+  changeNanoseconds: 16,
+  /** uint: that remain */
+  linkCount: 20,
+  /** uint: bit 1: the lease on the directory's inode is still held */
+  flags: 24,
+  /** uint */
+  reserved: 28,
 } as const;
 
 /** the name follows; the answer is a LookupReply */
@@ -339,7 +384,7 @@ export const LinkRequest = {
 
 /** the old name, then the new name follow */
 export const RenameRequest = {
-  SIZE: 32,
+  SIZE: 40,
   /** ulong */
   oldParent: 0,
   /** ulong */
@@ -352,10 +397,12 @@ export const RenameRequest = {
   newNameBytes: 26,
   /** uint: RENAME_NOREPLACE 1, RENAME_EXCHANGE 2 */
   flags: 28,
+  /** ulong: oldParent, or the directory that it is a partition of */
+  oldDirectory: 32,
 } as const;
 
 export const PrepareRequest = {
-  SIZE: 64,
+  SIZE: 80,
   /** ulong: number, of the coordinator's */
   transaction: 0,
   /** ulong: of the directory whose entry it is, or of the inode itself */
@@ -374,7 +421,7 @@ export const PrepareRequest = {
   gid: 44,
   /** uint: MakeDir: where */
   bucket: 48,
-  /** ushort: RemoveEntry 1, ReplaceEntry 2, MakeDir 3, DropDir 4, AddLink 5, DropLink 6, SetParent 7, Touch 8, Token 9 */
+  /** ushort: RemoveEntry 1, ReplaceEntry 2, MakeDir 3, DropDir 4, AddLink 5, DropLink 6, SetParent 7, Touch 8, Token 9, MakePartition 11, AddRange 12, Inherit 13, Absorb 14, RemoveRange 15 */
   step: 52,
   /** ushort */
   coordinatorBytes: 54,
@@ -386,6 +433,10 @@ export const PrepareRequest = {
   defaultAclBytes: 60,
   /** ushort */
   reserved: 62,
+  /** ulong: of a partition: its hashes are [first, end) */
+  first: 64,
+  /** ulong */
+  end: 72,
 } as const;
 
 export const PrepareReply = {
@@ -394,7 +445,7 @@ export const PrepareReply = {
   inode: 0,
   /** uint: type, of the entry or the inode */
   mode: 8,
-  /** uint: AddLink, DropLink: links afterwards; RemoveEntry, ReplaceEntry: 1 if the inode is here, too */
+  /** uint: AddLink, DropLink: links afterwards; RemoveEntry, ReplaceEntry: 1 if the inode is here, too; DropDir: partitions besides it */
   count: 12,
 } as const;
 
@@ -431,11 +482,67 @@ export const ParentReply = {
   parent: 0,
 } as const;
 
+/** GetPartitions: PartitionRange structs follow, by hash; none: the directory is in one piece */
+export const PartitionsReply = {
+  SIZE: 8,
+  /** uint */
+  count: 0,
+  /** uint */
+  reserved: 4,
+} as const;
+
+/** up to where the next one begins */
+export const PartitionRange = {
+  SIZE: 16,
+  /** ulong: hash */
+  first: 0,
+  /** ulong */
+  inode: 8,
+} as const;
+
+/** DirEntry records follow */
+export const MoveEntriesRequest = {
+  SIZE: 24,
+  /** ulong: of the partition */
+  inode: 0,
+  /** ulong: that makes it, or has it take them in */
+  transaction: 8,
+  /** uint */
+  count: 16,
+  /** uint */
+  reserved: 20,
+} as const;
+
+/** the partitions' inodes, ulong each, follow */
+export const PartitionSumsRequest = {
+  SIZE: 8,
+  /** uint */
+  count: 0,
+  /** uint */
+  reserved: 4,
+} as const;
+
+export const PartitionSumsReply = {
+  SIZE: 40,
+  /** ulong */
+  subdirectories: 0,
+  /** ulong: differs when a count of subdirectories has changed */
+  changes: 8,
+  /** long: the latest */
+  mtimeSeconds: 16,
+  /** long */
+  ctimeSeconds: 24,
+  /** uint */
+  mtimeNanoseconds: 32,
+  /** uint */
+  ctimeNanoseconds: 36,
+} as const;
+
 export const OpenRequest = {
   SIZE: 16,
   /** ulong */
   inode: 0,
-  /** uint: bit 0: truncate to zero, bit 1: re-registration after a reconnect, bit 2: drop set-ID bits with it */
+  /** uint: bit 0: truncate to zero, bit 1: re-registration after a reconnect, bit 2: drop set-ID bits with it, bit 3: the lease on pages is wanted */
   flags: 8,
   /** uint */
   reserved: 12,
@@ -456,15 +563,17 @@ export const ReadDirRequest = {
 
 /** the records follow in the body when `inlineBytes` is not 0 */
 export const ReadDirReply = {
-  SIZE: 16,
+  SIZE: 24,
   /** uint */
   inlineBytes: 0,
   /** uint */
   entryCount: 4,
-  /** uint: 1: nothing after these */
+  /** uint: 1: nothing after these in this partition */
   endOfDirectory: 8,
-  /** uint */
-  reserved: 12,
+  /** uint: bit 3: all entries are leased, asked for with cookie 0 */
+  flags: 12,
+  /** ulong: hash that the directory goes on with in another partition; 2^44: in none */
+  rangeEnd: 16,
 } as const;
 
 /** the name follows, padded with zeros to a multiple of 8 */
@@ -476,10 +585,108 @@ export const DirEntry = {
   cookie: 8,
   /** ushort */
   nameBytes: 16,
-  /** ushort: 1: Attributes follow this struct, before the name */
+  /** ushort: bit 0: Attributes follow this struct, before the name; leases: bits 1 (inode), 2 (entry) */
   hasAttributes: 18,
   /** uint: type bits */
   mode: 20,
+} as const;
+
+export const AwaitRequest = {
+  SIZE: 16,
+  /** ulong: number of the last notice that has arrived */
+  acknowledged: 0,
+  /** uint: bit 0: the session wants leases */
+  flags: 8,
+  /** uint: tag of the target's incarnation: of what others granted the client holds nothing */
+  incarnation: 12,
+} as const;
+
+/** the Notices follow, oldest first */
+export const NoticesReply = {
+  SIZE: 8,
+  /** uint */
+  count: 0,
+  /** uint: 1: a recall is overdue, so this is no reason to go on believing what was granted */
+  flags: 4,
+} as const;
+
+export const Notice = {
+  SIZE: 32,
+  /** ulong: of the session's, they grow by 1 */
+  number: 0,
+  /** ulong: that is recalled; of an entry: its directory; Lock: the file; LockProbe: the token */
+  inode: 8,
+  /** ulong: Entry: of the name; Lock: the waiter; LockProbe: the owner that is in the way */
+  hash: 16,
+  /** ushort: Inode 1, Entry 2, Directory 3, Lock 4, LockProbe 5, Pages 6, Permissions 7 */
+  kind: 24,
+  /** ushort: Lock: 0, it is held, or an errno; LockProbe: waiters passed */
+  status: 26,
+  /** uint */
+  reserved: 28,
+} as const;
+
+/** `count` u64 numbers of notices follow */
+export const ReturnedRequest = {
+  SIZE: 8,
+  /** uint */
+  count: 0,
+  /** uint */
+  reserved: 4,
+} as const;
+
+/** SetLock, GetLock */
+export const SetLockRequest = {
+  SIZE: 48,
+  /** ulong */
+  inode: 0,
+  /** ulong: a number of the session's choice */
+  owner: 8,
+  /** ulong: the first byte */
+  start: 16,
+  /** ulong: the last, included; 2^53 - 1 is that byte and all behind it */
+  last: 24,
+  /** uint: a number of the session's choice, by which notices and CancelLock name the request */
+  waiter: 32,
+  /** uint: for GetLock of the same client */
+  pid: 36,
+  /** ushort: unlock 0, read 1, write 2 */
+  kind: 40,
+  /** ushort: bit 0: flock, else fcntl; bit 1: wait; bit 2: claimed again after a restart */
+  flags: 42,
+  /** uint */
+  reserved: 44,
+} as const;
+
+/** GetLock */
+export const LockReply = {
+  SIZE: 24,
+  /** ulong */
+  start: 0,
+  /** ulong */
+  last: 8,
+  /** uint: 0: nothing is in the way */
+  kind: 16,
+  /** uint: 0: of another client */
+  pid: 20,
+} as const;
+
+export const CancelLockRequest = {
+  SIZE: 8,
+  /** uint */
+  waiter: 0,
+  /** uint */
+  reserved: 4,
+} as const;
+
+export const LockProbeRequest = {
+  SIZE: 16,
+  /** ulong: of the waiter that asks: random, and different from all others */
+  token: 0,
+  /** uint: who waits at this target */
+  waiter: 8,
+  /** uint: so many waiters were passed */
+  hops: 12,
 } as const;
 
 export const StatFsReply = {
@@ -800,4 +1007,53 @@ export const InventoryPair = {
   omitted: 2,
   /** uint */
   valueBytes: 4,
+} as const;
+
+export const BatchRequest = {
+  SIZE: 8,
+  /** ushort: 1 .. batchItemsMax */
+  count: 0,
+  /** ushort */
+  reserved: 2,
+  /** uint: BatchWrite: of all contents, one behind the other; BatchRead: contents that may come as bulk */
+  dataBytes: 4,
+} as const;
+
+export const BatchItem = {
+  SIZE: 16,
+  /** ushort: with the padding */
+  bodyBytes: 0,
+  /** ushort: BatchWrite: bit 0: a file that is there loses its set-ID bits */
+  flags: 2,
+  /** uint: BatchWrite: the file's content, at most inlineDataBytes */
+  dataBytes: 4,
+  /** uint: CRC-32C of it */
+  checksum: 8,
+  /** uint */
+  reserved: 12,
+} as const;
+
+export const BatchReply = {
+  SIZE: 8,
+  /** ushort: as in the request */
+  count: 0,
+  /** ushort */
+  reserved: 2,
+  /** uint: BatchRead: 0: the contents, if any, are the bulk */
+  inlineBytes: 4,
+} as const;
+
+/** with status 0 a LookupReply follows, of BatchGetAttr an AttributesReply */
+export const BatchResult = {
+  SIZE: 16,
+  /** ushort: of the item; EAGAIN: nothing was done, ask for it alone */
+  status: 0,
+  /** ushort: BatchRead: 1: it is among the contents, whole */
+  hasData: 2,
+  /** uint */
+  dataBytes: 4,
+  /** uint: CRC-32C of the content */
+  checksum: 8,
+  /** uint */
+  reserved: 12,
 } as const;

@@ -6,6 +6,7 @@
  *   filling ── turn's end ──> executing ──> committed ── (durability commit: flushed) ──> answered
  */
 import type { RpcRequest } from '../transport/rpc-server.js';
+import type { Recall } from './leases/recalls.js';
 import { Call, type Namespace, type WireMemory } from './namespace.js';
 
 const INITIAL_BYTES = 64 * 1024;
@@ -59,6 +60,17 @@ export class Mutation extends Call {
   outcome = 0;
   /** How often it was begun anew. */
   attempts = 0;
+  /** What of it others hold leases on: it is answered when they have returned them. */
+  recalls: Recall[] | undefined;
+  /** Leases that its reply grants: LEASE_… bits, and on what (leases/grants.ts). */
+  leases = 0;
+  leaseInode = 0;
+  leaseParent = 0;
+  leaseHash = 0;
+  /** Operations that it stands for. */
+  weight = 1;
+  /** What a transaction of the target's own is told at its end. */
+  own: ((status: number) => void) | undefined = undefined;
   /** Of the data side: the write that this commits. */
   context: unknown = undefined;
 }

@@ -11,6 +11,8 @@
  */
 import { errno } from '../common/errno.js';
 import type { Scheduler } from '../common/scheduler.js';
+import { isBatch } from '../protocol/batch.js';
+import { BatchReply } from '../protocol/wire.generated.js';
 import type { RpcRequest } from '../transport/rpc-server.js';
 import { Batch, keepBody, keepReply, Mutation, REPLY_ROOM, type Execute } from './batch.js';
 import type { MetaStore } from './meta-store-api.js';
@@ -19,7 +21,7 @@ import type { Reclaimer } from './reclaimer.js';
 import type { SessionRecords } from './sessions.js';
 import type { Coordinator } from './transactions/coordinator.js';
 
-/** Bounds a transaction: its time, and the pages that it may take. */
+/** Bounds a transaction: its time, and the pages that it may take. An item of a batch counts as one. */
 const TRANSACTION_MUTATIONS_MAX = 2048;
 
 export type Durability = 'fsync' | 'commit';
@@ -38,6 +40,8 @@ export interface CommitterOptions {
 }
 
 export interface CommitterHost {
+  /** Inside the transaction: the mutation was executed, with status 0. */
+  executed(mutation: Mutation): void;
   /** The mutation is committed, or has failed; `answer` follows, perhaps later. */
   decided(mutation: Mutation): void;
   /** Sends the mutation's reply. */
@@ -62,6 +66,9 @@ const runWork: Execute = (_ns: Namespace, _call: Call, mutation: Mutation): numb
   (mutation.context as Work).run();
   return 0;
 };
+
+/** What the target's own operations ask of it. */
+export type CommitterOwn = Pick<Committer, 'enqueueOwn' | 'enqueueWork'>;
 
 export class Committer {
   readonly counters: CommitterCounters = {
@@ -142,6 +149,22 @@ export class Committer {
     this.#options.scheduler.requestTurn();
   }
 
+  /** Queues an operation of the target's own that may need other targets; `ended` with its status. */
+  enqueueOwn(execute: Execute, context: unknown, ended: (status: number) => void): void {
+    if (this.#closed) return;
+    const mutation = this.#take(execute);
+    mutation.request = undefined;
+    mutation.session = undefined;
+    mutation.opcode = 0;
+    mutation.memory = this.#filling.bodies;
+    mutation.body = 0;
+    mutation.bodyBytes = 0;
+    mutation.context = context;
+    mutation.own = ended;
+    this.#place(mutation);
+    this.#options.scheduler.requestTurn();
+  }
+
   /** No more work of the target's own; what is queued is still executed. */
   close(): void {
     this.#closed = true;
@@ -154,6 +177,8 @@ export class Committer {
     mutation.frees = false;
     mutation.context = undefined;
     mutation.attempts = 0;
+    mutation.weight = 1;
+    mutation.own = undefined;
     return mutation;
   }
 
@@ -171,9 +196,11 @@ export class Committer {
     const batch = this.#filling;
     this.#filling = this.#batches.pop() ?? new Batch();
     const { mutations } = batch;
-    for (let first = 0; first < mutations.length; first += TRANSACTION_MUTATIONS_MAX) {
-      const end = Math.min(mutations.length, first + TRANSACTION_MUTATIONS_MAX);
+    let first = 0;
+    while (first < mutations.length) {
+      const end = endOfTransaction(mutations, first);
       if (this.#try(mutations, first, end) !== 0) this.#eachAlone(mutations, first, end);
+      first = end;
     }
     this.#committing = false;
     this.#settle(batch);
@@ -219,6 +246,9 @@ export class Committer {
     mutation.openInode = 0;
     mutation.waitForCut = 0;
     mutation.outcome = 0;
+    mutation.recalls = undefined;
+    mutation.leases = 0;
+    namespace.touched.clear();
     mutation.deferred = mutation.sizeInode !== 0 && reclaimer.isBlocked(mutation.sizeInode);
     if (mutation.deferred) return;
     coordinator.begin(mutation);
@@ -230,6 +260,7 @@ export class Committer {
       return;
     }
     mutation.status = status;
+    if (status === 0) this.#host.executed(mutation);
     this.#record(mutation);
   }
 
@@ -240,6 +271,10 @@ export class Committer {
     const { status, result0, result1 } = mutation;
     session.record(slot, sequence, opcode, status, result0, result1);
     this.#options.sessions.touch(session);
+    if (status !== 0 || result0 === 0 || !isBatch(opcode)) return;
+    const { out, reply, replyBytes } = mutation;
+    const statuses = out.bytes.subarray(reply + BatchReply.SIZE, reply + replyBytes);
+    this.#options.sessions.keepStatuses(request, statuses);
   }
 
   #eachAlone(mutations: Mutation[], first: number, end: number): void {
@@ -257,6 +292,8 @@ export class Committer {
       mutation.result1 = 0;
       mutation.openInode = 0;
       mutation.waitForCut = 0;
+      mutation.recalls = undefined;
+      mutation.leases = 0;
       this.#record(mutation);
     }
   }
@@ -275,6 +312,7 @@ export class Committer {
     let waiting = 0;
     for (const mutation of mutations) {
       if (mutation.deferred) this.#defer(mutation);
+      else if (mutation.own !== undefined) mutations[waiting++] = mutation;
       else if (mutation.request === undefined) this.#finishWork(mutation);
       else {
         this.#host.decided(mutation);
@@ -286,6 +324,8 @@ export class Committer {
       this.#finish(batch, 0);
       return;
     }
+    // Replies to reads may overtake these: they grant nothing.
+    for (const mutation of mutations) mutation.leases = 0;
     meta.flush((error) => {
       if (error !== undefined) this.#options.log(`a flush failed: ${error.message}`);
       this.#finish(batch, error === undefined ? 0 : errno.EIO);
@@ -296,9 +336,7 @@ export class Committer {
   /** Answers the batch. */
   #finish(batch: Batch, flushStatus: number): void {
     for (const mutation of batch.mutations) {
-      this.#options.coordinator.end(mutation);
-      if (flushStatus !== 0 && mutation.status === 0) mutation.status = flushStatus;
-      this.#answerWhenCut(mutation);
+      this.#answerWhenReturned(mutation, flushStatus);
     }
     batch.clear();
     this.#batches.push(batch);
@@ -320,13 +358,46 @@ export class Committer {
     });
   }
 
+  /**
+   * Nobody holds a lease on what it has changed when it is answered, nor when other targets show their
+   * parts of it.
+   */
+  #answerWhenReturned(mutation: Mutation, flushStatus: number): void {
+    const left = mutation.recalls?.filter((recall) => !recall.released) ?? [];
+    mutation.recalls = undefined;
+    if (left.length === 0) {
+      this.#returned(mutation, flushStatus);
+      return;
+    }
+    keepReply(mutation);
+    mutation.leases = 0;
+    let waiting = left.length;
+    for (const recall of left) {
+      recall.waiters.push(() => {
+        if (--waiting === 0) this.#returned(mutation, flushStatus);
+      });
+    }
+  }
+
+  #returned(mutation: Mutation, flushStatus: number): void {
+    this.#options.coordinator.end(mutation);
+    if (flushStatus !== 0 && mutation.status === 0) mutation.status = flushStatus;
+    this.#answerWhenCut(mutation);
+  }
+
   #answerWhenCut(mutation: Mutation): void {
+    if (mutation.own !== undefined) {
+      mutation.own(mutation.status);
+      this.#release(mutation);
+      return;
+    }
     if (mutation.waitForCut === 0 || mutation.status !== 0) {
       this.#host.answer(mutation);
       this.#release(mutation);
       return;
     }
     keepReply(mutation);
+    mutation.leases = 0;
     this.#options.reclaimer.wait(mutation.waitForCut, () => {
       this.#host.answer(mutation);
       this.#release(mutation);
@@ -357,4 +428,13 @@ export class Committer {
     mutation.context = undefined;
     this.#pool.push(mutation);
   }
+}
+
+function endOfTransaction(mutations: readonly Mutation[], first: number): number {
+  let end = first;
+  let weight = 0;
+  while (end < mutations.length && weight < TRANSACTION_MUTATIONS_MAX) {
+    weight += mutations[end++]!.weight;
+  }
+  return end;
 }

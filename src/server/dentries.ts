@@ -5,7 +5,9 @@
  */
 import { nameHash44 } from '../placement/hash.js';
 import { nameBytesMax } from '../protocol/limits.generated.js';
-import { COLLISIONS, cookieOfDentryKey, dentryEndKey, dentryKey } from './keys.js';
+import { S_IFDIR } from './inode-record.js';
+import { COLLISIONS, COOKIE_LIMIT, cookieOfDentryKey, dentryEndKey, dentryKey } from './keys.js';
+import type { Touched } from './leases/touched.js';
 import type { MetaStore } from './meta-store-api.js';
 
 const TWO_32 = 4294967296;
@@ -25,6 +27,11 @@ export class FoundEntry {
   /** Type bits. */
   mode = 0;
   cookie = 0;
+}
+
+/** The hash that a lease of the entry is known by: that of its cookie, never 0. */
+export function entryHash(nameHash: number): number {
+  return nameHash === 0 ? 1 : nameHash;
 }
 
 export interface DirectoryVisitor {
@@ -52,12 +59,16 @@ function dentryMode(value: Uint8Array): number {
 export class DentryTable {
   readonly #meta: MetaStore;
   readonly #hash: NameHash;
+  readonly #touched: Touched;
   readonly #value = new Uint8Array(Dentry.name + nameBytesMax);
   readonly #views: Uint8Array[] = [];
+  /** Called for each entry that is put or removed. */
+  onChange: ((directory: number, isPut: boolean) => void) | undefined;
 
   /** `hash`: replaced by tests, to make names collide. */
-  constructor(meta: MetaStore, hash: NameHash = nameHash44) {
+  constructor(meta: MetaStore, touched: Touched, hash: NameHash = nameHash44) {
     this.#meta = meta;
+    this.#touched = touched;
     this.#hash = hash;
     for (let length = 0; length <= this.#value.length; length++) {
       this.#views.push(this.#value.subarray(0, length));
@@ -115,12 +126,15 @@ export class DentryTable {
     value[8] = 0;
     value[9] = (mode & 0xf000) >>> 8;
     for (let i = 0; i < lengthBytes; i++) value[Dentry.name + i] = bytes[offset + i]!;
+    this.#touched.entry(directory, Math.floor(cookie / COLLISIONS));
     this.#meta.put(dentryKey(directory, cookie), this.#views[Dentry.name + lengthBytes]!);
+    this.onChange?.(directory, true);
   }
 
   /** Removes the entry; the last of those with its hash takes its place. */
   remove(directory: number, cookie: number): void {
     const end = cookie - (cookie % COLLISIONS) + COLLISIONS;
+    this.#touched.entry(directory, Math.floor(cookie / COLLISIONS));
     let last = cookie;
     while (last + 1 < end && this.#meta.get(dentryKey(directory, last + 1)) !== undefined) last++;
     if (last !== cookie) {
@@ -129,6 +143,7 @@ export class DentryTable {
       this.#meta.put(dentryKey(directory, cookie), value);
     }
     this.#meta.remove(dentryKey(directory, last));
+    this.onChange?.(directory, false);
   }
 
   isEmpty(directory: number): boolean {
@@ -140,12 +155,38 @@ export class DentryTable {
     return empty;
   }
 
-  /** Visits the entries after `cookie` (0: all) in cookie order. */
-  list(directory: number, cookie: number, visit: DirectoryVisitor): void {
-    this.#meta.scan(dentryKey(directory, cookie + 1), dentryEndKey(directory), (key, value) => {
-      if (!isDentry(value)) return true;
-      return visit(cookieOfDentryKey(key), dentryInode(value), dentryMode(value), value);
+  /** Visits the entries after `cookie` (0: all) and before `end` in cookie order. */
+  list(directory: number, cookie: number, visit: DirectoryVisitor, end = COOKIE_LIMIT): void {
+    this.#meta.scan(
+      dentryKey(directory, cookie + 1),
+      dentryEndKey(directory, end),
+      (key, value) => {
+        if (!isDentry(value)) return true;
+        return visit(cookieOfDentryKey(key), dentryInode(value), dentryMode(value), value);
+      },
+    );
+  }
+
+  /** Puts an entry whose place is known: it comes from another partition. */
+  putValue(directory: number, cookie: number, value: Uint8Array): boolean {
+    const key = dentryKey(directory, cookie);
+    const isNew = this.#meta.get(key) === undefined;
+    this.#meta.put(key, value);
+    return isNew;
+  }
+
+  /** Removes the entries of these hashes, those that are damaged as well; how many were directories'. */
+  removeRange(directory: number, first: number, end: number): number {
+    const keys: Uint8Array[] = [];
+    let directories = 0;
+    const from = dentryKey(directory, first * COLLISIONS);
+    this.#meta.scan(from, dentryEndKey(directory, end * COLLISIONS), (key, value) => {
+      keys.push(key.slice());
+      if (isDentry(value) && dentryMode(value) === S_IFDIR) directories++;
+      return true;
     });
+    for (const key of keys) this.#meta.remove(key);
+    return directories;
   }
 
   /** What names share that may take each other's place. */
@@ -155,8 +196,7 @@ export class DentryTable {
 
   /** Never 0, which stands for a directory's beginning. */
   #firstCookie(bytes: Uint8Array, offset: number, lengthBytes: number): number {
-    const hash = this.#hash(bytes, offset, lengthBytes);
-    return (hash === 0 ? 1 : hash) * COLLISIONS;
+    return entryHash(this.#hash(bytes, offset, lengthBytes)) * COLLISIONS;
   }
 }
 

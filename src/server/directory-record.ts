@@ -50,8 +50,12 @@ export function fillDirectory(
 }
 
 /** Inside a transaction: the new inode in this bucket, or minus an errno; then nothing has changed. */
-export function storeDirectory(ns: Namespace, bucket: number, directory: NewDirectory): number {
-  const inode = ns.allocateInode(bucket);
+export function storeDirectory(
+  ns: Namespace,
+  bucket: number,
+  directory: NewDirectory,
+  inode = ns.allocateInode(bucket),
+): number {
   if (inode === 0) return -errno.ENOSPC;
   const at = ns.inodes.add(inode);
   ns.countInodes(1);

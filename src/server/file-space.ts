@@ -66,6 +66,11 @@ export class FileSpace {
       : this.#promise(inode, from, to, how);
   }
 
+  /** Inside a transaction: these bytes become the first ones of a file's first chunk. 0 or an errno. */
+  storeSmall(bucket: number, inode: number, data: Uint8Array): number {
+    return this.#chunks.changes.writeSmall(bucket, inode, data);
+  }
+
   seekData(inode: number, layout: number, from: number, to: number): void {
     this.#findStripes(inode, layout);
     this.seek.data(inode, from, to, this.#buckets);

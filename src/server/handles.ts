@@ -18,6 +18,11 @@ export class HandleTable {
     return this.#totals.has(inode);
   }
 
+  isOpenByOthers(session: Session, inode: number): boolean {
+    const total = this.#totals.get(inode) ?? 0;
+    return total > (this.#sessions.get(session)?.has(inode) === true ? 1 : 0);
+  }
+
   /** Idempotent. */
   open(session: Session, inode: number): void {
     let inodes = this.#sessions.get(session);

@@ -10,6 +10,7 @@ import { Attributes } from '../protocol/wire.generated.js';
 import { readI53, readU53, writeI53, writeU53 } from '../protocol/u53.js';
 import type { WallClock } from '../common/scheduler.js';
 import { inodeKey } from './keys.js';
+import type { Touched } from './leases/touched.js';
 import type { MetaStore } from './meta-store-api.js';
 
 export const InodeRecord = {
@@ -31,6 +32,10 @@ export const FLAG_PROMISED = 16;
 
 /** Made without a name (O_TMPFILE) and not given one yet: link may do so. */
 export const FLAG_UNNAMED = 64;
+/** A directory whose entries are in several partitions; there is a value under its partitions key. */
+export const FLAG_SPLIT = 128;
+/** Not a directory but a partition of its parent; the same. */
+export const FLAG_PARTITION = 256;
 
 export const S_IFMT = 0o170000;
 export const S_IFSOCK = 0o140000;
@@ -90,19 +95,35 @@ function isByteU53(value: Uint8Array, at: number): boolean {
   return value[at + 7] === 0 && value[at + 6]! < 0x20;
 }
 
+/** Who may do what in a directory, but for the text of its access control list. */
+const PERMISSION_FIELDS = [
+  InodeRecord.mode,
+  InodeRecord.uid,
+  InodeRecord.gid,
+  InodeRecord.flags,
+] as const;
+const PERMISSION_WORDS = PERMISSION_FIELDS.length;
+const PERMISSION_FLAGS = FLAG_XATTRS | FLAG_ACCESS_ACL | FLAG_DEFAULT_ACL | FLAG_CAPABILITY;
+
 export class InodeTable {
   /** Records in slots; offsets that `load` and `add` return are into these. Replaced by growth. */
   bytes = new Uint8Array(INITIAL_SLOTS * InodeRecord.SIZE);
   words = new Uint32Array(this.bytes.buffer);
   readonly #meta: MetaStore;
+  readonly #touched: Touched;
   readonly #slots = new Map<number, number>();
   #views: Uint8Array[] = [];
   #dirty = new Uint8Array(INITIAL_SLOTS);
   #removed = new Uint8Array(INITIAL_SLOTS);
+  /** What permissions are made of, as it was loaded or told of last. */
+  #permissions = new Uint32Array(INITIAL_SLOTS * PERMISSION_WORDS);
   #count = 0;
+  /** Counts changes of directories' link counts that are summed up over partitions. */
+  linkChanges = 0;
 
-  constructor(meta: MetaStore) {
+  constructor(meta: MetaStore, touched: Touched) {
     this.#meta = meta;
+    this.#touched = touched;
     this.#makeViews(INITIAL_SLOTS);
   }
 
@@ -114,6 +135,7 @@ export class InodeTable {
     if (value === undefined) return -1;
     const slot = this.#take(inode);
     this.bytes.set(value, slot * InodeRecord.SIZE);
+    this.#notePermissions(slot);
     return slot * InodeRecord.SIZE;
   }
 
@@ -130,13 +152,35 @@ export class InodeTable {
 
   /** The record at this offset has been changed. */
   touch(at: number): void {
-    this.#dirty[at / InodeRecord.SIZE] = 1;
+    const slot = at / InodeRecord.SIZE;
+    this.#dirty[slot] = 1;
+    this.#touched.inode(this.inode(at));
+    if (this.#notePermissions(slot) && this.isDirectory(at)) {
+      this.#touched.permissions(this.inode(at));
+    }
+  }
+
+  /** Whether they are others than before. */
+  #notePermissions(slot: number): boolean {
+    const at = slot * InodeRecord.SIZE;
+    const noted = this.#permissions;
+    let to = slot * PERMISSION_WORDS;
+    let isOther = false;
+    for (const field of PERMISSION_FIELDS) {
+      const mask = field === InodeRecord.flags ? PERMISSION_FLAGS : -1;
+      const value = (this.words[(at + field) >>> 2]! & mask) >>> 0;
+      if (noted[to] !== value) isOther = true;
+      noted[to++] = value;
+    }
+    return isOther;
   }
 
   remove(at: number): void {
     const slot = at / InodeRecord.SIZE;
     this.#removed[slot] = 1;
     this.#dirty[slot] = 1;
+    this.#touched.inode(this.inode(at));
+    if (this.isDirectory(at)) this.#touched.permissions(this.inode(at));
   }
 
   /** Inside the transaction, at its end. */
@@ -177,6 +221,9 @@ export class InodeTable {
     this.#dirty.set(dirty);
     this.#removed = new Uint8Array(slots);
     this.#removed.set(removed);
+    const permissions = this.#permissions;
+    this.#permissions = new Uint32Array(slots * PERMISSION_WORDS);
+    this.#permissions.set(permissions);
     this.#makeViews(slots);
   }
 
@@ -212,6 +259,9 @@ export class InodeTable {
 
   setLinkCount(at: number, count: number): void {
     this.words[(at + InodeRecord.linkCount) >>> 2] = count;
+    if ((this.get32(at, InodeRecord.flags) & (FLAG_SPLIT | FLAG_PARTITION)) !== 0) {
+      this.linkChanges++;
+    }
   }
 
   size(at: number): number {

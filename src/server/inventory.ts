@@ -17,8 +17,10 @@ const PAIRS_MAX = 8192;
 /** LMDB's limit. */
 const KEY_BYTES_MAX = 511;
 const ALIGNMENT = 8;
-/** The kind of the sessions' keys. */
+/** The kinds of keys that have a session's id. */
 const SESSION = ownRange('session').start[2]!;
+const HOLDER = ownRange('holder').start[2]!;
+const BATCH_STATUSES = ownRange('batchStatuses').start[2]!;
 /** Above every key. */
 const END = Uint8Array.of(0xff, 0xff, 0xff);
 
@@ -79,7 +81,7 @@ function pack(
 ): boolean {
   let ended = true;
   meta.scan(start, END, (key, value) => {
-    if (key[0] === 0xff && key[1] === 0xff && key[2] === SESSION) return true;
+    if (isSessions(key)) return true;
     const whole = InventoryPair.SIZE + key.length + value.length;
     // No room holds such a value: it can only be damage. It is told of, and left out.
     const omitted = isLargest && packing.pairs === 0 && whole > packing.end - packing.at;
@@ -101,4 +103,9 @@ function pack(
     return true;
   });
   return ended;
+}
+
+function isSessions(key: Uint8Array): boolean {
+  if (key[0] !== 0xff || key[1] !== 0xff) return false;
+  return key[2] === SESSION || key[2] === HOLDER || key[2] === BATCH_STATUSES;
 }

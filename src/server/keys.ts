@@ -13,7 +13,10 @@ const INODE = 0x49; // 'I'
 const DENTRY = 0x44; // 'D'
 const LINK_TARGET = 0x4c; // 'L'
 const XATTRS = 0x58; // 'X'
+const PARTITIONS = 0x47; // 'G'
 /** Kinds of the target's own keys. */
+const HOLDER = 0x48; // 'H'
+const BATCH_STATUSES = 0x42; // 'B'
 const DECISION = 0x4b; // 'K'
 const NEXT_SEQUENCE = 0x4e; // 'N'
 const ORPHAN = 0x4f; // 'O'
@@ -29,12 +32,15 @@ export const COOKIE_LIMIT = 2 ** 52;
 const inodeBuffer = new Uint8Array(8);
 const linkTargetBuffer = new Uint8Array(8);
 const xattrsBuffer = new Uint8Array(8);
+const partitionsBuffer = new Uint8Array(8);
 const dentryBuffer = new Uint8Array(15);
 const dentryEndBuffer = new Uint8Array(15);
 const sequenceBuffer = new Uint8Array(5);
 const orphanBuffer = new Uint8Array(10);
 const reclaimBuffer = new Uint8Array(10);
 const sessionBuffer = new Uint8Array(19);
+const holderBuffer = new Uint8Array(19);
+const statusesBuffer = new Uint8Array(20);
 const intentBuffer = new Uint8Array(10);
 const decisionBuffer = new Uint8Array(10);
 
@@ -88,16 +94,22 @@ export function xattrsKey(inode: number): Uint8Array {
   return xattrsBuffer;
 }
 
+/** Of a directory that has grown, its table of partitions; of a partition, its range. */
+export function partitionsKey(inode: number): Uint8Array {
+  fillInode(partitionsBuffer, inode, PARTITIONS);
+  return partitionsBuffer;
+}
+
 export function dentryKey(directory: number, cookie: number): Uint8Array {
   fillInode(dentryBuffer, directory, DENTRY);
   fill56(dentryBuffer, 8, cookie);
   return dentryBuffer;
 }
 
-/** After the last possible entry of the directory. */
-export function dentryEndKey(directory: number): Uint8Array {
+/** After the last possible entry of the directory, or where this cookie would be. */
+export function dentryEndKey(directory: number, cookie = COOKIE_LIMIT): Uint8Array {
   fillInode(dentryEndBuffer, directory, DENTRY);
-  fill56(dentryEndBuffer, 8, COOKIE_LIMIT);
+  fill56(dentryEndBuffer, 8, cookie);
   return dentryEndBuffer;
 }
 
@@ -156,6 +168,21 @@ export function sessionKey(id: Uint8Array): Uint8Array {
   return sessionBuffer;
 }
 
+/** Of a session that may hold leases and locks; `id`: 16 bytes. */
+export function holderKey(id: Uint8Array): Uint8Array {
+  fillOwn(holderBuffer, HOLDER);
+  holderBuffer.set(id, 3);
+  return holderBuffer;
+}
+
+/** The statuses of a session's last batch in this slot; `id`: 16 bytes. */
+export function batchStatusesKey(id: Uint8Array, slot: number): Uint8Array {
+  fillOwn(statusesBuffer, BATCH_STATUSES);
+  statusesBuffer.set(id, 3);
+  statusesBuffer[19] = slot;
+  return statusesBuffer;
+}
+
 export function propertyKey(name: string): Uint8Array {
   const text = Buffer.from(name);
   const key = new Uint8Array(3 + text.length);
@@ -164,9 +191,12 @@ export function propertyKey(name: string): Uint8Array {
   return key;
 }
 
-export type OwnKind = 'decision' | 'intent' | 'orphan' | 'reclaim' | 'session';
+export type OwnKind =
+  'batchStatuses' | 'decision' | 'holder' | 'intent' | 'orphan' | 'reclaim' | 'session';
 const KINDS: Readonly<Record<OwnKind, number>> = {
+  batchStatuses: BATCH_STATUSES,
   decision: DECISION,
+  holder: HOLDER,
   intent: INTENT,
   orphan: ORPHAN,
   reclaim: RECLAIM,

@@ -24,7 +24,10 @@ import {
   S_IXGRP,
 } from './inode-record.js';
 import { changeMode, dropCapability } from './inode-xattrs.js';
+import type { Mutation } from './batch.js';
 import type { Call, Namespace } from './namespace.js';
+import { changeInheritance, inheritanceOf, isSplit, timesAreSet } from './partitions/inherit.js';
+import { STEP_INHERIT } from './transactions/step.js';
 
 export const SET_MODE = 1;
 export const SET_UID = 2;
@@ -38,7 +41,7 @@ export const SET_DROP_SET_ID = 256;
 const WITH_DROP_SET_ID = 1;
 const NANOSECONDS = 1e9;
 
-export function setAttr(ns: Namespace, call: Call): number {
+export function setAttr(ns: Namespace, call: Call, mutation: Mutation): number {
   const { words } = call.memory;
   const inode = ns.inodeField(call, SetAttrRequest.inode);
   if (inode === 0) return errno.EINVAL;
@@ -51,6 +54,10 @@ export function setAttr(ns: Namespace, call: Call): number {
     const field = call.body + SetAttrRequest.sizeBytes;
     if (!isU53(words, field)) return errno.EFBIG;
     const status = setSize(ns, call, at, readU53(words, field));
+    if (status !== 0) return status;
+  }
+  if (isSplit(ns, at)) {
+    const status = setOfPartitions(ns, call, mutation, at, valid);
     if (status !== 0) return status;
   }
   // Before the mode, which may set anew what a new owner takes away.
@@ -71,6 +78,29 @@ export function setAttr(ns: Namespace, call: Call): number {
   ns.inodes.touch(at);
   ns.replyAttributes(call, at, 0);
   call.result0 = inode;
+  return 0;
+}
+
+/** What a split directory's partitions have to know of it: 0, an errno, PENDING, BLOCKED or AGAIN. */
+function setOfPartitions(
+  ns: Namespace,
+  call: Call,
+  mutation: Mutation,
+  at: number,
+  valid: number,
+): number {
+  const { words } = call.memory;
+  const given = inheritanceOf(ns, at, STEP_INHERIT);
+  if (given === undefined) return errno.EIO;
+  const { mode, gid } = given;
+  if ((valid & SET_MODE) !== 0) given.mode = words[(call.body + SetAttrRequest.mode) >>> 2]!;
+  if ((valid & SET_UID) !== 0) given.uid = words[(call.body + SetAttrRequest.uid) >>> 2]!;
+  if ((valid & SET_GID) !== 0) given.gid = words[(call.body + SetAttrRequest.gid) >>> 2]!;
+  if (given.gid !== gid || ((given.mode ^ mode) & S_ISGID) !== 0) {
+    const status = changeInheritance(ns, mutation, at, given);
+    if (status !== 0) return status;
+  }
+  if ((valid & (SET_MTIME | SET_MTIME_NOW)) !== 0) timesAreSet(ns, at);
   return 0;
 }
 

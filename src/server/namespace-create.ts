@@ -36,7 +36,7 @@ import { PENDING, STEP_ADD_LINK, StepRequest } from './transactions/step.js';
 export const CREATE_EXCLUSIVE = 1;
 export const CREATE_OPEN = 2;
 /** AttributesReply.flags, and in the record of the reply. */
-const CREATE_EXISTED = 1;
+export const CREATE_EXISTED = 1;
 const PERMISSION_BITS = 0o7777;
 
 function word(call: Call, field: number): number {
@@ -84,7 +84,7 @@ export function replyEntry(
   const { reply } = call;
   writeU53(words, reply + LookupReply.inode, inode);
   words[(reply + LookupReply.mode) >>> 2] = mode;
-  words[(reply + LookupReply.hasAttributes) >>> 2] = from === undefined ? 0 : 1;
+  words[(reply + LookupReply.flags) >>> 2] = from === undefined ? 0 : 1;
   const to = (reply + LookupReply.attributes) >>> 2;
   const source = at >>> 2;
   for (let i = 0; i < Attributes.SIZE / 4; i++) words[to + i] = from?.[source + i] ?? 0;

@@ -8,13 +8,21 @@ import { MakeDirRequest, NameRequest } from '../protocol/wire.generated.js';
 import { readU16 } from '../protocol/u53.js';
 import type { Mutation } from './batch.js';
 import { fillDirectory, storeDirectory } from './directory-record.js';
-import { FLAG_DEFAULT_ACL, InodeRecord, S_IFDIR, S_ISGID } from './inode-record.js';
+import { FLAG_DEFAULT_ACL, FLAG_SPLIT, InodeRecord, S_IFDIR, S_ISGID } from './inode-record.js';
 import { DEFAULT_ACL, inheritedAcls } from './inode-xattrs.js';
 import type { Call, Namespace } from './namespace.js';
 import { addEntry, replyEntry } from './namespace-create.js';
+import { readTable } from './partitions/table.js';
 import { blockedBy } from './transactions/locks.js';
 import { checkEmptyDirectory, emptyingLock } from './transactions/participant.js';
-import { PENDING, STEP_DROP_DIR, STEP_MAKE_DIR, StepRequest } from './transactions/step.js';
+import {
+  BLOCKED,
+  PENDING,
+  STEP_DROP_DIR,
+  STEP_MAKE_DIR,
+  STEP_TABLE,
+  StepRequest,
+} from './transactions/step.js';
 
 const PERMISSION_BITS = 0o7777;
 const UMASK_BITS = 0o777;
@@ -67,7 +75,7 @@ function newDirectory(
   const request = new StepRequest(STEP_MAKE_DIR, 0);
   const now = ns.host.now();
   request.bucket = bucket;
-  request.other = ns.inodes.inode(directory);
+  request.other = ns.directoryOf(directory);
   request.seconds = now.seconds;
   request.nanoseconds = now.nanoseconds;
   request.uid = words[(body + MakeDirRequest.uid) >>> 2]!;
@@ -132,6 +140,7 @@ export function removeDir(ns: Namespace, call: Call, mutation: Mutation): number
   if (status !== 0) return status;
   const at = ns.inodes.load(inode);
   if (at >= 0) ns.dropInode(at);
+  dropPartitions(ns);
   ns.dentries.remove(parent, cookie);
   ns.inodes.setLinkCount(directory, Math.max(2, ns.inodes.linkCount(directory) - 1));
   ns.inodes.setChanged(directory, ns.host.now());
@@ -141,7 +150,7 @@ export function removeDir(ns: Namespace, call: Call, mutation: Mutation): number
 
 /**
  * A directory whose entry is about to go: 0, an errno, PENDING or BLOCKED. Where its inode lies here
- * the caller drops it. One that is gone already is fine: the entry dangles.
+ * the caller drops it, and calls dropPartitions. One that is gone already is fine: the entry dangles.
  */
 export function dropOtherDirectory(
   ns: Namespace,
@@ -149,6 +158,59 @@ export function dropOtherDirectory(
   mutation: Mutation,
   inode: number,
 ): number {
+  const status = dropPiece(ns, call, mutation, inode);
+  return status === 0 ? dropOtherPieces(ns, call, mutation, inode) : status;
+}
+
+/** The same of its partitions besides itself. It can't change any more. */
+export function dropOtherPieces(
+  ns: Namespace,
+  call: Call,
+  mutation: Mutation,
+  inode: number,
+): number {
+  ns.dropping.length = 0;
+  const others = partitionsOf(ns, mutation, inode);
+  if (typeof others === 'number') return others;
+  let pending = 0;
+  for (const partition of others) {
+    const one = dropPiece(ns, call, mutation, partition);
+    if (one > 0 || one === BLOCKED) return one;
+    pending ||= one;
+    if (ns.ownsInode(partition)) ns.dropping.push(partition);
+  }
+  return pending;
+}
+
+/** The other partitions of a directory, or PENDING. */
+function partitionsOf(
+  ns: Namespace,
+  mutation: Mutation,
+  directory: number,
+): readonly number[] | number {
+  const { coordinator } = ns.host;
+  if (!ns.ownsInode(directory)) {
+    const dropped = coordinator.need(mutation, new StepRequest(STEP_DROP_DIR, directory));
+    if (dropped === undefined || dropped.count === 0) return [];
+    const table = coordinator.need(mutation, new StepRequest(STEP_TABLE, directory));
+    return table === undefined ? PENDING : (table.partitions ?? []);
+  }
+  if ((ns.flagsOf(directory) & FLAG_SPLIT) === 0) return [];
+  const rows = readTable(ns.meta, directory)?.rows ?? [];
+  return rows.slice(1).map((row) => row.inode);
+}
+
+/** After the decision: what of the directory's partitions lies here goes. */
+export function dropPartitions(ns: Namespace): void {
+  for (const partition of ns.dropping) {
+    const at = ns.inodes.load(partition);
+    if (at >= 0) ns.dropInode(at);
+  }
+  ns.dropping.length = 0;
+}
+
+/** The same of one piece of it. */
+function dropPiece(ns: Namespace, call: Call, mutation: Mutation, inode: number): number {
   if (!ns.ownsInode(inode)) {
     const dropped = ns.host.coordinator.need(mutation, new StepRequest(STEP_DROP_DIR, inode));
     return dropped === undefined ? PENDING : 0;

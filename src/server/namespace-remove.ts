@@ -1,11 +1,15 @@
 /** Operations that take a name away from something that is no directory, and a volume's root. */
 import { errno, ESTALE } from '../common/errno.js';
+import type { WallClock } from '../common/scheduler.js';
 import { InodeRequest, NameRequest, UnlinkReply } from '../protocol/wire.generated.js';
-import { readU16, writeU53 } from '../protocol/u53.js';
+import { readU16, writeI53, writeU53 } from '../protocol/u53.js';
 import type { Mutation } from './batch.js';
 import { S_IFDIR } from './inode-record.js';
 import type { Call, Namespace } from './namespace.js';
+import { dropOtherPieces, dropPartitions } from './namespace-directories.js';
 import { PENDING, STEP_DROP_LINK, StepRequest } from './transactions/step.js';
+
+const NEVER: Readonly<WallClock> = { seconds: 0, nanoseconds: 0 };
 
 export function unlink(ns: Namespace, call: Call, mutation: Mutation): number {
   const refused = ns.checkName(call, NameRequest.nameBytes, NameRequest.SIZE);
@@ -29,7 +33,7 @@ export function unlink(ns: Namespace, call: Call, mutation: Mutation): number {
   ns.inodes.setChanged(directory, ns.host.now());
   ns.inodes.touch(directory);
   if (at >= 0) ns.dropLink(at);
-  replyUnlink(call, inode, remaining);
+  replyUnlink(call, inode, remaining, ns.host.now());
   call.result0 = inode;
   call.result1 = remaining;
   return 0;
@@ -55,15 +59,21 @@ export function dropOtherLink(
   return at < 0 ? 0 : Math.max(0, ns.inodes.linkCount(at) - 1);
 }
 
-export function replyUnlink(call: Call, inode: number, remaining: number): void {
-  writeU53(call.out.words, call.reply + UnlinkReply.inode, inode);
-  call.out.words[(call.reply + UnlinkReply.linkCount) >>> 2] = remaining;
-  call.out.words[(call.reply + UnlinkReply.reserved) >>> 2] = 0;
+/** `now`: of the directory's change; a reply that is given again does not know it. */
+export function replyUnlink(call: Call, inode: number, remaining: number, now = NEVER): void {
+  const { words } = call.out;
+  const { reply } = call;
+  writeU53(words, reply + UnlinkReply.inode, inode);
+  writeI53(words, reply + UnlinkReply.changeSeconds, now.seconds);
+  words[(reply + UnlinkReply.changeNanoseconds) >>> 2] = now.nanoseconds;
+  words[(reply + UnlinkReply.linkCount) >>> 2] = remaining;
+  words[(reply + UnlinkReply.flags) >>> 2] = 0;
+  words[(reply + UnlinkReply.reserved) >>> 2] = 0;
   call.replyBytes = UnlinkReply.SIZE;
 }
 
 /** A volume is deleted: its root goes, if nothing is in it. One that is gone already is fine. */
-export function ensureEmptyRoot(ns: Namespace, call: Call): number {
+export function ensureEmptyRoot(ns: Namespace, call: Call, mutation: Mutation): number {
   const inode = ns.inodeField(call, InodeRequest.inode);
   if (inode === 0) return errno.EINVAL;
   if (!ns.ownsInode(inode)) return ESTALE;
@@ -73,6 +83,11 @@ export function ensureEmptyRoot(ns: Namespace, call: Call): number {
   if (!ns.dentries.isEmpty(inode)) return errno.ENOTEMPTY;
   const held = ns.checkInodeLock(call, inode);
   if (held !== 0) return held;
+  const refusal = dropOtherPieces(ns, call, mutation, inode);
+  if (refusal !== 0) return refusal;
+  const decided = ns.host.coordinator.decide(mutation);
+  if (decided !== 0) return decided;
   ns.dropInode(at);
+  dropPartitions(ns);
   return 0;
 }

@@ -16,7 +16,7 @@ import type { Mutation } from './batch.js';
 import { S_IFDIR } from './inode-record.js';
 import { checkNameBytes } from './check-name.js';
 import type { Namespace } from './namespace.js';
-import { dropOtherDirectory } from './namespace-directories.js';
+import { dropOtherDirectory, dropPartitions } from './namespace-directories.js';
 import { dropOtherLink } from './namespace-remove.js';
 import { LOCK_MOVE, LOCK_TOKEN } from './transactions/locks.js';
 import {
@@ -37,8 +37,10 @@ const DEPTH_MAX = 2048;
 
 /** One rename's place: directory and name. */
 interface Side {
-  /** Inode of the directory. */
+  /** Inode of the directory, or of the partition that the name belongs to. */
   parent: number;
+  /** Inode of the directory. */
+  home: number;
   /** Offset of its record; -1: it lies on another target. */
   directory: number;
   /** Offset of the name in the mutation's memory. */
@@ -79,17 +81,20 @@ export function rename(ns: Namespace, _call: unknown, mutation: Mutation): numbe
   if (directory < 0) return -directory;
   const name = body + RenameRequest.SIZE;
   const to = sideOf(newParent, directory, name + oldBytes, newBytes);
+  to.home = ns.directoryOf(directory);
   const from = sideOf(oldParent, -1, name, oldBytes);
+  from.home = ns.inodeField(mutation, RenameRequest.oldDirectory) || oldParent;
   if (ns.ownsInode(oldParent)) {
     from.directory = ns.loadDirectory(oldParent);
     if (from.directory < 0) return -from.directory;
+    from.home = ns.directoryOf(from.directory);
   }
   return renameSides(ns, { mutation, from, to, root, flags });
 }
 
 function sideOf(parent: number, directory: number, name: number, nameBytes: number): Side {
   const nothing = { inode: 0, mode: 0, cookie: 0 };
-  return { parent, directory, name, nameBytes, ...nothing };
+  return { parent, home: parent, directory, name, nameBytes, ...nothing };
 }
 
 function renameSides(ns: Namespace, rename: Rename): number {
@@ -169,7 +174,7 @@ function checkTypes(ns: Namespace, rename: Rename): number {
 function needMoves(ns: Namespace, rename: Rename): number {
   const { from, to, flags } = rename;
   const isExchange = (flags & RENAME_EXCHANGE) !== 0;
-  const changesParent = from.parent !== to.parent;
+  const changesParent = from.home !== to.home;
   const first = changesParent && from.mode === S_IFDIR;
   const second = changesParent && isExchange && to.mode === S_IFDIR;
   if ((first || second) && !isAllHere(ns, rename, first, second)) {
@@ -238,8 +243,8 @@ function needDirectoryMoves(
   const { mutation, from, to, root } = rename;
   let status = needToken(ns, mutation, root);
   if (status !== 0) return status;
-  if (first) status = needParent(ns, mutation, from.inode, to.parent);
-  if (second) status = needParent(ns, mutation, to.inode, from.parent) || status;
+  if (first) status = needParent(ns, mutation, from.inode, to.home);
+  if (second) status = needParent(ns, mutation, to.inode, from.home) || status;
   if (!first) status = needTouch(ns, mutation, from.inode) || status;
   if (!second && (rename.flags & RENAME_EXCHANGE) !== 0) {
     status = needTouch(ns, mutation, to.inode) || status;
@@ -307,7 +312,7 @@ function move(ns: Namespace, rename: Rename): void {
   if (isDirectory && from.parent !== to.parent) {
     if (from.directory >= 0) addLinks(ns, from.directory, -1);
     addLinks(ns, to.directory, 1);
-    setParent(ns, from.inode, to.parent);
+    if (from.home !== to.home) setParent(ns, from.inode, to.home);
   }
   setChanged(ns, from);
   setChanged(ns, to);
@@ -321,6 +326,7 @@ function dropVictim(ns: Namespace, to: Side): void {
     return;
   }
   if (at >= 0) ns.dropInode(at);
+  dropPartitions(ns);
   addLinks(ns, to.directory, -1);
 }
 
@@ -336,8 +342,10 @@ function exchange(ns: Namespace, rename: Rename): void {
     const shift = (from.mode === S_IFDIR ? 1 : 0) - (to.mode === S_IFDIR ? 1 : 0);
     if (from.directory >= 0) addLinks(ns, from.directory, -shift);
     addLinks(ns, to.directory, shift);
-    if (from.mode === S_IFDIR) setParent(ns, from.inode, to.parent);
-    if (to.mode === S_IFDIR) setParent(ns, to.inode, from.parent);
+    if (from.home !== to.home) {
+      if (from.mode === S_IFDIR) setParent(ns, from.inode, to.home);
+      if (to.mode === S_IFDIR) setParent(ns, to.inode, from.home);
+    }
   }
   setChanged(ns, from);
   setChanged(ns, to);

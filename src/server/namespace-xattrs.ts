@@ -34,7 +34,9 @@ import {
   storeXattrs,
 } from './inode-xattrs.js';
 import type { Call, Namespace } from './namespace.js';
-import { findXattr } from './xattr-set.js';
+import { changeInheritance, isSplit } from './partitions/inherit.js';
+import { STEP_INHERIT, StepRequest } from './transactions/step.js';
+import { findXattr, packXattrs, type Xattr } from './xattr-set.js';
 
 const SET_CREATE = 1;
 const SET_REPLACE = 2;
@@ -116,9 +118,37 @@ export function setXattr(ns: Namespace, call: Call, mutation: Mutation): number 
     if ((flags & SET_DROP_SET_GID) !== 0) ns.inodes.setMode(at, ns.inodes.mode(at) & ~S_ISGID);
   }
   replaceXattr(xattrs, name, value);
-  const status = storeXattrs(ns, at, xattrs);
+  const status = tellPartitions(ns, mutation, at, name, xattrs) || storeXattrs(ns, at, xattrs);
   if (status !== 0) ns.inodes.setMode(at, mode);
   return status === 0 ? changed(ns, call, at) : status;
+}
+
+/**
+ * A split directory's default ACL, or set-group-ID bit, is about to be what the set and its record say
+ * already: its partitions have to know. 0, an errno, PENDING, BLOCKED or AGAIN.
+ */
+function tellPartitions(
+  ns: Namespace,
+  mutation: Mutation,
+  at: number,
+  name: Buffer,
+  xattrs: Xattr[],
+): number {
+  if (!isSplit(ns, at) || !(name.equals(ACCESS_ACL) || name.equals(DEFAULT_ACL))) return 0;
+  const packed = packXattrs(xattrs);
+  if (typeof packed === 'number') return -packed;
+  // What the store has lent is gone when it is asked for something else.
+  for (const one of xattrs) {
+    one.name = Buffer.from(one.name);
+    one.value = Uint8Array.from(one.value);
+  }
+  const given = new StepRequest(STEP_INHERIT, 0);
+  given.mode = ns.inodes.mode(at);
+  given.uid = ns.inodes.get32(at, InodeRecord.uid);
+  given.gid = ns.inodes.get32(at, InodeRecord.gid);
+  const index = findXattr(xattrs, DEFAULT_ACL);
+  if (index >= 0) given.defaultAcl = xattrs[index]!.value;
+  return changeInheritance(ns, mutation, at, given);
 }
 
 function changed(ns: Namespace, call: Call, at: number): number {
@@ -132,7 +162,7 @@ function unchanged(ns: Namespace, call: Call, at: number): number {
   return 0;
 }
 
-export function removeXattr(ns: Namespace, call: Call): number {
+export function removeXattr(ns: Namespace, call: Call, mutation: Mutation): number {
   const inode = ns.inodeField(call, XattrRequest.inode);
   if (inode === 0) return errno.EINVAL;
   const name = nameOf(call, XattrRequest.SIZE);
@@ -149,7 +179,7 @@ export function removeXattr(ns: Namespace, call: Call): number {
     return isAcl ? unchanged(ns, call, at) : errno.ENODATA;
   }
   replaceXattr(xattrs, name, null);
-  const status = storeXattrs(ns, at, xattrs);
+  const status = tellPartitions(ns, mutation, at, name, xattrs) || storeXattrs(ns, at, xattrs);
   return status === 0 ? changed(ns, call, at) : status;
 }
 

@@ -9,7 +9,7 @@
  *
  * Reads run outside and see what is committed.
  */
-import { errno, ESTALE } from '../common/errno.js';
+import { EREMCHG, errno, ESTALE } from '../common/errno.js';
 import type { Scheduler, WallClock } from '../common/scheduler.js';
 import { bucketOfInode, isInode, makeInode, SEQUENCE_LIMIT } from '../placement/inode-number.js';
 import { firstSequence } from '../protocol/limits.generated.js';
@@ -17,9 +17,10 @@ import { Attributes, AttributesReply } from '../protocol/wire.generated.js';
 import { isU53, readU16, readU53 } from '../protocol/u53.js';
 import type { Session } from '../transport/rpc-server.js';
 import { checkNameBytes } from './check-name.js';
-import { DentryTable, FoundEntry, type NameHash } from './dentries.js';
+import { DentryTable, entryHash, FoundEntry, type NameHash } from './dentries.js';
 import type { FileSpace } from './file-space.js';
 import {
+  FLAG_PARTITION,
   FLAG_PROMISED,
   FLAG_XATTRS,
   InodeRecord,
@@ -32,13 +33,17 @@ import {
   numberOfOwnKey,
   orphanKey,
   ownRange,
+  partitionsKey,
   propertyKey,
   xattrsKey,
 } from './keys.js';
+import { RecallTable } from './leases/recalls.js';
+import { Touched } from './leases/touched.js';
 import type { MetaStore } from './meta-store-api.js';
+import { flagsOf, isDivided, rangeOf } from './partitions/table.js';
 import { RemovedDirectories } from './removed-directories.js';
 import type { Coordinator, Transaction } from './transactions/coordinator.js';
-import { blockedBy, LockTable, type Lock } from './transactions/locks.js';
+import { blockedBy, LOCK_TABLE, LockTable, type Lock } from './transactions/locks.js';
 import { Participant } from './transactions/participant.js';
 
 /** Memory that holds wire structs: the arena, or a batch's copy of bodies. */
@@ -85,6 +90,12 @@ export interface NamespaceHost {
    * other chunks or targets are asked, and replies wait for that.
    */
   cutData(inode: number, layout: number, fromByte: number, striped: boolean): boolean;
+  /** The file's data is being cut: what changes its size has to wait. */
+  isBeingCut(inode: number): boolean;
+  /** Partitions that a directory may have. */
+  readonly partitionsMax: number;
+  /** The bucket of a directory's partition of this number (placement/partition-bucket.ts). */
+  partitionBucket(directory: number, number: number): number;
   readonly space: FileSpace;
   readonly scheduler: Scheduler;
   /** Of operations that need other targets. */
@@ -107,8 +118,13 @@ export class Namespace {
   /** What transactions of other targets hold here, and this target's own. */
   readonly locks = new LockTable();
   readonly participant: Participant;
+  /** What the operation in execution changes, and what of that is being recalled (leases/). */
+  readonly touched = new Touched();
+  readonly recalls = new RecallTable();
   /** Inodes without a name that were open when it went. */
   readonly orphans = new Set<number>();
+  /** Partitions that lie here and go with the directory that is being dropped: see dropOtherDirectory. */
+  readonly dropping: number[] = [];
   readonly #sequences = new Map<number, { next: number; end: number }>();
   readonly #number = new Uint8Array(8);
   readonly #numberView = new DataView(this.#number.buffer);
@@ -118,13 +134,16 @@ export class Namespace {
   constructor(meta: MetaStore, host: NamespaceHost, hash?: NameHash) {
     this.meta = meta;
     this.host = host;
-    this.inodes = new InodeTable(meta);
-    this.dentries = new DentryTable(meta, hash);
+    this.inodes = new InodeTable(meta, this.touched);
+    this.dentries = new DentryTable(meta, this.touched, hash);
     this.participant = new Participant(this, () => host.scheduler.nowMs());
   }
 
   /** Reads what is kept in memory. */
   open(): void {
+    const { seconds, nanoseconds } = this.host.now();
+    // Others than before a restart.
+    this.inodes.linkChanges = seconds * 1e6 + Math.floor(nanoseconds / 1000);
     this.#inodeCount = this.#readNumber(INODE_COUNT_KEY) ?? 0;
     this.orphans.clear();
     const { start, end } = ownRange('orphan');
@@ -196,8 +215,11 @@ export class Namespace {
       const hasData = promised || this.inodes.size(at) > 0;
       this.host.removeData(inode, this.inodes.layout(at), hasData, this.inodes.isStriped(at));
     }
-    // Not a root: nobody stands in a volume that is deleted.
-    if (this.inodes.isDirectory(at) && this.inodes.parent(at) !== 0) {
+    const flags = this.inodes.get32(at, InodeRecord.flags);
+    if (isDivided(flags)) this.meta.remove(partitionsKey(inode));
+    // Not a root: nobody stands in a volume that is deleted. Nor in a partition.
+    const isShown = this.inodes.isDirectory(at) && (flags & FLAG_PARTITION) === 0;
+    if (isShown && this.inodes.parent(at) !== 0) {
       this.removed.keep(inode, this.inodes.bytes, at);
     }
     this.inodes.remove(at);
@@ -235,12 +257,53 @@ export class Namespace {
 
   // ---------------------------------------------------------------- locks
 
-  /** An entry of this name is about to be added, changed or removed: 0 or BLOCKED. */
+  /**
+   * An entry of this name is about to be added, changed or removed: 0, BLOCKED, or EREMCHG when it belongs
+   * to another partition of the directory.
+   */
   checkEntryLock(call: Call, directory: number, name: number, nameBytes: number): number {
-    if (this.locks.size === 0) return 0;
+    const flags = this.flagsOf(directory);
+    if (this.locks.size === 0 && this.recalls.size === 0 && !isDivided(flags)) return 0;
     const hash = this.dentries.hashOf(call.memory.bytes, name, nameBytes);
-    const lock = this.locks.entry(directory, hash) ?? this.locks.removal(directory);
-    return lock === undefined ? 0 : blockedBy(call, lock);
+    const lock =
+      this.locks.entry(directory, hash) ??
+      this.locks.removal(directory) ??
+      this.locks.frozen(directory, entryHash(hash)) ??
+      this.recalls.entry(directory, entryHash(hash));
+    if (lock !== undefined) return blockedBy(call, lock);
+    return this.holds(directory, flags, hash) ? 0 : this.#isElsewhere(call, directory);
+  }
+
+  /** EREMCHG; or BLOCKED, while it is not known here yet whether the name is to be here from now on. */
+  #isElsewhere(call: Call, directory: number): number {
+    const lock = this.locks.inode(directory);
+    return lock?.kind === LOCK_TABLE ? blockedBy(call, lock) : EREMCHG;
+  }
+
+  /** Whether a name of this hash belongs to the directory, or partition, that has these flags. */
+  holds(directory: number, flags: number, hash: number): boolean {
+    if (!isDivided(flags)) return true;
+    const { first, end } = rangeOf(this.meta, directory, flags);
+    const placed = entryHash(hash);
+    return placed >= first && placed < end;
+  }
+
+  /** The same of what is committed. Outside of transactions. */
+  holdsStored(directory: number, hash: number): boolean {
+    const record = storedInode(this.meta, directory);
+    return record === undefined || this.holds(directory, flagsOf(record), hash);
+  }
+
+  /** Of an inode's record, 0 when there is none. Inside a transaction. */
+  flagsOf(inode: number): number {
+    const at = this.inodes.load(inode);
+    return at < 0 ? 0 : this.inodes.get32(at, InodeRecord.flags);
+  }
+
+  /** Inode of the directory that the record at this offset is, or is a partition of. */
+  directoryOf(at: number): number {
+    const isPartition = (this.inodes.get32(at, InodeRecord.flags) & FLAG_PARTITION) !== 0;
+    return isPartition ? this.inodes.parent(at) : this.inodes.inode(at);
   }
 
   /** Links or place of this inode are about to change: 0 or BLOCKED. */

@@ -1,8 +1,11 @@
 /** What each opcode is: the shortest body it can have, and the function that executes it. */
 import {
   AdoptLayoutRequest,
+  AwaitRequest,
+  CancelLockRequest,
   ChangeSpaceRequest,
   AccessedRequest,
+  BatchRequest,
   CloneRangeRequest,
   CreateRequest,
   CutRequest,
@@ -10,18 +13,23 @@ import {
   ExtendRequest,
   InodeRequest,
   LinkRequest,
+  LockProbeRequest,
   MakeDirRequest,
+  MoveEntriesRequest,
   NameRequest,
   Opcode,
   OpenRequest,
+  PartitionSumsRequest,
   PrepareRequest,
   ReadDirRequest,
   ReadRequest,
   RenameRequest,
   ReserveRequest,
   ResolveRequest,
+  ReturnedRequest,
   SeekDataRequest,
   SetAttrRequest,
+  SetLockRequest,
   SetXattrRequest,
   SymlinkRequest,
   TransactionStatusRequest,
@@ -39,6 +47,7 @@ import {
   setAttr,
   setSize,
 } from './namespace-attributes.js';
+import { batchUnlink, batchWrite } from './namespace-batch.js';
 import { create, ensureRoot, link, symlink } from './namespace-create.js';
 import { ensureEmptyRoot, unlink } from './namespace-remove.js';
 import { makeDir, removeDir } from './namespace-directories.js';
@@ -46,6 +55,7 @@ import { accessed } from './namespace-accessed.js';
 import { tmpFile } from './namespace-tmpfile.js';
 import { removeXattr, setXattr } from './namespace-xattrs.js';
 import { rename } from './namespace-rename.js';
+import { receiveEntries } from './partitions/steps.js';
 import { prepare, resolve } from './transactions/participant.js';
 import { adoptLayout, changeSpace, cloneRange } from './namespace-space.js';
 
@@ -89,6 +99,9 @@ const operations: Partial<Record<number, Operation>> = {
   [Opcode.SeekData]: { bodyBytes: SeekDataRequest.SIZE },
   [Opcode.Prepare]: { bodyBytes: PrepareRequest.SIZE, execute: prepare },
   [Opcode.Resolve]: { bodyBytes: ResolveRequest.SIZE, execute: resolve, frees: true },
+  [Opcode.MoveEntries]: { bodyBytes: MoveEntriesRequest.SIZE, execute: receiveEntries },
+  [Opcode.PartitionSums]: { bodyBytes: PartitionSumsRequest.SIZE },
+  [Opcode.GetPartitions]: { bodyBytes: InodeRequest.SIZE },
   [Opcode.TransactionStatus]: { bodyBytes: TransactionStatusRequest.SIZE },
   [Opcode.GetParent]: { bodyBytes: InodeRequest.SIZE },
   [Opcode.SetXattr]: { bodyBytes: SetXattrRequest.SIZE, execute: setXattr },
@@ -96,6 +109,18 @@ const operations: Partial<Record<number, Operation>> = {
   [Opcode.ListXattr]: { bodyBytes: XattrRequest.SIZE },
   [Opcode.RemoveXattr]: { bodyBytes: XattrRequest.SIZE, execute: removeXattr, frees: true },
   [Opcode.Accessed]: { bodyBytes: AccessedRequest.SIZE, execute: accessed },
+  [Opcode.Await]: { bodyBytes: AwaitRequest.SIZE },
+  [Opcode.EndSession]: { bodyBytes: 0 },
+  [Opcode.Returned]: { bodyBytes: ReturnedRequest.SIZE },
+  [Opcode.BatchLookup]: { bodyBytes: BatchRequest.SIZE },
+  [Opcode.BatchGetAttr]: { bodyBytes: BatchRequest.SIZE },
+  [Opcode.BatchRead]: { bodyBytes: BatchRequest.SIZE },
+  [Opcode.BatchWrite]: { bodyBytes: BatchRequest.SIZE, execute: batchWrite },
+  [Opcode.BatchUnlink]: { bodyBytes: BatchRequest.SIZE, execute: batchUnlink, frees: true },
+  [Opcode.SetLock]: { bodyBytes: SetLockRequest.SIZE },
+  [Opcode.GetLock]: { bodyBytes: SetLockRequest.SIZE },
+  [Opcode.CancelLock]: { bodyBytes: CancelLockRequest.SIZE },
+  [Opcode.LockProbe]: { bodyBytes: LockProbeRequest.SIZE },
   [Opcode.EnsureEmptyRoot]: {
     bodyBytes: InodeRequest.SIZE,
     execute: ensureEmptyRoot,

@@ -5,7 +5,7 @@
  * memory: after a restart, or when many more were removed, the answer is ESTALE.
  */
 import { writeU53 } from '../protocol/u53.js';
-import { InodeRecord } from './inode-record.js';
+import { FLAG_SPLIT, InodeRecord } from './inode-record.js';
 
 const REMEMBERED_MAX = 4096;
 
@@ -19,6 +19,7 @@ export class RemovedDirectories {
     const words = new Uint32Array(record.buffer);
     words[InodeRecord.linkCount >>> 2] = 0;
     writeU53(words, InodeRecord.parent, 0);
+    words[InodeRecord.flags >>> 2]! &= ~FLAG_SPLIT;
     this.#records.set(inode, record);
     if (this.#records.size <= REMEMBERED_MAX) return;
     for (const oldest of this.#records.keys()) {

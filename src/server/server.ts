@@ -50,6 +50,8 @@ export interface ServerOptions {
   durability?: Durability;
   /** Bytes of removed files that a target gives back a second, about; 8 GiB by default. */
   reclaimRate?: number;
+  /** Entries of a directory that is split; 8,000 by default. */
+  splitEntries?: number;
   log: Logger;
   /** A target died. Default: log and end the process with status 1. */
   onFatal?: (reason: string) => void;
@@ -161,6 +163,7 @@ export class SealfsServer {
         source: this.#options.bind,
         durability,
         reclaimRate: this.#options.reclaimRate,
+        splitEntries: this.#options.splitEntries,
         persistentMemory,
       };
       return new TargetThread(start, {

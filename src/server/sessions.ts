@@ -2,9 +2,14 @@
  * The sessions' reply records in the store: one value of 64 records a session, saved in the
  * transaction of the changes that they tell of. They outlive a session's connection by a day, so
  * that a client that was away may still repeat its last requests.
+ *
+ * A record has no room for the statuses of a batch's items. When one has failed they are a value of their own,
+ * by session and slot, written in the same transaction as the record that says so. It is asked for only
+ * then, so one that a later request of the slot has outlived does no harm; it goes with the session.
  */
-import type { Session } from '../transport/rpc-server.js';
-import { ownRange, sessionKey } from './keys.js';
+import { rpcSlots } from '../protocol/limits.generated.js';
+import type { RpcRequest, Session } from '../transport/rpc-server.js';
+import { batchStatusesKey, ownRange, sessionKey } from './keys.js';
 import type { MetaStore } from './meta-store-api.js';
 
 export const SESSION_RECORD_LIFETIME_MS = 24 * 3600 * 1000;
@@ -30,6 +35,11 @@ export class SessionRecords {
       this.#expiry.set(id, nowMs + SESSION_RECORD_LIFETIME_MS);
       return true;
     });
+  }
+
+  /** Sessions of an earlier process may come back. */
+  get awaited(): boolean {
+    return this.#expiry.size > 0;
   }
 
   load(id: string): Uint8Array | undefined {
@@ -79,6 +89,21 @@ export class SessionRecords {
 
   /** Inside a transaction. */
   remove(id: string): void {
-    this.#meta.remove(sessionKey(Buffer.from(id, 'hex')));
+    const bytes = Buffer.from(id, 'hex');
+    this.#meta.remove(sessionKey(bytes));
+    for (let slot = 0; slot < rpcSlots; slot++) this.#meta.remove(batchStatusesKey(bytes, slot));
+  }
+
+  /** Inside the transaction of the request's record: one byte for each item of its batch. */
+  keepStatuses(request: RpcRequest, statuses: Uint8Array): void {
+    const { session, slot, sequence } = request;
+    // Of a slot that has gone on nothing is recorded either.
+    if (session.lastSequence[slot] !== sequence) return;
+    this.#meta.put(batchStatusesKey(session.idBytes, slot), statuses);
+  }
+
+  /** What `keepStatuses` has kept for a recorded request. */
+  statuses(request: RpcRequest): Uint8Array | undefined {
+    return this.#meta.get(batchStatusesKey(request.session.idBytes, request.slot));
   }
 }

@@ -39,6 +39,7 @@ export interface DataHost {
   readonly arena: ArenaMemory;
   readonly scheduler: Scheduler;
   readonly meta: MetaStore;
+  readonly namespace: Namespace;
   owns(bucket: number): boolean;
   readonly space: FileSpace;
   answerStatus(request: RpcRequest, status: number): void;
@@ -310,6 +311,14 @@ export class TargetData {
   /** Of TargetRead. */
   readDone(read: TargetRead, status: number): void {
     const request = read.request!;
+    const recall = this.#host.namespace.recalls.inode(read.inode);
+    if (recall !== undefined) {
+      // Others still believe in the size before.
+      recall.waiters.push(() => {
+        this.readDone(read, status);
+      });
+      return;
+    }
     // The size is that of now: replies tell of executions in their order.
     const size = read.chunk === 0 ? this.#sizeOf(read.inode) : 0;
     if (status !== 0 || size < 0) {

@@ -8,28 +8,38 @@
 import { errno } from '../common/errno.js';
 import type { ArenaMemory } from '../native/arena-memory.js';
 import {
+  AbsentReply,
   AttributesReply,
+  LookupReply,
   Opcode,
   ParentReply,
+  PartitionSumsReply,
   ReadDirReply,
   ReadDirRequest,
   SeekDataReply,
   StatFsReply,
   TransactionStatusReply,
 } from '../protocol/wire.generated.js';
-import { readU53OrZero, writeU53 } from '../protocol/u53.js';
+import { readU53, readU53OrZero, writeU53 } from '../protocol/u53.js';
 import type { RpcRequest, RpcServer } from '../transport/rpc-server.js';
 import type { ChunkStore } from './data/chunk-store.js';
+import type { Grants } from './leases/grants.js';
+import { LIST_ATTRIBUTES } from './leases/listed-grants.js';
+import { FLAG_SPLIT, storedInode } from './inode-record.js';
 import { Call, type Namespace, type WireMemory } from './namespace.js';
 import {
   getAttr,
+  getPartitions,
   listDirectory,
   Listing,
   lookup,
   LOOKUP_ROOM,
+  PARTITIONS_ROOM,
   readLink,
 } from './namespace-read.js';
 import { seekData } from './namespace-space.js';
+import { partitionSums, type DirectorySums } from './partitions/sums.js';
+import { flagsOf } from './partitions/table.js';
 import type { TargetStatistics } from './target-statistics.js';
 import { answerXattrs } from './target-xattrs.js';
 import { getParent, readLock, transactionStatus } from './transactions/questions.js';
@@ -39,9 +49,9 @@ const INLINE_LISTING_BYTES = 8192;
 const SYMLINK_ROOM = 4096;
 /** Metadata that one more inode takes, entry and small data included: for statfs alone. */
 const BYTES_PER_INODE = 512;
-const READDIR_ATTRIBUTES = 1;
 
 type Read = (ns: Namespace, call: Call) => number;
+type Fill = (call: Call) => number;
 
 export interface TargetReadsDeps {
   arena: ArenaMemory;
@@ -49,6 +59,8 @@ export interface TargetReadsDeps {
   namespace: Namespace;
   chunks: ChunkStore;
   statistics: TargetStatistics;
+  grants: Grants;
+  sums: DirectorySums;
 }
 
 export class TargetReads {
@@ -64,7 +76,8 @@ export class TargetReads {
   /** Answers the request, now or later; false: it is none of these. */
   answer(request: RpcRequest): boolean {
     const { namespace, arena } = this.#deps;
-    if (namespace.locks.size > 0 && this.#waits(request)) return true;
+    const maybeLocked = namespace.locks.size > 0 || namespace.recalls.size > 0;
+    if (maybeLocked && this.#waits(request)) return true;
     return this.#answer(request, arena, request.body);
   }
 
@@ -104,7 +117,15 @@ export class TargetReads {
       case Opcode.Lookup:
         return this.#read(request, lookup, LOOKUP_ROOM);
       case Opcode.GetAttr:
+        if (this.#isSplit(memory, body)) {
+          this.#deps.sums.answer(request, readU53OrZero(memory.words, body));
+          return true;
+        }
         return this.#read(request, getAttr, AttributesReply.SIZE);
+      case Opcode.GetPartitions:
+        return this.#read(request, getPartitions, PARTITIONS_ROOM);
+      case Opcode.PartitionSums:
+        return this.#read(request, partitionSums, PartitionSumsReply.SIZE);
       case Opcode.ReadLink:
         return this.#read(request, readLink, SYMLINK_ROOM);
       case Opcode.GetParent:
@@ -138,8 +159,46 @@ export class TargetReads {
     call.replyBytes = 0;
     const status = execute(namespace, call);
     statistics.answered(request.opcode, status);
-    rpc.endReply(request, status, status === 0 ? call.replyBytes : 0);
+    rpc.endReply(request, status, this.#grant(request, status));
     return true;
+  }
+
+  /** Puts the leases into the reply that stands there; returns its length. */
+  #grant(request: RpcRequest, status: number): number {
+    const call = this.#call;
+    const { grants } = this.#deps;
+    const { words } = call.out;
+    const { session, opcode } = request;
+    if (opcode === Opcode.Lookup && (status === 0 || status === errno.ENOENT)) {
+      const flags = grants.lookup(session, call, status);
+      if (status === 0) words[(call.reply + LookupReply.flags) >>> 2]! |= flags;
+      else if (flags !== 0) {
+        words[(call.reply + AbsentReply.flags) >>> 2] = flags;
+        words[(call.reply + AbsentReply.reserved) >>> 2] = 0;
+        return AbsentReply.SIZE;
+      }
+    } else if (opcode === Opcode.GetAttr && status === 0) {
+      const inode = readU53(words, call.reply + AttributesReply.attributes);
+      words[(call.reply + AttributesReply.flags) >>> 2]! |= grants.stored(session, inode);
+    }
+    return status === 0 ? call.replyBytes : 0;
+  }
+
+  #isSplit({ words }: WireMemory, body: number): boolean {
+    const record = storedInode(this.#deps.namespace.meta, readU53OrZero(words, body));
+    return record !== undefined && (flagsOf(record) & FLAG_SPLIT) !== 0;
+  }
+
+  /** An answer that had to wait for other targets. */
+  answerLater(request: RpcRequest, roomBytes: number, fill: Fill): void {
+    const { rpc, statistics, namespace } = this.#deps;
+    const call = this.#call;
+    call.reply = rpc.beginReply(request, roomBytes);
+    call.replyBytes = 0;
+    const status = fill(call);
+    statistics.answered(request.opcode, status);
+    rpc.endReply(request, status, this.#grant(request, status));
+    namespace.host.scheduler.requestTurn();
   }
 
   #readDir(request: RpcRequest): void {
@@ -150,12 +209,15 @@ export class TargetReads {
     const cookie = readU53OrZero(memory.words, body + ReadDirRequest.cookie);
     const asked = memory.words[(body + ReadDirRequest.maxBytes) >>> 2]!;
     const flags = memory.words[(body + ReadDirRequest.flags) >>> 2]!;
-    const full = (flags & READDIR_ATTRIBUTES) !== 0;
+    const full = (flags & LIST_ATTRIBUTES) !== 0;
     const large = asked > INLINE_LISTING_BYTES ? bulk.take() : 0;
     const room = large === 0 ? INLINE_LISTING_BYTES : bulk.payloadBytes;
     const reply = rpc.beginReply(request, ReadDirReply.SIZE + INLINE_LISTING_BYTES);
     const place = large === 0 ? reply + ReadDirReply.SIZE : large;
     const listing = this.#listing;
+    const { grants } = this.#deps;
+    const leases = grants.listing(request.session, memory, body);
+    listing.grants = grants.listed;
     const most = Math.min(asked, room);
     const status =
       inode === 0
@@ -171,7 +233,8 @@ export class TargetReads {
     words[(reply + ReadDirReply.inlineBytes) >>> 2] = inlined ? listing.bytes : 0;
     words[(reply + ReadDirReply.entryCount) >>> 2] = listing.entries;
     words[(reply + ReadDirReply.endOfDirectory) >>> 2] = listing.ended ? 1 : 0;
-    words[(reply + ReadDirReply.reserved) >>> 2] = 0;
+    words[(reply + ReadDirReply.flags) >>> 2] = leases;
+    writeU53(words, reply + ReadDirReply.rangeEnd, listing.rangeEnd);
     if (large !== 0 && inlined) {
       arena.bytes.copyWithin(reply + ReadDirReply.SIZE, large, large + listing.bytes);
       bulk.give(large);

@@ -13,6 +13,9 @@ import { TURN_COMMIT, type Scheduler, type Timer, type WallClock } from '../comm
 import type { ArenaMemory } from '../native/arena-memory.js';
 import { BucketTable } from '../placement/bucket-table.js';
 import { targetAddress, type ClusterMap } from '../placement/cluster-map.js';
+import { partitionBucket } from '../placement/partition-bucket.js';
+import { isBatch } from '../protocol/batch.js';
+import { batchItemsMax } from '../protocol/limits.generated.js';
 import {
   AttributesReply,
   ChangeSpaceRequest,
@@ -37,17 +40,22 @@ import { Committer, type CommitterHost, type Durability } from './committer.js';
 import { SPACE_DROP } from './data/chunk-changes.js';
 import type { ChunkStore } from './data/chunk-store.js';
 import type { NameHash } from './dentries.js';
+import { FileLocks } from './file-locks/file-locks.js';
 import { FileSpace } from './file-space.js';
 import { HandleTable } from './handles.js';
+import { LeaseService } from './leases/lease-service.js';
 import { answerInventory } from './inventory.js';
 import type { MetaStore } from './meta-store-api.js';
 import { S_IFDIR, S_IFMT, storedMode } from './inode-record.js';
-import { Call, Namespace, type NamespaceHost } from './namespace.js';
+import { Call, Namespace, type NamespaceHost, type WireMemory } from './namespace.js';
 import { SET_SIZE } from './namespace-attributes.js';
 import { isFreeing, minimumBody, mutationOf, openTruncating } from './operations.js';
+import { partitionsMax, PartitionService } from './partitions/partition-service.js';
+import { syncPartitions } from './partitions/sync.js';
 import { Reclaimer, type ReclaimHost } from './reclaimer.js';
 import { replay } from './replay.js';
 import { SessionRecords } from './sessions.js';
+import { replayBatch, TargetBatches } from './target-batches.js';
 import { TargetData } from './target-data.js';
 import { TargetReads } from './target-reads.js';
 import { TargetStatistics } from './target-statistics.js';
@@ -87,6 +95,10 @@ export interface TargetDeps {
   /** Of names; replaced by tests. */
   nameHash?: NameHash;
   sessionExpiryMs?: number;
+  /** Entries of a directory, or a partition of it, that is split. Infinity: none ever is. */
+  splitEntries?: number;
+  /** Partitions that a directory may have for each target of the cluster. */
+  partitionsPerTarget?: number;
   /** Called with the name of each point of a transaction between targets, for tests that kill there. */
   faultPoint?: (name: FaultPoint) => void;
 }
@@ -102,7 +114,10 @@ export class Target
   readonly space: FileSpace;
   readonly handles = new HandleTable();
   readonly coordinator: Coordinator;
-  readonly statistics: TargetStatistics;
+  readonly statistics = new TargetStatistics();
+  /** Leases, notices to sessions, the grace after a start. */
+  readonly lease: LeaseService;
+  readonly fileLocks: FileLocks;
   readonly #deps: TargetDeps;
   readonly #committer: Committer;
   readonly #recovery: IntentRecovery;
@@ -110,6 +125,8 @@ export class Target
   readonly #reclaimer: Reclaimer;
   readonly #data: TargetData;
   readonly #reads: TargetReads;
+  readonly #batches: TargetBatches;
+  readonly #partitions: PartitionService;
   readonly #rpc: RpcServer;
   readonly #peers: RpcClient;
   readonly #call = new Call();
@@ -132,6 +149,9 @@ export class Target
     this.#recovery = new IntentRecovery(this);
     this.#sessions = new SessionRecords(deps.meta);
     this.#reclaimer = new Reclaimer(this, deps.reclaimRate);
+    const log = (message: string): void => {
+      this.log(message);
+    };
     this.#committer = new Committer(
       {
         transaction: (body) => {
@@ -144,17 +164,11 @@ export class Target
         sessions: this.#sessions,
         reclaimer: this.#reclaimer,
         coordinator: this.coordinator,
-        log: (message) => {
-          this.log(message);
-        },
+        log,
       },
       this,
     );
-    this.statistics = new TargetStatistics();
     const { clusterId, targetId, incarnation } = deps.identity;
-    const log = (message: string): void => {
-      this.log(message);
-    };
     this.#rpc = new RpcServer(deps.transport, deps.arena, deps.scheduler, this, {
       clusterId,
       targetId,
@@ -168,27 +182,43 @@ export class Target
       kind: 'target',
       log,
     });
-    this.#reads = new TargetReads({
+    this.lease = new LeaseService(this, this.#rpc, incarnation);
+    this.fileLocks = new FileLocks(this, this.#rpc, this.lease);
+    this.#partitions = new PartitionService(this, this.#committer, deps.splitEntries);
+    const reading = {
+      sums: this.#partitions.sums,
       arena: deps.arena,
       rpc: this.#rpc,
       namespace: this.namespace,
       chunks: deps.chunks,
       statistics: this.statistics,
-    });
+      grants: this.lease.grants,
+    };
+    this.#reads = new TargetReads(reading);
+    this.#batches = new TargetBatches(reading);
     this.#data = new TargetData(this, this.#rpc, this.#committer, deps.chunks);
     this.#call.memory = deps.arena;
     this.#call.out = deps.arena;
     deps.scheduler.onTurnEnd(TURN_COMMIT, () => {
-      if (this.#closed) return;
-      if (this.#data.holdsCommit(this.#committer.queued)) deps.scheduler.requestTurn();
-      else this.#committer.commit();
+      this.#endTurn();
     });
+  }
+
+  #endTurn(): void {
+    if (this.#closed) return;
+    if (this.lease.grace.isOver) {
+      if (this.#data.holdsCommit(this.#committer.queued)) this.scheduler.requestTurn();
+      else this.#committer.commit();
+    }
+    this.lease.notices.flush();
   }
 
   /** Reads what is kept in memory; before the transport listens. */
   open(): void {
     this.namespace.open();
     this.#sessions.open(this.scheduler.nowMs());
+    this.lease.open();
+    if (this.#sessions.awaited) this.lease.pages.restarted();
     this.#reclaimer.open();
     this.coordinator.open();
     this.#orphanTimer = this.scheduler.setTimer(ORPHAN_GRACE_MS, () => {
@@ -218,12 +248,16 @@ export class Target
   close(): void {
     if (this.#closed) return;
     this.#committer.close();
-    this.#committer.commit();
+    // What waits for the end of the grace is repeated by its clients.
+    if (this.lease.grace.isOver) this.#committer.commit();
     this.#closed = true;
+    this.lease.close();
+    this.fileLocks.close();
     this.#orphanTimer?.cancel();
     this.#sweepTimer?.cancel();
     this.#reclaimer.close();
     this.coordinator.close();
+    this.#partitions.close();
     this.#recovery.close();
     this.#peers.close();
     this.#rpc.close();
@@ -241,6 +275,18 @@ export class Target
 
   owns(bucket: number): boolean {
     return this.#table !== undefined && this.#table.memberOfBucket(bucket) === this.#myIndex;
+  }
+
+  get partitionsMax(): number {
+    return partitionsMax(this.#table?.map.members ?? [], this.#deps.partitionsPerTarget);
+  }
+
+  partitionBucket(directory: number, number: number): number {
+    return this.#table === undefined ? -1 : partitionBucket(this.#table, directory, number);
+  }
+
+  answerLater(request: RpcRequest, roomBytes: number, fill: (call: Call) => number): void {
+    if (!this.#closed) this.#reads.answerLater(request, roomBytes, fill);
   }
 
   holderOf(bucket: number): number | undefined {
@@ -269,6 +315,10 @@ export class Target
     this.#committer.place(mutation);
   }
 
+  recallAll(directory: number, done: () => void): void {
+    this.#partitions.recallAll(directory, done);
+  }
+
   faultPoint(name: FaultPoint): void {
     this.#deps.faultPoint?.(name);
   }
@@ -290,7 +340,8 @@ export class Target
     if (execute !== undefined) {
       if (opcode === Opcode.Resolve) this.faultPoint('participant-resolving');
       const mutation = this.#committer.enqueue(request, execute, this.arena);
-      if (opcode === Opcode.SetXattr && request.bulkOffset !== 0) {
+      if (isBatch(opcode)) mutation.weight = batchItemsMax;
+      if (takesBulk(opcode) && request.bulkOffset !== 0) {
         // The request keeps its slot until it is answered.
         const { bulkOffset, bulkBytes } = request;
         mutation.context = this.arena.bytes.subarray(bulkOffset, bulkOffset + bulkBytes);
@@ -299,7 +350,8 @@ export class Target
       mutation.frees = isFreeing(opcode) || this.#frees(request, mutation.sizeInode);
       return;
     }
-    if (!this.#reads.answer(request)) this.#onOther(request);
+    if (this.#batches.answer(request) || this.#reads.answer(request)) return;
+    this.#onOther(request);
   }
 
   /** A truncation, a request that makes a hole, a step of a removal. */
@@ -350,6 +402,18 @@ export class Target
       case Opcode.Cut:
         this.#cut(request);
         return;
+      case Opcode.Await:
+        this.fileLocks.heard(request.session);
+        this.statistics.answered(request.opcode, 0);
+        this.lease.notices.await(request);
+        return;
+      case Opcode.EndSession:
+        this.#endSession(request);
+        return;
+      case Opcode.Returned:
+        this.lease.returned(request);
+        this.answerStatus(request, 0);
+        return;
       case Opcode.Inventory:
         this.statistics.answered(
           request.opcode,
@@ -360,7 +424,7 @@ export class Target
         this.#answerStatistics(request);
         return;
       default:
-        this.answerStatus(request, errno.ENOSYS);
+        if (!this.fileLocks.onRequest(request)) this.answerStatus(request, errno.ENOSYS);
     }
   }
 
@@ -373,16 +437,46 @@ export class Target
   #open(request: RpcRequest): void {
     const { words } = this.arena;
     const inode = this.#inodeAt(request, OpenRequest.inode);
-    if ((words[(request.body + OpenRequest.flags) >>> 2]! & OPEN_TRUNCATE) !== 0) {
+    const flags = words[(request.body + OpenRequest.flags) >>> 2]!;
+    if ((flags & OPEN_TRUNCATE) !== 0) {
       const mutation = this.#committer.enqueue(request, openTruncating, this.arena);
       mutation.sizeInode = inode;
       mutation.frees = true;
       return;
     }
+    this.#openWhenReturned(request, inode, flags);
+  }
+
+  #openWhenReturned(request: RpcRequest, inode: number, flags: number): void {
+    const { grace } = this.lease;
+    if (!grace.isOver) {
+      // Who has leases on its pages is not known before.
+      grace.whenOver(() => {
+        this.#openWhenReturned(request, inode, flags);
+      });
+      return;
+    }
+    const pages = this.lease.pages.recall(request.session, inode);
+    const recall = pages ?? this.namespace.recalls.inode(inode);
+    if (recall === undefined) this.#openNow(request, inode, flags);
+    else {
+      recall.waiters.push(() => {
+        this.#openWhenReturned(request, inode, flags);
+      });
+    }
+  }
+
+  #openNow(request: RpcRequest, inode: number, flags: number): void {
     const call = this.#call;
     call.reply = this.#rpc.beginReply(request, ATTRIBUTES_ROOM);
     const status = inode === 0 ? errno.EINVAL : this.namespace.replyStored(call, inode);
-    if (status === 0) this.handles.open(request.session, inode);
+    if (status === 0) {
+      this.handles.open(request.session, inode);
+      const leases =
+        this.lease.grants.inode(request.session, inode) |
+        this.lease.pages.opened(request.session, inode, flags);
+      this.arena.words[(call.reply + AttributesReply.flags) >>> 2]! |= leases;
+    }
     request.session.recordVolatile(request.slot, request.sequence, request.opcode, status);
     this.statistics.answered(request.opcode, status);
     this.#rpc.endReply(request, status, status === 0 ? call.replyBytes : 0);
@@ -423,9 +517,11 @@ export class Target
       this.#fsyncHere(request);
       return;
     }
-    // What happened to a directory's entries has another half elsewhere.
-    this.coordinator.sync(() => {
-      this.#fsyncHere(request);
+    // What happened to a directory's entries has another half elsewhere; and so may have its entries.
+    syncPartitions(this, inode, () => {
+      this.coordinator.sync(() => {
+        this.#fsyncHere(request);
+      });
     });
   }
 
@@ -493,6 +589,9 @@ export class Target
       inodes: this.namespace.inodeCount,
       intents: this.namespace.participant.intents.size,
       ...this.coordinator.report(),
+      ...this.lease.leases.report(),
+      ...this.fileLocks.report(),
+      ...this.#partitions.report(),
       ...this.#reclaimer.report(),
       mapEpoch: this.#rpc.mapEpoch,
     };
@@ -501,24 +600,42 @@ export class Target
   // ---------------------------------------------------------------- sessions
 
   onReplay(request: RpcRequest): void {
-    if (request.opcode === Opcode.SetAttr && this.#reclaimer.isBlocked(request.recordResult0)) {
-      this.#reclaimer.wait(request.recordResult0, () => {
-        this.#replay(request);
+    const { everything } = this.namespace.recalls;
+    if (everything !== undefined && !request.executedHere) {
+      // Somebody may not know what it has changed, before the restart. Its body is valid until return only.
+      const { body, bodyBytes } = request;
+      const bytes = this.arena.bytes.slice(body, body + ((bodyBytes + 7) & ~7));
+      everything.waiters.push(() => {
+        this.#replayWhenCut(request, { bytes, words: new Uint32Array(bytes.buffer) }, 0);
       });
       return;
     }
-    this.#replay(request);
+    this.#replayWhenCut(request, this.arena, request.body);
   }
 
-  #replay(request: RpcRequest): void {
+  #replayWhenCut(request: RpcRequest, memory: WireMemory, body: number): void {
+    if (request.opcode === Opcode.SetAttr && this.#reclaimer.isBlocked(request.recordResult0)) {
+      // Its answer says nothing of its body.
+      this.#reclaimer.wait(request.recordResult0, () => {
+        this.#replay(request, memory, body);
+      });
+      return;
+    }
+    this.#replay(request, memory, body);
+  }
+
+  #replay(request: RpcRequest, memory: WireMemory, body: number): void {
     const call = this.#call;
     call.session = request.session;
-    call.body = request.body;
+    call.memory = memory;
+    call.body = body;
     call.bodyBytes = request.bodyBytes;
     call.openInode = 0;
     call.replyBytes = 0;
     call.reply = this.#rpc.beginReply(request, REPLY_ROOM);
-    const status = replay(this.namespace, call, request);
+    const status = isBatch(request.opcode)
+      ? replayBatch(call, request, this.#sessions)
+      : replay(this.namespace, call, request);
     // What this process has registered may be released since.
     if (status === 0 && call.openInode !== 0 && !request.executedHere) {
       this.handles.open(request.session, call.openInode);
@@ -532,14 +649,30 @@ export class Target
 
   onSessionOpened(session: Session): void {
     this.log(`session of ${session.clientName} begins`);
+    this.lease.grace.heard(session);
   }
 
   onSessionClosed(session: Session, reason: string): void {
     this.log(`session of ${session.clientName} ends: ${reason}`);
     this.#sessions.closed(session, this.scheduler.nowMs());
+    this.fileLocks.drop(session);
+    this.lease.sessionClosed(session);
     this.handles.drop(session, (inode) => {
       this.#closedByAll(inode);
     });
+  }
+
+  /** Nobody has to wait for a client that says that it has done. */
+  #endSession(request: RpcRequest): void {
+    this.onSessionClosed(request.session, 'its client has done');
+    request.session.unannounced = true;
+    // Answered when the store has forgotten it, too.
+    this.#committer.enqueueWork(
+      () => undefined,
+      () => {
+        this.answerStatus(request, 0);
+      },
+    );
   }
 
   /** Records of sessions that nobody came back to. */
@@ -560,10 +693,15 @@ export class Target
 
   // ---------------------------------------------------------------- of the committer
 
+  executed(mutation: Mutation): void {
+    this.lease.executed(mutation);
+  }
+
   decided(mutation: Mutation): void {
     if (mutation.status === 0 && mutation.openInode !== 0 && mutation.session !== undefined) {
       this.handles.open(mutation.session, mutation.openInode);
     }
+    this.lease.pages.decided(mutation);
     if (mutation.opcode === Opcode.Write) this.#data.decided(mutation);
   }
 
@@ -571,6 +709,7 @@ export class Target
     const request = mutation.request!;
     const { status, out, reply } = mutation;
     if (request.opcode === Opcode.Prepare && status === 0) this.faultPoint('participant-prepared');
+    else if (request.opcode === Opcode.MoveEntries) this.faultPoint('entries-received');
     else if (request.opcode === Opcode.Resolve) this.faultPoint('participant-resolved');
     const bytes = status === 0 ? mutation.replyBytes : 0;
     this.statistics.answered(request.opcode, status);
@@ -578,8 +717,9 @@ export class Target
     const to = this.arena.words;
     const from = out.words;
     const source = reply >>> 2;
-    const words = bytes >>> 2;
+    const words = (bytes + 3) >>> 2;
     for (let i = 0; i < words; i++) to[body + i] = from[source + i]!;
+    if (bytes !== 0) this.lease.answered(mutation, body << 2);
     this.#rpc.endReply(request, status, bytes);
   }
 
@@ -592,6 +732,10 @@ export class Target
   removeData(inode: number, layout: number, hasData: boolean, striped: boolean): void {
     if (!striped && !hasData) return;
     this.#reclaimer.remove(inode, layout, striped, this.#sizeInTransaction(inode));
+  }
+
+  isBeingCut(inode: number): boolean {
+    return this.#reclaimer.isBlocked(inode);
   }
 
   cutData(inode: number, layout: number, fromByte: number, striped: boolean): boolean {
@@ -611,4 +755,9 @@ export class Target
   enqueue(work: () => void, after: () => void): void {
     this.#committer.enqueueWork(work, after);
   }
+}
+
+/** Mutations that keep the request's bulk until they are executed. */
+function takesBulk(opcode: number): boolean {
+  return opcode === Opcode.SetXattr || opcode === Opcode.BatchWrite;
 }

@@ -28,6 +28,8 @@ export interface WorkerStart {
   durability: Durability;
   /** Bytes of removed files a second; undefined: the default. */
   reclaimRate: number | undefined;
+  /** Entries of a directory that is split; undefined: the default. */
+  splitEntries: number | undefined;
   /** Whether `metaDir` lies on a DAX file system. */
   persistentMemory: boolean;
 }

@@ -143,6 +143,7 @@ class TargetWorker {
       identity: { clusterId, targetId, incarnation: randomUUID() },
       durability: this.#start.durability,
       ...(this.#start.reclaimRate === undefined ? {} : { reclaimRate: this.#start.reclaimRate }),
+      ...(this.#start.splitEntries === undefined ? {} : { splitEntries: this.#start.splitEntries }),
       log: logInfo,
       ...killPoint(),
     });

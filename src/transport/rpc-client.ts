@@ -1,6 +1,6 @@
 /**
  * The client side of RPC: the peers of one thread, their turn-end flush and their clock. A call's
- * time is watched in ticks of `TICK_MS` while anything is outstanding; an idle client has no
+ * time is watched in ticks while anything is outstanding (RpcPeer.tickMs); an idle client has no
  * timer. See rpc-peer.ts for the life of a connection and rpc-outbox.ts for that of a request.
  */
 import type { Scheduler, Timer } from '../common/scheduler.js';
@@ -42,16 +42,21 @@ export interface RpcClientOptions {
   /** Gets one line for each lost or refused connection and each bad frame. */
   log?: (message: string) => void;
   /**
+   * The target knows nothing of this peer any more, restarted or not, but for the replies it keeps: called
+   * before what was unanswered is sent again, so that what makes no sense now can be cancelled.
+   */
+  onNewSession?: (peer: RpcPeer) => void;
+  /**
    * A handshake is complete and what was unanswered is on its way again. `incarnationChanged`: the
    * target was restarted, so open handles must be registered again: calls made here go out next.
    */
   onReady?: (peer: RpcPeer, incarnationChanged: boolean) => void;
 }
 
-/** Deadlines and time-outs are exact to one tick. */
-const TICK_MS = 50;
 /** How soon a peer that found no message slot tries again. */
 const STARVING_RETRY_MS = 1;
+/** A lazy call waits for company no longer than this. */
+export const RPC_LAZY_MS = 2;
 
 export class RpcClient implements PeerHost {
   readonly transport: Transport;
@@ -66,7 +71,9 @@ export class RpcClient implements PeerHost {
   #dirty: RpcPeer[] = [];
   #flushing: RpcPeer[] = [];
   #tick: Timer | null = null;
+  #tickMs = 0;
   #retry: Timer | null = null;
+  #soon: Timer | null = null;
   #closed = false;
 
   constructor(
@@ -93,6 +100,7 @@ export class RpcClient implements PeerHost {
       backoffMaxMs: options.backoffMaxMs ?? 2_000,
       fallbackHoldMs: options.fallbackHoldMs ?? 30_000,
       log: options.log ?? (() => undefined),
+      onNewSession: options.onNewSession ?? (() => undefined),
       onReady: options.onReady ?? (() => undefined),
     };
     scheduler.onTurnEnd(TURN_FLUSH, () => {
@@ -142,6 +150,14 @@ export class RpcClient implements PeerHost {
     this.scheduler.requestTurn();
   }
 
+  sendSoon(): void {
+    if (this.#soon !== null) return;
+    this.#soon = this.scheduler.setTimer(RPC_LAZY_MS, () => {
+      this.#soon = null;
+      for (const peer of this.#peers.values()) if (peer.unsent) this.markDirty(peer);
+    });
+  }
+
   #endTurn(): void {
     const peers = this.#dirty;
     this.#dirty = this.#flushing;
@@ -165,18 +181,25 @@ export class RpcClient implements PeerHost {
     });
   }
 
-  startTicking(): void {
-    if (this.#tick !== null) return;
-    this.#tick = this.scheduler.setTimer(TICK_MS, () => {
+  startTicking(tickMs: number): void {
+    if (this.#tick !== null && this.#tickMs <= tickMs) return;
+    this.#tick?.cancel();
+    this.#tickMs = tickMs;
+    this.#tick = this.scheduler.setTimer(tickMs, () => {
       this.#tick = null;
-      const now = this.scheduler.nowMs();
-      let needed = false;
-      for (const peer of this.#peers.values()) {
-        if (!peer.needsTick) continue;
-        peer.tick(now);
-        if (peer.needsTick) needed = true;
-      }
-      if (needed) this.startTicking();
+      this.#ticked();
     });
+  }
+
+  #ticked(): void {
+    const now = this.scheduler.nowMs();
+    let nextMs = 0;
+    for (const peer of this.#peers.values()) {
+      if (peer.tickMs === 0) continue;
+      peer.tick(now);
+      const { tickMs } = peer;
+      if (tickMs !== 0 && (nextMs === 0 || tickMs < nextMs)) nextMs = tickMs;
+    }
+    if (nextMs !== 0) this.startTicking(nextMs);
   }
 }

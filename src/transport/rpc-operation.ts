@@ -21,6 +21,21 @@ export abstract class RpcOperation {
   landingBytes = 0;
   /** Milliseconds from `call`; 0: none (a soft peer still fails without a connection). */
   deadlineMs = 0;
+  /**
+   * It is meant to stay unanswered for long, and nobody waits for it: not counted as outstanding, and
+   * watched once a second only. Set before `call`.
+   */
+  background = false;
+  /**
+   * Others wait for it, perhaps those of this very client that wait for an answer or a slot: it goes before what
+   * waits for a slot, and there are slots that only such calls use. Set before `call`.
+   */
+  urgent = false;
+  /**
+   * Nobody waits for it: it leaves, in the order of calls, with what is called next, at the latest after
+   * RPC_LAZY_MS. Set before `call`.
+   */
+  lazy = false;
 
   /** Of RpcPeer alone, from here on: the list of waiting operations, the state, the due time. */
   rpcNext: RpcOperation | null = null;

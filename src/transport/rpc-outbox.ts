@@ -35,6 +35,8 @@ export const SLOT_SENT = 1;
 export const SLOT_QUARANTINED = 2;
 export const SLOT_DYING = 3;
 
+/** Slots that only urgent calls use: an Await has one for good, what is returned has the others. */
+const URGENT_SLOTS = 3;
 /** Each kept message holds at least one slot's request; one more is being filled. */
 const MESSAGES_MAX = rpcSlots + 1;
 const NO_MESSAGE = -1;
@@ -83,6 +85,11 @@ export class RequestOutbox {
     return this.#freeSlotCount;
   }
 
+  /** There is a slot that such an operation may use. */
+  hasSlotFor({ urgent }: RpcOperation): boolean {
+    return this.#freeSlotCount > (urgent ? 0 : URGENT_SLOTS);
+  }
+
   /** A message is being filled: `seal` is due at the turn's end. */
   get unsealed(): boolean {
     return this.#current !== NO_MESSAGE;
@@ -98,7 +105,7 @@ export class RequestOutbox {
    * message slot is free.
    */
   place(operation: RpcOperation, mapEpoch: number): boolean {
-    if (this.#freeSlotCount === 0 || this.#parked.length !== 0) return false;
+    if (!this.hasSlotFor(operation) || this.#parked.length !== 0) return false;
     const room = ENTRY_HEADER_BYTES + roundUp8(operation.bodyBytes);
     const hasBulk = operation.bulkBytes !== 0;
     let current = this.#current;

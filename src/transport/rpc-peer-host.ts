@@ -21,6 +21,7 @@ export interface PeerPolicy {
   readonly backoffMaxMs: number;
   readonly fallbackHoldMs: number;
   readonly log: (message: string) => void;
+  readonly onNewSession: (peer: RpcPeer) => void;
   readonly onReady: (peer: RpcPeer, incarnationChanged: boolean) => void;
 }
 
@@ -34,6 +35,8 @@ export interface PeerHost {
   readonly mapEpoch: number;
   /** `endTurn` is due at this turn's end. */
   markDirty(peer: RpcPeer): void;
-  /** `tick` is due from now on, until `needsTick` is false. */
-  startTicking(): void;
+  /** Lazy calls are to leave after a while at the latest. */
+  sendSoon(): void;
+  /** `tick` is due from now on, first after `tickMs`, then as often as the peer's `tickMs` says. */
+  startTicking(tickMs: number): void;
 }

@@ -41,6 +41,14 @@ import { RpcTrial } from './rpc-trial.js';
 import { connectionKind } from './transport.js';
 import type { TransportKind } from './transport.js';
 
+/** Deadlines and time-outs are exact to one tick … */
+const TICK_MS = 50;
+/** … and where nothing but background calls is outstanding, to one of these. */
+const BACKGROUND_TICK_MS = 1000;
+const OPCODES = 256;
+/** Lazy calls are not held back when no more slots than these are free. */
+const LAZY_SLOTS_FREE = rpcSlots / 2;
+
 export class RpcPeer implements RpcSink {
   readonly targetId: string;
   /** 32 hex digits, for the lifetime of this object. */
@@ -55,8 +63,14 @@ export class RpcPeer implements RpcSink {
   failure = '';
   /** Bad frames from the target, each of which ended a connection. */
   protocolErrors = 0;
+  /** Calls that were made, background calls left out. */
+  calls = 0;
+  /** The same by opcode. */
+  readonly callsOf = new Float64Array(OPCODES);
   /** Of RpcClient alone: in its list of dirty peers. */
   listed = false;
+  /** Of this client's leases alone: until when it trusts those of this target (scheduler's ms). */
+  trustedUntilMs = -Infinity;
 
   readonly #host: PeerHost;
   readonly #words: Uint32Array;
@@ -82,6 +96,8 @@ export class RpcPeer implements RpcSink {
   #backoff: Timer | null = null;
   #attempts = 0;
   #outstanding = 0;
+  /** Of these, background calls. */
+  #background = 0;
   #withDeadline = 0;
   #heard = false;
   #heardMs = 0;
@@ -124,9 +140,9 @@ export class RpcPeer implements RpcSink {
     return connectionKind(this.#host.transport, this.#connection);
   }
 
-  /** Calls that are not done, those that wait for a slot included. */
+  /** Calls that are not done, those that wait for a slot included; without background calls. */
   get outstanding(): number {
-    return this.#outstanding;
+    return this.#outstanding - this.#background;
   }
 
   /** Slots that can be used now: fewer than rpcSlots means calls or late answers in flight. */
@@ -134,9 +150,14 @@ export class RpcPeer implements RpcSink {
     return this.#outbox.freeSlotCount;
   }
 
+  /** Requests wait for the turn's end, or for a call that is not lazy. */
+  get unsent(): boolean {
+    return this.#outbox.unsealed;
+  }
+
   /**
-   * Sends the operation at the turn's end, or queues it while rpcSlots are outstanding, no message
-   * slot is free or there is no connection. Requests are sent in the order of calls.
+   * Sends the operation at the turn's end, or queues it while its slots are taken, no message
+   * slot is free or there is no connection. Requests are sent in the order of calls, urgent ones first.
    */
   call(operation: RpcOperation): void {
     if (operation.rpcState !== RPC_IDLE) throw new Error('rpc: this operation is outstanding');
@@ -147,18 +168,25 @@ export class RpcPeer implements RpcSink {
     } else {
       operation.rpcDueMs = 0;
     }
-    if (this.#outstanding++ === 0) {
-      this.#heard = true;
-      this.#host.startTicking();
+    if (this.#outstanding === 0) this.#heard = true;
+    const ticks = this.tickMs;
+    this.#outstanding++;
+    if (operation.background) this.#background++;
+    else {
+      this.calls++;
+      this.callsOf[operation.opcode]!++;
     }
-    if (this.#state === 'ready' && this.#waiting.head === null) {
+    if (ticks !== this.tickMs) this.#host.startTicking(this.tickMs);
+    if (this.#state === 'ready' && (operation.urgent || this.#waiting.head === null)) {
       if (this.#outbox.place(operation, this.#host.mapEpoch)) {
-        this.#host.markDirty(this);
+        if (operation.lazy && this.freeSlots > LAZY_SLOTS_FREE) this.#host.sendSoon();
+        else this.#host.markDirty(this);
         return;
       }
     }
     operation.rpcState = RPC_WAITING;
-    this.#waiting.push(operation);
+    if (operation.urgent) this.#waiting.pushFirst(operation);
+    else this.#waiting.push(operation);
     this.#host.markDirty(this);
     if (this.#state === 'idle') this.connect();
   }
@@ -241,7 +269,7 @@ export class RpcPeer implements RpcSink {
       this.onClose(error instanceof Error ? error.message : String(error));
       return;
     }
-    this.#host.startTicking();
+    this.#host.startTicking(TICK_MS);
   }
 
   onOpen(): void {
@@ -331,7 +359,8 @@ export class RpcPeer implements RpcSink {
       this.#refused(refusal);
       return;
     }
-    const changed = this.incarnation !== '' && this.incarnation !== reply.incarnation;
+    const other = reply.newSession || this.incarnation !== reply.incarnation;
+    const changed = this.incarnation !== '' && other;
     this.incarnation = reply.incarnation;
     this.targetEpoch = reply.mapEpoch;
     this.#becomeReady(changed);
@@ -354,6 +383,7 @@ export class RpcPeer implements RpcSink {
     this.#attempts = 0;
     this.#failing = false;
     this.#heard = true;
+    if (incarnationChanged) this.#host.policy.onNewSession(this);
     this.#outbox.connection = this.#connection;
     this.#outbox.retransmit();
     this.#tellRoute();
@@ -455,6 +485,7 @@ export class RpcPeer implements RpcSink {
     outbox.settle(slot);
     operation.rpcState = RPC_IDLE;
     this.#outstanding--;
+    if (operation.background) this.#background--;
     if (operation.rpcDueMs !== 0) this.#withDeadline--;
     const body = entry + ENTRY_HEADER_BYTES;
     operation.done(status, body, entryBytes - ENTRY_HEADER_BYTES, bulkBytes);
@@ -468,7 +499,7 @@ export class RpcPeer implements RpcSink {
     if (this.#state !== 'ready') return;
     if (this.#outbox.hasParked) this.#outbox.retransmit();
     let operation = this.#waiting.head;
-    while (operation !== null && this.#outbox.freeSlotCount !== 0) {
+    while (operation !== null) {
       if (!this.#outbox.place(operation, this.#host.mapEpoch)) break;
       this.#waiting.remove(operation);
       operation = this.#waiting.head;
@@ -486,15 +517,18 @@ export class RpcPeer implements RpcSink {
     if (this.#waiting.head !== null || outbox.hasParked) this.#drain();
     if (outbox.unsealed) outbox.seal();
     if (this.#state !== 'ready') return false;
-    return outbox.hasParked || (this.#waiting.head !== null && outbox.freeSlotCount !== 0);
+    const { head } = this.#waiting;
+    return outbox.hasParked || (head !== null && outbox.hasSlotFor(head));
   }
 
-  get needsTick(): boolean {
-    const opening = this.#state === 'connecting' || this.#state === 'handshake';
-    return opening || this.#outstanding !== 0;
+  /** How often `tick` is due, 0: not at all. */
+  get tickMs(): number {
+    if (this.#outstanding !== this.#background) return TICK_MS;
+    if (this.#state === 'connecting' || this.#state === 'handshake') return TICK_MS;
+    return this.#outstanding === 0 ? 0 : BACKGROUND_TICK_MS;
   }
 
-  /** Of RpcClient, now and then while `needsTick`: deadlines, probes, time-outs. */
+  /** Of RpcClient, now and then while `tickMs` is not 0: deadlines, probes, time-outs. */
   tick(nowMs: number): void {
     const policy = this.#host.policy;
     if (this.#heard) {
@@ -570,6 +604,7 @@ export class RpcPeer implements RpcSink {
   #finish(operation: RpcOperation, status: number): void {
     operation.rpcState = RPC_IDLE;
     this.#outstanding--;
+    if (operation.background) this.#background--;
     if (operation.rpcDueMs > 0) this.#withDeadline--;
     operation.done(status, 0, 0, 0);
   }

@@ -15,6 +15,16 @@ export class OperationQueue {
     this.length++;
   }
 
+  /** Before all others. */
+  pushFirst(operation: RpcOperation): void {
+    operation.rpcPrevious = null;
+    operation.rpcNext = this.head;
+    if (this.head === null) this.#tail = operation;
+    else this.head.rpcPrevious = operation;
+    this.head = operation;
+    this.length++;
+  }
+
   remove(operation: RpcOperation): void {
     const { rpcNext, rpcPrevious } = operation;
     if (rpcPrevious === null) this.head = rpcNext;

@@ -166,6 +166,18 @@ export class RpcServer {
     if (this.#closed && this.#executingCount === 0) this.#writer.close();
   }
 
+  /**
+   * Takes from the session what it holds, and its connection: the service hears of it as of a session's
+   * end. The client learns it at its next handshake. Its records stay, and its requests in execution.
+   */
+  resetSession(session: Session, reason: string): void {
+    for (const connection of [...this.#connections]) {
+      if (connection.session === session) this.#closeConnection(connection, reason);
+    }
+    session.unannounced = true;
+    this.#service.onSessionClosed(session, reason);
+  }
+
   /** A reply without a body. */
   reply(request: RpcRequest, status: number): void {
     this.beginReply(request, 0);
@@ -193,7 +205,7 @@ export class RpcServer {
     const connection = new ServerConnection(this, number);
     this.#connections.add(connection);
     connection.handshakeTimer = this.#scheduler.setTimer(this.#table.handshakeTimeoutMs, () => {
-      if (connection.session === null) this.#refuseFrame(connection, 'no handshake in time');
+      if (connection.session === null) this.#giveUp(connection);
     });
     return connection;
   }
@@ -226,6 +238,14 @@ export class RpcServer {
     this.#closeConnection(connection, reason);
   }
 
+  /** Slow or gone, but no protocol error: its handshake may be lost with a path that broke. */
+  #giveUp(connection: ServerConnection): void {
+    if (!connection.outlet.open) return;
+    const reason = `no handshake within ${this.#table.handshakeTimeoutMs} ms`;
+    this.#log(`rpc server: closing the connection of a peer without handshake: ${reason}`);
+    this.#closeConnection(connection, reason);
+  }
+
   #closeConnection(connection: ServerConnection, reason: string): void {
     this.#drop(connection);
     this.#transport.close(connection.outlet.connection, reason);
@@ -248,6 +268,10 @@ export class RpcServer {
       if (wrong !== '') this.#refuseFrame(connection, wrong);
       else this.#shakeHands(connection, frame, messageBytes);
       return;
+    }
+    if (connection.announces) {
+      connection.announces = false;
+      session.unannounced = false;
     }
     const words = this.#words;
     const outlet = connection.outlet;
@@ -412,7 +436,10 @@ export class RpcServer {
       frame + messageBytes,
     );
     const answer = this.#table.shakeHands(body, this.mapEpoch);
-    if (answer.session !== null) this.#bind(connection, answer.session);
+    if (answer.session !== null) {
+      connection.announces = answer.session.unannounced;
+      this.#bind(connection, answer.session);
+    }
     const outlet = connection.outlet;
     const place = this.#writer.begin(outlet, answer.reply.length);
     this.#arena.bytes.set(answer.reply, place);
@@ -456,6 +483,8 @@ class ServerConnection implements RpcSink {
   readonly server: RpcServer;
   readonly outlet: ReplyOutlet;
   session: Session | null = null;
+  /** Its handshake's answer says that the session is new; what arrives next shows that it was read. */
+  announces = false;
   /** Its handshake was refused; closed when the reply has had time to arrive. */
   refused = false;
   handshakeTimer: { cancel(): void } | null = null;

@@ -6,6 +6,7 @@ import { ESTALE, errno } from '../common/errno.js';
 import type { Scheduler, Timer } from '../common/scheduler.js';
 import { decodeHello, encodeHelloReply } from '../protocol/handshake.js';
 import type { HelloFields } from '../protocol/handshake.js';
+import { RECALL_LIMIT_MS } from '../protocol/leases.js';
 import { protocolVersion } from '../protocol/limits.generated.js';
 import type { RpcService } from './rpc-request.js';
 import { Session } from './rpc-session.js';
@@ -16,7 +17,7 @@ export interface RpcServerOptions {
   /** Changes with each start of the target. */
   incarnation: string;
   mapEpoch?: number;
-  /** Sessions kept at most, 4,096 by default; one without a connection makes room for a new one. */
+  /** Sessions kept at most, 4,096 by default; one that has long been without a connection makes room. */
   sessionsMax?: number;
   /** How long a session is kept without a connection; 120,000 by default. */
   sessionExpiryMs?: number;
@@ -84,7 +85,6 @@ export class SessionTable {
       reason = `this is target ${this.#options.targetId}`;
     }
     let session: Session | null = null;
-    let newSession = false;
     if (status === 0 && hello !== undefined) {
       const known = this.#sessions.get(hello.sessionId);
       if (known === undefined && !this.#makeRoom()) {
@@ -92,7 +92,6 @@ export class SessionTable {
         reason = `${this.#sessionsMax} sessions are connected already`;
       } else if (known === undefined) {
         const saved = this.#service.loadSession(hello.sessionId);
-        newSession = saved === undefined;
         session = this.#open(hello, saved);
       } else {
         session = known;
@@ -105,7 +104,7 @@ export class SessionTable {
       targetId: this.#options.targetId,
       incarnation: this.#options.incarnation,
       mapEpoch,
-      newSession,
+      newSession: session?.unannounced === true,
     });
     return { session, status, reason, reply };
   }
@@ -121,9 +120,12 @@ export class SessionTable {
   /** True when one more session may be kept. */
   #makeRoom(): boolean {
     if (this.#sessions.size < this.#sessionsMax) return true;
+    // A client counts on what it holds for a while after its connection was lost.
+    const latestMs = this.#scheduler.nowMs() - RECALL_LIMIT_MS;
     let oldest: Session | null = null;
     for (const session of this.#sessions.values()) {
       if (session.connected || session.executingCount !== 0) continue;
+      if (session.disconnectedMs > latestMs) continue;
       if (oldest === null || session.disconnectedMs < oldest.disconnectedMs) oldest = session;
     }
     if (oldest === null) return false;

@@ -13,6 +13,7 @@ import { chunkKey } from '../../src/server/data/keys.js';
 import { Dentry } from '../../src/server/dentries.js';
 import { InodeRecord } from '../../src/server/inode-record.js';
 import {
+  batchStatusesKey,
   decisionKey,
   dentryKey,
   inodeKey,
@@ -20,6 +21,7 @@ import {
   linkTargetKey,
   nextSequenceKey,
   orphanKey,
+  partitionsKey,
   propertyKey,
   reclaimKey,
   xattrsKey,
@@ -108,6 +110,63 @@ function nameless(stores: DamagedStores, model: Pair, edit: (value: Buffer) => v
     edited(counter, (count) => count.writeBigUInt64LE(count.readBigUInt64LE() + 1n)),
   ];
 }
+
+const partitions: Damage[] = [
+  {
+    name: 'a directory in partitions without its table',
+    make: (s) => [remove(s.table('grown'))],
+    finds: ['partition-table'],
+    repair: 'back',
+  },
+  {
+    name: 'a table that cannot be taken apart',
+    make: (s) => [edited(s.table('grown'), (value) => value.writeUInt32LE(9, 12))],
+    finds: ['partition-table'],
+    repair: 'back',
+  },
+  {
+    name: 'a table that has a partition begin elsewhere',
+    make: (s) => [edited(s.table('grown'), (value) => value.writeUInt8(7, 32))],
+    finds: ['partition-table'],
+    repair: 'back',
+  },
+  {
+    name: 'a partition that its directory does not know',
+    make: (s) => {
+      const range = s.range();
+      const model = s.recordOf(range.inode);
+      const made = nameless(s, model, (value) => {
+        value.writeUInt32LE(2, InodeRecord.linkCount);
+      });
+      const key = partitionsKey(unused(s, model)).slice();
+      return [...made, { target: range.target, key, value: range.value }];
+    },
+    finds: ['stray-partition'],
+    repair: 'back',
+  },
+  {
+    name: 'a partition that is gone',
+    make: (s) => {
+      const range = s.range();
+      return [remove(range), remove(s.recordOf(range.inode))];
+    },
+    finds: ['lost-partition', 'stray-entry', 'inode-count'],
+    repair: 'no',
+  },
+  {
+    name: 'an entry in another partition than its name is looked for in',
+    make: (s) => {
+      const range = s.range();
+      const isIn = (pair: Pair): boolean => pair.kind === KEY.entry && pair.inode === range.inode;
+      const entry = s.get(isIn, 'entry of a partition');
+      const { names, target } = { ...s.entry('grown'), target: s.record('grown').target };
+      const key = dentryKey(names, entry.number).slice();
+      return [remove(entry), { target, key, value: entry.value }];
+    },
+    finds: ['outside-range'],
+    repair: 'back',
+  },
+];
 
 const tree: Damage[] = [
   {
@@ -684,6 +743,15 @@ const malformed: Damage[] = [
     repair: 'clean',
   },
   {
+    name: "a session's statuses of a batch that are none",
+    make: ({ pairs }) => {
+      const key = batchStatusesKey(Buffer.alloc(16, 7), 3).slice();
+      return [{ target: pairs[0]!.target, key, value: new Uint8Array(0) }];
+    },
+    finds: ['malformed'],
+    repair: 'back',
+  },
+  {
     name: 'a list of devices that is none',
     make: (s) => {
       return [put(s.property('devices', s.chunk('medium').target), Buffer.from('{"a'))];
@@ -706,4 +774,11 @@ const malformed: Damage[] = [
 ];
 
 /** Checksums are damaged in the device files: fsck.test.ts does it. */
-export const damages: Damage[] = [...tree, ...inodes, ...data, ...books, ...malformed];
+export const damages: Damage[] = [
+  ...tree,
+  ...partitions,
+  ...inodes,
+  ...data,
+  ...books,
+  ...malformed,
+];

@@ -99,6 +99,17 @@ export class DamagedStores {
     });
   }
 
+  /** The table of the directory that has this name. */
+  table(name: string): Pair {
+    const { names } = this.entry(name);
+    return this.get((pair) => pair.kind === KEY.partitions && pair.inode === names, 'table');
+  }
+
+  /** The range of a partition. */
+  range(): Pair {
+    return this.get((pair) => pair.kind === KEY.partitions && pair.value.length === 16, 'range');
+  }
+
   /** Keys that are not as they were, as changes that make them what they are. */
   differences(before: readonly Pair[]): Change[] {
     const nameOf = ({ target, key }: Pair): string => `${target} ${key.toString('hex')}`;

@@ -23,6 +23,8 @@ import { DamagedStores } from './fsck-stores.js';
 
 const SERVERS = 2;
 const TARGETS = 1;
+/** More than any directory has that is damaged as one piece. */
+const SPLIT_ENTRIES = 16;
 
 function kindsOf(findings: readonly Finding[]): FindingKind[] {
   return [...new Set(findings.map(({ kind }) => kind))].sort();
@@ -36,11 +38,18 @@ describe('fsck', function () {
   let healthy: string[];
 
   before(async () => {
-    cluster = await TestCluster.start({ servers: SERVERS, targets: TARGETS, dataSize: '128M' });
+    cluster = await TestCluster.start({
+      servers: SERVERS,
+      targets: TARGETS,
+      dataSize: '128M',
+      splitEntries: SPLIT_ENTRIES,
+    });
     metaDirs = Array.from({ length: SERVERS }, (_, i) => join(cluster.dir, `meta-${i}`));
     const volume = await new ManagerClient(cluster.url).volume('default');
     const files = await openVolume({ managerUrl: cluster.url, volume });
     await fill(files);
+    await files.mkdir('/grown');
+    for (let i = 0; i < 3 * SPLIT_ENTRIES; i++) await files.writeFile(`/grown/g${i}`, 'x');
     await files.close();
   });
 

@@ -14,6 +14,8 @@ import { assertClean } from '../support/fsck.js';
 const rounds = Number(process.env['SEALFS_KILL_ROUNDS'] ?? '1');
 const SERVERS = 2;
 const LATE_MS = 300;
+/** The directories of a round pass it while their operations are going on, and split. */
+const SPLIT_ENTRIES = 8;
 /** Spread over the targets by their names. */
 const DIRECTORIES = ['a', 'b', 'c', 'd'];
 
@@ -73,7 +75,12 @@ describe('servers that die in the middle of operations across targets', function
   let mount: string;
 
   before(async () => {
-    cluster = await TestCluster.start({ servers: SERVERS, targets: 1, dataSize: '64M' });
+    cluster = await TestCluster.start({
+      servers: SERVERS,
+      targets: 1,
+      dataSize: '64M',
+      splitEntries: SPLIT_ENTRIES,
+    });
     mount = cluster.mount();
   });
 

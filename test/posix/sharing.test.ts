@@ -66,7 +66,7 @@ describe('locks', () => {
       ofdlock $f write 0 10
       ofdlock $g write 5 10
       ofdlock $g write 10 10
-      locked $g write 0 1
+      locked $g write 0 1 => write 0 10
       lock $g write 0 1
       close $f
       ofdlock $g write 0 10

@@ -270,8 +270,17 @@ export class RdmaCluster {
       'protocolErrors',
       'abortedTransactions',
     ]) {
-      assert.deepEqual(await this.counter(name), [0, 0], name);
+      assert.deepEqual(await this.counter(name), [0, 0], `${name}${this.#refusals()}`);
     }
+  }
+
+  /** What the servers have said about connections that they closed. */
+  #refusals(): string {
+    const lines = this.#servers.flatMap(({ name }) => this.log(name).split('\n'));
+    return lines
+      .filter((line) => line.includes('closing the connection'))
+      .map((line) => `\n  ${line}`)
+      .join('');
   }
 
   /** Ends everything. */

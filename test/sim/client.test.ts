@@ -230,6 +230,7 @@ describe('client core on simulated targets', function () {
         await files.rmdir('/d');
         assert.deepEqual(await files.readdir('/'), [], `seed ${seed}`);
       });
+      cluster.end();
     }
   });
 });

@@ -11,7 +11,7 @@ import { defaultClientOptions } from '../../src/client/context.js';
 import type { ClientOptions } from '../../src/client/context.js';
 import { VolumeFiles } from '../../src/client/volume-files.js';
 import { createPlainArena } from '../../src/native/arena-memory.js';
-import type { ArenaMemory } from '../../src/native/arena-memory.js';
+import type { ArenaMemory, ArenaShape } from '../../src/native/arena-memory.js';
 import { makeInode } from '../../src/placement/inode-number.js';
 import type { ClusterMap } from '../../src/placement/cluster-map.js';
 import { Allocator } from '../../src/server/data/allocator.js';
@@ -48,6 +48,9 @@ export interface ClusterOptions {
   durability?: 'fsync' | 'commit';
   /** Metadata is on persistent memory: see MetaStore.flushNow. */
   persistentMemory?: boolean;
+  /** Of a partition that is split; none ever is without it. */
+  splitEntries?: number;
+  partitionsPerTarget?: number;
   log?: (message: string) => void;
   /** Called where a target passes a named point of its work; it may kill that target, or others. */
   faultPoint?: (target: SimTarget, name: string) => void;
@@ -67,6 +70,9 @@ function mapOf(targets: number): ClusterMap {
   maps.set(targets, map);
   return map;
 }
+
+/** Arenas of clusters that have ended, by shape: making new ones takes longer than most tests do. */
+const spareArenas = new Map<ArenaShape, ArenaMemory[]>();
 
 /**
  * What a process leaves that is killed in the middle of something: what is committed. Not the store's
@@ -108,7 +114,7 @@ export class SimTarget {
     const log = (message: string): void => options.log?.(`${this.name}: ${message}`);
     this.#starts++;
     const scheduler = new SimScheduler(world, this.name);
-    const arena = createPlainArena(options.small === true ? SMALL_ARENA : TARGET_ARENA);
+    const arena = this.#cluster.takeArena(options.small === true ? SMALL_ARENA : TARGET_ARENA);
     const transport = new SimTransport(network, this.name, scheduler, arena);
     const { persistentMemory = false } = options;
     const meta = new MemoryMetaStore({ scheduler, image: this.image, persistentMemory });
@@ -139,6 +145,8 @@ export class SimTarget {
         incarnation: `${this.name}-${this.#starts}`,
       },
       durability: options.durability ?? 'fsync',
+      splitEntries: options.splitEntries ?? Infinity,
+      partitionsPerTarget: options.partitionsPerTarget ?? 16,
       log,
       faultPoint: (name) => {
         if (scheduler.alive) options.faultPoint?.(this, name);
@@ -184,14 +192,17 @@ export class SimClient {
   readonly transport: SimTransport;
   readonly core: FileSystemCore;
   readonly files: VolumeFiles;
+  /** Directories of this cluster are split. */
+  readonly splits: boolean;
   readonly #network: SimNetwork;
 
   constructor(cluster: SimCluster, name: string) {
     const { world, network, options, map } = cluster;
     this.name = name;
+    this.splits = options.splitEntries !== undefined;
     this.#network = network;
     this.scheduler = new SimScheduler(world, name);
-    this.arena = createPlainArena(options.small === true ? SMALL_ARENA : CLIENT_ARENA);
+    this.arena = cluster.takeArena(options.small === true ? SMALL_ARENA : CLIENT_ARENA);
     this.transport = new SimTransport(network, name, this.scheduler, this.arena);
     this.core = new FileSystemCore({
       transport: this.transport,
@@ -224,6 +235,7 @@ export class SimCluster {
   readonly rootInode = makeInode(0, 1);
   readonly targets: SimTarget[] = [];
   readonly clients: SimClient[] = [];
+  readonly #arenas: { shape: ArenaShape; arena: ArenaMemory }[] = [];
   #failure: unknown;
 
   constructor(seed: number, options: ClusterOptions) {
@@ -243,6 +255,24 @@ export class SimCluster {
     const client = new SimClient(this, `client-${this.clients.length}`);
     this.clients.push(client);
     return client;
+  }
+
+  /** Memory of a node: this cluster's until `end`; what it contains is whatever an earlier one has left. */
+  takeArena(shape: ArenaShape): ArenaMemory {
+    const arena = spareArenas.get(shape)?.pop() ?? createPlainArena(shape);
+    arena.messages.reset();
+    arena.bulk.reset();
+    this.#arenas.push({ shape, arena });
+    return arena;
+  }
+
+  /** Nothing of it is used or looked at any more: the next cluster gets its memory. */
+  end(): void {
+    for (const { shape, arena } of this.#arenas.splice(0)) {
+      const spare = spareArenas.get(shape) ?? [];
+      spareArenas.set(shape, spare);
+      spare.push(arena);
+    }
   }
 
   /** A promise that nobody waits for must not fail unseen. */

@@ -5,7 +5,7 @@
  * answer; nothing stays locked; in the end nothing is left (docs/transactions.md).
  *
  * Each operation runs once without trouble, to learn which points it passes; then once for each of
- * them and a victim. SEALFS_SIM_SEEDS: from 1,000 on, each victim, and several seeds.
+ * them and a victim, by turns. SEALFS_SIM_SEEDS: from 1,000 on with each victim, and by turns for another seed.
  */
 import assert from 'node:assert/strict';
 import { BucketTable } from '../../src/placement/bucket-table.js';
@@ -20,7 +20,6 @@ import type { Result } from './name-space.js';
 import { Stage, succeeded } from './stage.js';
 
 const isLong = Number(process.env['SEALFS_SIM_SEEDS'] ?? '200') >= 1000;
-const LONG_SEEDS = [1, 2, 3];
 /** How long a killed target is away: shorter, or longer, than others wait for an answer. */
 const AWAY_MS = [20, 3000, 300];
 /** Commits and what follows them come after the answer. */
@@ -205,6 +204,109 @@ const scenes: Record<string, (stage: Stage) => Promise<Act>> = {
   },
 };
 
+/** Entries of a partition that is split, in scenes that say so by their name. */
+const SPLIT_ENTRIES = 8;
+const splitScenes: typeof scenes = {
+  'split of a directory': async (stage) => {
+    const names = await stage.fill(stage.p, SPLIT_ENTRIES - 1, 0, 1);
+    return {
+      operation: (client) => client.create(stage.p, 'last'),
+      watched: ['last', ...names].map((name) => [stage.p, name]),
+    };
+  },
+  'split of a directory with directories': async (stage) => {
+    await stage.fill(stage.p, SPLIT_ENTRIES - 3, 0.5, 1);
+    const first = await stage.directory(stage.p, 1, 'd');
+    const second = await stage.directory(stage.p, 2, 'e');
+    return {
+      operation: (client) => client.mkdir(stage.p, stage.name(stage.p, 2, 'm')),
+      watched: [
+        [stage.p, first],
+        [stage.p, second],
+        [stage.top, 'p'],
+      ],
+    };
+  },
+  'split of a partition': async (stage) => {
+    // All of the second quarter from the end: what is split off goes to a third target at last.
+    const names = await stage.fill(stage.p, SPLIT_ENTRIES, 0.5, 0.75);
+    await stage.settle(stage.p);
+    const [more] = await stage.fill(stage.p, 1, 0.5, 0.75, 'more');
+    const [last] = stage.names(1, 0.5, 0.75, 'last');
+    return {
+      operation: (client) => client.create(stage.p, last!),
+      watched: [last!, more!, ...names].map((name) => [stage.p, name]),
+    };
+  },
+  'split while an entry is renamed': async (stage) => {
+    const [moved] = await stage.fill(stage.p, SPLIT_ENTRIES - 1, 0.5, 1);
+    return {
+      operation: async (client) => {
+        const [created, renamed] = await Promise.all([
+          client.create(stage.p, 'last'),
+          client.rename(stage.p, moved!, stage.q, 'g', 0),
+        ]);
+        return created.error === undefined ? renamed : created;
+      },
+      watched: [
+        [stage.p, 'last'],
+        [stage.p, moved!],
+        [stage.q, 'g'],
+      ],
+    };
+  },
+  'merge of a partition': async (stage) => {
+    const low = await stage.fill(stage.p, 4, 0, 0.5, 'low');
+    const high = await stage.fill(stage.p, 5, 0.5, 1, 'high');
+    return stage.emptied(stage.p, low, high);
+  },
+  'merge of two partitions of other targets': async (stage) => {
+    const low = await stage.fill(stage.p, 5, 0.5, 0.625, 'low');
+    const high = await stage.fill(stage.p, 5, 0.625, 0.75, 'high');
+    return stage.emptied(stage.p, low, high);
+  },
+  'split directory: rmdir': async (stage) => {
+    const name = await stage.directory(stage.p, 1, 'd');
+    const inode = await stage.inode(stage.p, name);
+    const names = await stage.fill(inode, SPLIT_ENTRIES, 0, 1);
+    await stage.settle(inode);
+    for (const one of names) succeeded(await stage.client.unlink(inode, one));
+    return {
+      operation: (client) => client.rmdir(stage.p, name),
+      watched: [[stage.p, name]],
+    };
+  },
+  'split directory: rmdir of one that is not empty': async (stage) => {
+    const name = await stage.directory(stage.p, 1, 'd');
+    const inode = await stage.inode(stage.p, name);
+    const names = await stage.fill(inode, SPLIT_ENTRIES, 0.5, 1);
+    await stage.settle(inode);
+    for (const one of names.slice(1)) succeeded(await stage.client.unlink(inode, one));
+    return {
+      operation: (client) => client.rmdir(stage.p, name),
+      watched: [[stage.p, name]],
+      error: 'ENOTEMPTY',
+    };
+  },
+  'split directory: chmod': async (stage) => {
+    await stage.fill(stage.p, SPLIT_ENTRIES, 0, 1);
+    await stage.settle(stage.p);
+    return {
+      operation: (client) => client.chmod(stage.p, 0o2750),
+      watched: [[stage.top, 'p']],
+    };
+  },
+  'split directory: rename of a directory within it': async (stage) => {
+    const names = await stage.fill(stage.p, SPLIT_ENTRIES, 0, 1);
+    await stage.settle(stage.p);
+    const [low] = stage.names(1, 0, 0.5, 'low');
+    const [high] = stage.names(1, 0.5, 1, 'high');
+    succeeded(await stage.client.mkdir(stage.p, low!));
+    return renaming(stage.p, low!, stage.p, names.includes(high!) ? 'other' : high!);
+  },
+};
+Object.assign(scenes, splitScenes);
+
 interface Strike {
   /** Which of the points that are passed, from 0 on. */
   readonly at: number;
@@ -237,6 +339,7 @@ class Performance {
       clients: 3,
       small: true,
       durability: this.#power ? 'commit' : 'fsync',
+      ...(scene in splitScenes ? { splitEntries: SPLIT_ENTRIES } : {}),
       faultPoint: (target, name) => {
         this.#pass(target, name);
       },
@@ -304,6 +407,7 @@ class Performance {
       await observer!.files.rm('/top', { recursive: true });
       await assertNothingLeft(this.#cluster, observer!);
     });
+    this.#cluster.end();
   }
 
   async #act(act: Act, client: HistoryClient, watcher: HistoryClient): Promise<void> {
@@ -371,12 +475,14 @@ describe('operations across targets, killed at every point', function () {
 
   for (const [number, scene] of Object.keys(scenes).entries()) {
     it(scene, async () => {
-      for (const seed of isLong ? LONG_SEEDS : [1 + (number % 2)]) {
+      const first = 1 + (number % 2);
+      for (const seed of isLong ? [first, 3 - first] : [first]) {
         const points = await perform(scene, seed);
         for (const point of points) allPoints.add(point);
         for (const at of points.keys()) {
           const turn = at + number + seed;
-          const victims = isLong ? VICTIMS : [VICTIMS[turn % VICTIMS.length]!];
+          const isEach = isLong && seed === first;
+          const victims = isEach ? VICTIMS : [VICTIMS[turn % VICTIMS.length]!];
           for (const [i, victim] of victims.entries()) {
             const awayMs = AWAY_MS[(turn + i) % AWAY_MS.length]!;
             await perform(scene, seed, { at, victim, awayMs });

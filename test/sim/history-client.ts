@@ -6,11 +6,18 @@
  *   - a look-up of a name whose inode is on another target: which inode, then what it is;
  *   - what is made or linked: that it was, and its attributes, which may be those of the answer's
  *     time (an answer that is given again, an inode of another target);
- *   - a listing: each name by itself.
+ *   - a listing: each name by itself, and the attributes that come with it.
  */
-import type { Answer } from '../../src/client/answer.js';
-import { FileError } from '../../src/client/answer.js';
-import { S_IFDIR, S_IFMT, S_IFREG } from '../../src/client/attributes.js';
+import { Answer, FileError } from '../../src/client/answer.js';
+import {
+  AttributeChange,
+  S_IFDIR,
+  S_IFMT,
+  S_IFREG,
+  SET_MODE,
+} from '../../src/client/attributes.js';
+import { ESTALE, errno, errnoName } from '../../src/common/errno.js';
+import { ListAttributes } from '../../src/client/listing-page.js';
 import { NameReference } from '../../src/client/request.js';
 import type { ClientRequest } from '../../src/client/request.js';
 import { bucketOfInode } from '../../src/placement/inode-number.js';
@@ -27,17 +34,21 @@ const REMEMBERED = 3;
 /** Names that all players know to have been there a moment ago. */
 const RECENT = 6;
 const LIST_BYTES = 4096;
+const OWNER = 1000;
 
 function reference(name: string): NameReference {
   const bytes = new TextEncoder().encode(name);
   return new NameReference().set(bytes, 0, bytes.length);
 }
 
-function resultOf({ stats }: Answer): Result {
+export function resultOf({ stats }: Answer): Result {
   if (stats === undefined) return {};
   const kind = stats.isDirectory() ? 'dir' : 'file';
   return { inode: stats.inode, kind, links: stats.linkCount };
 }
+
+/** Hears of an answer in the moment that it is given; 0, or an errno. */
+export type Settled = (answer: Answer, status: number) => void;
 
 export class HistoryClient {
   readonly client: SimClient;
@@ -45,6 +56,8 @@ export class HistoryClient {
   readonly #table: BucketTable;
   /** Looked at wherever it looks, be they there or not. */
   readonly #names: readonly string[];
+  /** Entries are in partitions, which are on other targets than their directory. */
+  readonly #splits: boolean;
 
   constructor(
     client: SimClient,
@@ -52,6 +65,7 @@ export class HistoryClient {
     table: BucketTable,
     names: readonly string[] = NAMES,
   ) {
+    this.#splits = client.splits;
     this.client = client;
     this.#history = history;
     this.#table = table;
@@ -65,75 +79,133 @@ export class HistoryClient {
     observe: (answer: Answer) => Observation[] = (answer) => [
       { operation, result: resultOf(answer) },
     ],
+    settled: (answer: Answer, status: number) => void = () => undefined,
   ): Promise<Result> {
     const { client } = this;
     const call = this.#history.call(client.name, operation);
-    try {
-      const answer = await client.files.call(operation.op, '', start);
-      call.returns(observe(answer));
-      return resultOf(answer);
-    } catch (error) {
-      if (!(error instanceof FileError)) throw error;
-      const result = { error: error.code };
-      call.returns([{ operation, result }]);
-      return result;
-    }
+    return new Promise((resolve) => {
+      const answer = new Answer(client.arena, OWNER, OWNER, (status) => {
+        settled(answer, status);
+        const known = status === ESTALE ? errno.ENOENT : status;
+        const error = { error: errnoName(known) };
+        const observed = status === 0 ? observe(answer) : [{ operation, result: error }];
+        call.returns(observed);
+        resolve(status === 0 ? resultOf(answer) : error);
+      });
+      start(answer);
+    });
+  }
+
+  /** It was seen without a request. */
+  protected saw(...observations: readonly Observation[]): void {
+    this.#history.call(this.client.name, observations[0]!.operation).returns(observations);
   }
 
   /** The same for what gives an inode a name. */
-  #name(operation: Operation, start: (request: ClientRequest) => void): Promise<Result> {
-    return this.#run(operation, start, (answer) => {
+  #name(
+    operation: Operation,
+    start: (request: ClientRequest) => void,
+    settled?: (answer: Answer, status: number) => void,
+  ): Promise<Result> {
+    const observe = (answer: Answer): Observation[] => {
       const { inode = 0, ...seen } = resultOf(answer);
       return [
         { operation, result: { inode } },
         { operation: { op: 'attributes', inode }, result: seen },
       ];
-    });
+    };
+    return this.#run(operation, start, observe, settled);
   }
 
-  create(dir: number, name: string): Promise<Result> {
-    return this.#name({ op: 'create', dir, name }, (request) => {
-      this.client.core.makeNode(request, dir, reference(name), S_IFREG | 0o644, 0);
-    });
+  create(dir: number, name: string, settled?: Settled): Promise<Result> {
+    return this.#name(
+      { op: 'create', dir, name },
+      (request) => {
+        this.client.core.makeNode(request, dir, reference(name), S_IFREG | 0o644, 0);
+      },
+      settled,
+    );
   }
 
-  mkdir(dir: number, name: string): Promise<Result> {
-    return this.#name({ op: 'mkdir', dir, name }, (request) => {
-      this.client.core.makeDirectory(request, dir, reference(name), 0o755);
-    });
+  mkdir(dir: number, name: string, settled?: Settled): Promise<Result> {
+    return this.#name(
+      { op: 'mkdir', dir, name },
+      (request) => {
+        this.client.core.makeDirectory(request, dir, reference(name), 0o755);
+      },
+      settled,
+    );
   }
 
-  unlink(dir: number, name: string): Promise<Result> {
-    return this.#run({ op: 'unlink', dir, name }, (request) => {
-      this.client.core.unlink(request, dir, reference(name));
-    });
+  unlink(dir: number, name: string, settled?: Settled): Promise<Result> {
+    return this.#run(
+      { op: 'unlink', dir, name },
+      (request) => {
+        this.client.core.unlink(request, dir, reference(name));
+      },
+      undefined,
+      settled,
+    );
   }
 
-  rmdir(dir: number, name: string): Promise<Result> {
-    return this.#run({ op: 'rmdir', dir, name }, (request) => {
-      this.client.core.removeDirectory(request, dir, reference(name));
-    });
+  rmdir(dir: number, name: string, settled?: Settled): Promise<Result> {
+    return this.#run(
+      { op: 'rmdir', dir, name },
+      (request) => {
+        this.client.core.removeDirectory(request, dir, reference(name));
+      },
+      undefined,
+      settled,
+    );
   }
 
-  link(inode: number, dir: number, name: string): Promise<Result> {
-    return this.#name({ op: 'link', inode, dir, name }, (request) => {
-      this.client.core.link(request, inode, dir, reference(name));
-    });
+  link(inode: number, dir: number, name: string, settled?: Settled): Promise<Result> {
+    return this.#name(
+      { op: 'link', inode, dir, name },
+      (request) => {
+        this.client.core.link(request, inode, dir, reference(name));
+      },
+      settled,
+    );
   }
 
-  rename(dir: number, name: string, toDir: number, toName: string, flags: number): Promise<Result> {
-    return this.#run({ op: 'rename', dir, name, toDir, toName, flags }, (request) => {
-      this.client.core.rename(request, dir, reference(name), toDir, reference(toName), flags);
-    });
+  rename(
+    dir: number,
+    name: string,
+    toDir: number,
+    toName: string,
+    flags: number,
+    settled?: Settled,
+  ): Promise<Result> {
+    return this.#run(
+      { op: 'rename', dir, name, toDir, toName, flags },
+      (request) => {
+        this.client.core.rename(request, dir, reference(name), toDir, reference(toName), flags);
+      },
+      undefined,
+      settled,
+    );
   }
 
-  attributes(inode: number): Promise<Result> {
-    return this.#run({ op: 'attributes', inode }, (request) => {
+  attributes(inode: number, settled?: Settled): Promise<Result> {
+    const operation: Operation = { op: 'attributes', inode };
+    const start = (request: ClientRequest): void => {
       this.client.core.getAttributes(request, inode);
+    };
+    return this.#run(operation, start, undefined, settled);
+  }
+
+  /** What is seen of it is what its attributes are. */
+  chmod(inode: number, mode: number): Promise<Result> {
+    const change = new AttributeChange();
+    change.valid = SET_MODE;
+    change.mode = mode;
+    return this.#run({ op: 'attributes', inode }, (request) => {
+      this.client.core.setAttributes(request, inode, change);
     });
   }
 
-  lookup(dir: number, name: string): Promise<Result> {
+  lookup(dir: number, name: string, settled?: Settled): Promise<Result> {
     const operation: Operation = { op: 'entry', dir, name };
     return this.#run(
       operation,
@@ -142,7 +214,7 @@ export class HistoryClient {
       },
       (answer) => {
         const { inode = 0, ...seen } = resultOf(answer);
-        if (this.targetOf(inode) === this.targetOf(dir)) {
+        if (!this.#splits && this.targetOf(inode) === this.targetOf(dir)) {
           return [{ operation: { op: 'stat', dir, name }, result: { inode, ...seen } }];
         }
         return [
@@ -150,38 +222,54 @@ export class HistoryClient {
           { operation: { op: 'attributes', inode }, result: seen },
         ];
       },
+      settled,
     );
   }
 
   /** Which names there are, besides what was seen of those that it knows. */
-  async list(dir: number): Promise<string[]> {
+  async list(dir: number, attributes: ListAttributes = ListAttributes.None): Promise<string[]> {
     let handle = 0;
     const replyOpened = (number: number): void => {
       handle = number;
     };
     this.client.core.openDirectory({ replyOpened } as ClientRequest, dir);
     const names: string[] = [];
-    await this.#run(
-      { op: 'attributes', inode: dir },
-      (request) => {
-        this.client.core.readDirectory(request, handle, 0, LIST_BYTES, false, 0);
-      },
-      ({ entries }) => {
-        const seen: Observation[] = entries.map(({ nameBytes, inode, mode }) => {
+    const seen: Observation[] = [];
+    const operation: Operation = { op: 'attributes', inode: dir };
+    const call = this.#history.call(this.client.name, operation);
+    try {
+      for (let cookie = 0, last = false; !last;) {
+        const page = await this.client.files.call('readdir', '', (request) => {
+          this.client.core.readDirectory(request, handle, cookie, LIST_BYTES, attributes, 0);
+        });
+        for (const { nameBytes, inode, mode, stats } of page.entries) {
           const name = Buffer.from(nameBytes).toString();
           names.push(name);
           const kind = (mode & S_IFMT) === S_IFDIR ? 'dir' : 'file';
-          return { operation: { op: 'entry', dir, name }, result: { inode, kind } };
-        });
-        const absent = this.#names.filter((name) => !names.includes(name));
-        for (const name of absent) {
-          seen.push({ operation: { op: 'entry', dir, name }, result: { error: 'ENOENT' } });
+          seen.push({ operation: { op: 'entry', dir, name }, result: { inode, kind } });
+          if (stats === undefined) continue;
+          const result = { kind, links: stats.linkCount } as const;
+          seen.push({ operation: { op: 'attributes', inode }, result });
         }
-        return seen;
-      },
-    );
+        cookie = page.entries.at(-1)?.cookie ?? cookie;
+        last = page.last || page.entries.length === 0;
+      }
+      for (const name of this.#names) {
+        if (names.includes(name)) continue;
+        seen.push({ operation: { op: 'entry', dir, name }, result: { error: 'ENOENT' } });
+      }
+      call.returns(seen);
+    } catch (error) {
+      if (!(error instanceof FileError)) throw error;
+      call.returns([{ operation, result: { error: error.code } }]);
+    }
     this.client.core.closeHandle(handle);
     return names;
+  }
+
+  /** As `ls -l` on a mount: names, then what each of them is, from what the listing has brought if it has. */
+  async listLong(dir: number): Promise<void> {
+    for (const name of await this.list(dir, ListAttributes.Learnt)) await this.lookup(dir, name);
   }
 
   /** All that is below a directory, name by name. */
@@ -205,6 +293,8 @@ export type Place = readonly [dir: number, name: string];
 /** A client's random program on shared directories. */
 export class HistoryPlayer {
   readonly recorded: HistoryClient;
+  /** Steps that only look, beside those of the others that do. */
+  looks = 0;
   readonly #cluster: SimCluster;
   readonly #random: SimRandom;
   readonly #shared: readonly number[];
@@ -290,6 +380,10 @@ export class HistoryPlayer {
     const random = this.#random;
     const [dir, name] = this.#place();
     const [newDir, newName] = [this.#directory(), this.#pick(NAMES)];
+    if (random.chance(this.looks)) {
+      await this.#look(dir, name);
+      return;
+    }
     const kind = random.below(24);
     if (kind < 4) this.#given(newDir, newName, await recorded.create(newDir, newName));
     else if (kind < 7) this.#given(newDir, newName, await recorded.mkdir(newDir, newName));
@@ -302,8 +396,20 @@ export class HistoryPlayer {
       const result = await recorded.rename(dir, name, toDir, toName, flags);
       this.#given(toDir, toName, result);
     } else if (kind < 22) this.#remember(await recorded.lookup(dir, name));
-    else if (kind < 23) await recorded.list(newDir);
+    else if (kind < 23) await this.#list(newDir);
     else await recorded.attributes(this.#pick([...this.#shared, ...this.#files]));
+  }
+
+  async #look(dir: number, name: string): Promise<void> {
+    if (this.#random.chance(0.6)) this.#remember(await this.recorded.lookup(dir, name));
+    else if (this.#random.chance(0.3)) await this.#list(dir);
+    else await this.recorded.attributes(this.#pick([...this.#shared, ...this.#files]));
+  }
+
+  async #list(dir: number): Promise<void> {
+    const attributes = this.#pick([ListAttributes.None, ListAttributes.Given]);
+    if (this.#random.chance(0.5)) await this.recorded.listLong(dir);
+    else await this.recorded.list(dir, attributes);
   }
 
   /** Mostly of a file, seldom of a directory, which cannot be linked. */

@@ -6,16 +6,13 @@
  *
  * SEALFS_SIM_SEEDS (two fifths of it), SEALFS_SIM_FIRST, SEALFS_SIM_SEED as in random.test.ts.
  */
-import assert from 'node:assert/strict';
-import { BucketTable } from '../../src/placement/bucket-table.js';
 import { SimRandom } from '../../src/transport/sim/sim-random.js';
 import { buildCluster } from './cluster.js';
-import type { SimClient, SimCluster, SimTarget } from './cluster.js';
-import { HistoryClient, HistoryPlayer, NAMES } from './history-client.js';
+import type { SimClient, SimTarget } from './cluster.js';
+import { HistoryClient, HistoryPlayer } from './history-client.js';
 import type { Place } from './history-client.js';
-import { History, check, describePending } from './history.js';
-import { assertNothingLeft } from './left-overs.js';
-import { NameSpace } from './name-space.js';
+import { playHistory } from './history-scene.js';
+import type { Scene } from './history-scene.js';
 import { describeSeeds } from './seeds.js';
 import { Trouble } from './trouble.js';
 
@@ -23,48 +20,6 @@ const seeds = Math.ceil(Number(process.env['SEALFS_SIM_SEEDS'] ?? '200') * 0.4);
 const OPERATIONS = 70;
 const STRIKES = 12;
 const POINT_STRIKES = 4;
-
-interface Scene {
-  cluster: SimCluster;
-  random: SimRandom;
-  history: History;
-  table: BucketTable;
-  initial: NameSpace;
-  /** A directory, one in it, and one in that. */
-  shared: number[];
-}
-
-/** Three directories, one in the other, on as many targets as there are. */
-async function setUp(
-  cluster: SimCluster,
-  random: SimRandom,
-  history: History,
-  client: SimClient,
-): Promise<Scene> {
-  await client.files.ensureRoot();
-  await client.files.mkdir('/top');
-  const table = BucketTable.build(cluster.map);
-  const top = (await client.files.stat('/top')).inode;
-  const worker = new HistoryClient(client, new History(), table);
-  const shared = [top];
-  let initial = NameSpace.root(top);
-  while (shared.length < 3) {
-    const dir = shared.at(-1)!;
-    const used = new Set(shared.map((inode) => worker.targetOf(inode)));
-    for (const name of NAMES) {
-      const made = await worker.mkdir(dir, name);
-      const fresh = !used.has(worker.targetOf(made.inode!));
-      if (!fresh && name !== NAMES.at(-1)) {
-        await worker.rmdir(dir, name);
-        continue;
-      }
-      initial = initial.after({ op: 'mkdir', dir, name }, made, 0)!;
-      shared.push(made.inode!);
-      break;
-    }
-  }
-  return { cluster, random, history, table, initial, shared };
-}
 
 /** Plays until all have ended or died; then somebody else looks. */
 async function playAll(scene: Scene, workers: SimClient[], power: boolean): Promise<void> {
@@ -101,7 +56,7 @@ function strikeAtPoints(random: SimRandom, power: boolean): (target: SimTarget) 
   };
 }
 
-async function play(seed: number): Promise<string> {
+function play(seed: number): Promise<string> {
   const random = new SimRandom(seed * 7907);
   const power = random.chance(0.25);
   const cluster = buildCluster(seed, {
@@ -110,26 +65,11 @@ async function play(seed: number): Promise<string> {
     durability: power ? 'commit' : 'fsync',
     small: true,
     persistentMemory: power && seed % 2 === 0,
+    ...(seed % 2 === 0 ? {} : { splitEntries: 2 }),
     faultPoint: strikeAtPoints(new SimRandom(random.word()), power),
     network: { breakRate: random.chance(0.5) ? 0.02 : 0, jitterMs: [0.1, 1, 5][random.below(3)]! },
   });
-  const history = new History(() => cluster.world.nowMs);
-  try {
-    await cluster.run(async ([first, ...workers]) => {
-      const scene = await setUp(cluster, random, history, first!);
-      await playAll(scene, workers, power);
-      const fault = check(scene.initial, history.entries);
-      assert.equal(fault, undefined, fault);
-      await first!.files.rm('/top', { recursive: true });
-      await assertNothingLeft(cluster, first!);
-    });
-  } catch (error) {
-    const { message } = error as Error;
-    throw new Error(`SEALFS_SIM_SEED=${seed}: ${message}\n${describePending(history)}`, {
-      cause: error,
-    });
-  }
-  return cluster.world.traceHash;
+  return playHistory(seed, cluster, random, (scene, workers) => playAll(scene, workers, power));
 }
 
 describeSeeds('histories of several clients', 'are linearizable and leave nothing', seeds, play);

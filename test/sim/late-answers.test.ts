@@ -39,7 +39,7 @@ async function race(
   const making = make(maker!).then(() => {
     answered = true;
   });
-  await new Promise<void>((resolve) => world.schedule(world.random.next() * 2, resolve));
+  await new Promise<void>((resolve) => world.schedule(world.random.next() * 4, resolve));
   for (const { name } of targets) network.partition(maker!.name, name);
   let removed = false;
   for (let i = 0; i < 5 && !removed; i++) removed = await remove(other!);

@@ -170,6 +170,7 @@ async function contend(race: string, seed: number, history: History): Promise<vo
     await clients[0]!.files.rm('/top', { recursive: true });
     await assertNothingLeft(cluster, clients[0]!);
   });
+  cluster.end();
 }
 
 describe("operations that are in each other's way", function () {

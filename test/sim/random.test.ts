@@ -359,6 +359,7 @@ async function play(seed: number): Promise<string> {
     persistentMemory: power && seed % 2 === 0,
     network: { breakRate: random.chance(0.7) ? 0.02 : 0 },
     deviceDelayMs: random.below(20) / 10,
+    ...(seed % 3 === 0 ? {} : { splitEntries: 3 }),
   });
   const players: Player[] = [];
   try {
@@ -388,6 +389,7 @@ async function play(seed: number): Promise<string> {
       cause: error,
     });
   }
+  cluster.end();
   return cluster.world.traceHash;
 }
 

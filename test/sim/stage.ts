@@ -67,6 +67,58 @@ export class Stage {
     return name;
   }
 
+  /** Names whose hashes lie in this part of all hashes. */
+  names(count: number, from: number, to: number, prefix = 'n'): string[] {
+    const names: string[] = [];
+    for (let i = 0; names.length < count; i++) {
+      const name = `${prefix}${i}`;
+      const bytes = Buffer.from(name);
+      const hash = nameHash44(bytes, 0, bytes.length) / 2 ** 44;
+      if (hash >= from && hash < to) names.push(name);
+    }
+    return names;
+  }
+
+  /** Files of such names. */
+  async fill(
+    dir: number,
+    count: number,
+    from: number,
+    to: number,
+    prefix = 'n',
+  ): Promise<string[]> {
+    const names = this.names(count, from, to, prefix);
+    for (const name of names) await this.file(dir, name);
+    return names;
+  }
+
+  /** Until whatever goes on in the background of a directory is over. */
+  async settle(dir: number): Promise<void> {
+    for (let i = 0; i < 100; i++) succeeded(await this.client.attributes(dir));
+  }
+
+  /** All but two files of a split directory are removed: with one more its upper half is merged into its lower. */
+  async emptied(
+    dir: number,
+    low: readonly string[],
+    high: readonly string[],
+  ): Promise<{
+    operation: (client: HistoryClient) => Promise<Result>;
+    watched: (readonly [number, string])[];
+  }> {
+    await this.settle(dir);
+    for (const name of low) succeeded(await this.client.unlink(dir, name));
+    const [stays, last, ...others] = high;
+    for (const name of others) succeeded(await this.client.unlink(dir, name));
+    return {
+      operation: (client) => client.unlink(dir, last!),
+      watched: [
+        [dir, stays!],
+        [dir, last!],
+      ],
+    };
+  }
+
   async inode(parent: number, name: string): Promise<number> {
     return succeeded(await this.client.lookup(parent, name)).inode!;
   }

@@ -53,7 +53,7 @@ describe('synchronous writes', function () {
 /** Changes of a directory's entries with a half on another target, then the power goes everywhere. */
 async function directorySurvives(seed: number, syncs: boolean): Promise<boolean> {
   const cluster = buildCluster(seed, { targets: 3, clients: 2 });
-  return cluster.run(async ([writer, reader]) => {
+  const survives = await cluster.run(async ([writer, reader]) => {
     const { files, core } = writer!;
     await files.ensureRoot();
     for (const path of ['/from', '/to', '/to/gone']) await files.mkdir(path);
@@ -88,6 +88,8 @@ async function directorySurvives(seed: number, syncs: boolean): Promise<boolean>
     assert.deepEqual(await reader!.files.readdir('/from'), []);
     return true;
   });
+  cluster.end();
+  return survives;
 }
 
 describe('fsync of a directory', function () {

@@ -78,6 +78,8 @@ function mustSucceed(what: string, result: Result): Result {
 }
 
 export interface ClusterOptions {
+  /** Entries of a directory that is split. */
+  splitEntries?: number;
   servers?: number;
   targets?: number;
   /** Size of each server's data file, e.g. '64M'. */
@@ -124,6 +126,7 @@ export class TestCluster {
 
   async #bringUp(options: ClusterOptions): Promise<void> {
     const { servers = 2, targets = 1, dataSize = '256M', durability = 'fsync' } = options;
+    const { splitEntries = 8000 } = options;
     await this.startManager();
     for (let i = 0; i < servers; i++) {
       const meta = join(this.dir, `meta-${i}`);
@@ -133,7 +136,8 @@ export class TestCluster {
       this.members.push({
         args: ['server', '--manager', this.url, '--listen', '127.0.0.1:0', '--meta-dir', meta]
           .concat(['--data', `${data}:${dataSize}`, '--targets', `${targets}`])
-          .concat(['--transport', 'tcp', '--durability', durability]),
+          .concat(['--transport', 'tcp', '--durability', durability])
+          .concat(['--split-entries', `${splitEntries}`]),
         log: join(this.dir, `server-${i}.log`),
         process: undefined,
       });
@@ -210,7 +214,7 @@ export class TestCluster {
   }
 
   /** Mounts the volume and returns the mount point. */
-  mount(name = 'mnt', options = 'attr=0,entry=0'): string {
+  mount(name = 'mnt', options = 'coherence=leases'): string {
     const path = join(this.dir, name);
     if (!existsSync(path)) mkdirSync(path);
     mustSucceed('mount', sealfs('mount', 'default', path, '--manager', this.url, '-o', options));

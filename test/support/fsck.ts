@@ -56,10 +56,23 @@ class ImageStore implements StoreReader {
     visit: (key: Uint8Array, value: Uint8Array) => void,
   ): Promise<void> {
     const [from, to] = [start, end].map((key) => Buffer.from(key).toString('latin1'));
-    for (const key of this.#keys) {
-      if (key < from! || key >= to!) continue;
+    for (let at = this.#lowerBound(from!); at < this.#keys.length; at++) {
+      const key = this.#keys[at]!;
+      if (key >= to!) return;
       visit(Buffer.from(key, 'latin1'), this.#values.get(key)!);
     }
+  }
+
+  /** Place of the first key that is not less. */
+  #lowerBound(key: string): number {
+    let low = 0;
+    let high = this.#keys.length;
+    while (low < high) {
+      const middle = (low + high) >>> 1;
+      if (this.#keys[middle]! < key) low = middle + 1;
+      else high = middle;
+    }
+    return low;
   }
 
   async get(key: Uint8Array): Promise<Uint8Array | undefined> {

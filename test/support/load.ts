@@ -42,6 +42,13 @@ export function verifyLoad(mount: string, journal: string, tag: string): number 
   return lines.length;
 }
 
+/** After each file: whoever verifies a load reads all of it, and others need the cores as well. */
+const PAUSE_MS = 10;
+
+function pause(): void {
+  Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, PAUSE_MS);
+}
+
 function main(mount: string, journal: string, tag: string, seconds: number): void {
   for (let d = 0; d < 7; d++) mkdirSync(join(mount, `load-${tag}`, `d${d}`), { recursive: true });
   const end = Date.now() + seconds * 1000;
@@ -57,6 +64,7 @@ function main(mount: string, journal: string, tag: string, seconds: number): voi
       closeSync(fd);
     }
     appendFileSync(journal, `${index}\n`);
+    pause();
   }
 }
 

@@ -76,6 +76,24 @@ export class ChunkChanges {
     return 0;
   }
 
+  /**
+   * Up to inlineDataBytes become the first bytes of an inode's first chunk, inside its value. 0, EIO (a
+   * damaged map), ENOSPC (a full one).
+   */
+  writeSmall(bucket: number, inode: number, data: Uint8Array): number {
+    if (!this.#load(bucket, inode, 0)) return errno.EIO;
+    if (this.#base.count + 2 > EXTENTS_CAPACITY) return errno.ENOSPC;
+    const { counters } = this.#context;
+    counters.writes++;
+    counters.writtenBytes += data.length;
+    this.#patch.clear();
+    this.#patch.appendInline(0, data.length, data, 0);
+    this.#freed.clear();
+    splice(this.#base, this.#patch, 0, data.length, this.#result, this.#freed);
+    this.#put(bucket, inode, 0, undefined);
+    return 0;
+  }
+
   /** The extents of `patch`, which lie in `runs`, take the place of all. False: a damaged map. */
   replaceAll(
     bucket: number,

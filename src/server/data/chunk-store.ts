@@ -143,6 +143,17 @@ export class ChunkStore {
     this.#reader.read(read);
   }
 
+  /** See ChunkReader.readSmall. Outside of transactions. */
+  readSmall(
+    bucket: number,
+    inode: number,
+    lengthBytes: number,
+    to: Uint8Array,
+    toOffset: number,
+  ): boolean {
+    return this.#reader.readSmall(bucket, inode, lengthBytes, to, toOffset);
+  }
+
   /**
    * MetaStore.transaction for transactions that contain commitWrite or cut. A throw aborts it: its
    * writes are written again, to be committed or abandoned.

@@ -127,23 +127,32 @@ export class ChunkReader {
   #readInline(read: ChunkRead, end: number): boolean {
     const map = this.#map;
     if (read.resultBytes > inlineDataBytes) return false;
-    const first = map.firstEndingAfter(read.offset);
-    for (let i = first; i < map.count && map.offsets[i]! < end; i++) {
-      if (map.hasBlocks(i)) return false;
-    }
+    if (!copyInline(map, read.offset, end, read.small, 0)) return false;
     read.isInline = true;
-    if (read.resultBytes > 0) {
-      const { small } = read;
-      small.fill(0, 0, read.resultBytes);
-      for (let i = first; i < map.count && map.offsets[i]! < end; i++) {
-        if (map.devices[i] === UNWRITTEN_DEVICE) continue;
-        const from = Math.max(read.offset, map.offsets[i]!);
-        const to = Math.min(end, map.offsets[i]! + map.lengths[i]!);
-        const at = map.blocks[i]! + from - map.offsets[i]!;
-        small.set(map.inline.subarray(at, at + to - from), from - read.offset);
-      }
-    }
     read.done(0);
+    return true;
+  }
+
+  /**
+   * The first `lengthBytes` bytes of an inode's first chunk, at most inlineDataBytes, holes as zeros, if none
+   * of them lies on a device: true. At once, without a checksum.
+   */
+  readSmall(
+    bucket: number,
+    inode: number,
+    lengthBytes: number,
+    to: Uint8Array,
+    toOffset: number,
+  ): boolean {
+    try {
+      this.#map.load(this.#context.store.get(chunkKey(bucket, inode, 0)));
+    } catch (error) {
+      this.#context.log(`inode ${inode} chunk 0: ${String(error)}`);
+      return false;
+    }
+    if (!copyInline(this.#map, 0, lengthBytes, to, toOffset)) return false;
+    this.#context.counters.reads++;
+    this.#context.counters.readBytes += lengthBytes;
     return true;
   }
 
@@ -370,4 +379,31 @@ export class ChunkReader {
     read.older = undefined;
     read.newer = undefined;
   }
+}
+
+/**
+ * Bytes [offset, end) of a chunk, holes as zeros, to `to` from `toOffset` on. False, and nothing is
+ * copied: some lie on a device.
+ */
+function copyInline(
+  map: ExtentMap,
+  offset: number,
+  end: number,
+  to: Uint8Array,
+  toOffset: number,
+): boolean {
+  const first = map.firstEndingAfter(offset);
+  for (let i = first; i < map.count && map.offsets[i]! < end; i++) {
+    if (map.hasBlocks(i)) return false;
+  }
+  if (end <= offset) return true;
+  to.fill(0, toOffset, toOffset + end - offset);
+  for (let i = first; i < map.count && map.offsets[i]! < end; i++) {
+    if (map.devices[i] === UNWRITTEN_DEVICE) continue;
+    const from = Math.max(offset, map.offsets[i]!);
+    const stop = Math.min(end, map.offsets[i]! + map.lengths[i]!);
+    const at = map.blocks[i]! + from - map.offsets[i]!;
+    to.set(map.inline.subarray(at, at + stop - from), toOffset + from - offset);
+  }
+  return true;
 }

@@ -21,6 +21,8 @@ import type { Mutation } from '../batch.js';
 import { decisionKey, numberOfOwnKey, ownRange, propertyKey } from '../keys.js';
 import type { MetaStore } from '../meta-store-api.js';
 import type { Namespace } from '../namespace.js';
+import { askTable, sendEntries } from '../partitions/messages.js';
+import type { PartitionRow } from '../partitions/table.js';
 import type { FaultPoint } from './fault-points.js';
 import { blockedBy, whenReleased } from './locks.js';
 import { PrepareOperation, ResolveOperation } from './messages.js';
@@ -31,7 +33,12 @@ import {
   PENDING,
   STEP_DROP_DIR,
   STEP_DROP_LINK,
+  STEP_INHERIT,
   STEP_MAKE_DIR,
+  STEP_MAKE_PARTITION,
+  STEP_MOVE,
+  STEP_RECALL,
+  STEP_TABLE,
   STEP_WALK,
   type StepRequest,
 } from './step.js';
@@ -60,6 +67,8 @@ export interface CoordinatorHost {
   /** Executes the mutation again, in the next transaction. */
   place(mutation: Mutation): void;
   enqueue(work: () => void, after: () => void): void;
+  /** `done` when nobody holds a lease on the directory, or on an entry of it. */
+  recallAll(directory: number, done: () => void): void;
   faultPoint(name: FaultPoint): void;
   log(message: string): void;
 }
@@ -69,6 +78,10 @@ export interface StepAnswer {
   inode: number;
   mode: number;
   count: number;
+  /** Of STEP_TABLE: inodes of the other partitions. */
+  partitions?: readonly number[];
+  /** The same, each with its first hash, and the directory itself. */
+  rows?: readonly PartitionRow[];
 }
 
 class NeededStep {
@@ -90,8 +103,8 @@ export class Transaction {
   readonly number: number;
   readonly mutation: Mutation;
   readonly steps: NeededStep[] = [];
-  /** Locks of this target's own that it holds: [kind, inode]. */
-  readonly locks: [number, number][] = [];
+  /** Locks of this target's own that it holds: [kind, inode, hash]. */
+  readonly locks: [number, number, number][] = [];
   pending = 0;
   /** The errno of a step that was refused. */
   failure = 0;
@@ -115,6 +128,14 @@ export interface TransactionCounters {
   aborted: number;
   /** Attempts that were given up and begun again. */
   retried: number;
+}
+
+/** A step at an inode that is not there, which goes without saying then. */
+function isOfNoMatter(step: number): boolean {
+  // The entry dangles: there is nothing to be dropped, and the entry may go.
+  if (step === STEP_DROP_DIR || step === STEP_DROP_LINK) return true;
+  // The partition was merged meanwhile: the table, which is read again, knows it no more.
+  return step === STEP_INHERIT;
 }
 
 export class Coordinator {
@@ -165,6 +186,13 @@ export class Coordinator {
 
   /** There is a map: what was decided is told to those who may not know. */
   resume(): void {
+    const { everything } = this.#host.namespace.recalls;
+    if (everything !== undefined) {
+      everything.waiters.push(() => {
+        if (!this.#closed) this.resume();
+      });
+      return;
+    }
     for (const [number, participants] of this.#decisions) {
       if (this.#active.has(number)) continue;
       for (const id of participants) this.#commitAt(number, id);
@@ -184,7 +212,9 @@ export class Coordinator {
   /** 0: aborted, 1: under way, 2: committed. */
   stateOf(number: number): number {
     if (this.#active.get(number)?.decided === false) return 1;
-    return this.#decisions.has(number) ? 2 : 0;
+    if (!this.#decisions.has(number)) return 0;
+    // What it has changed here is not to be seen yet: nor its other parts.
+    return this.#host.namespace.recalls.everything === undefined ? 2 : 1;
   }
 
   // ---------------------------------------------------------------- of operations, inside a transaction
@@ -216,12 +246,12 @@ export class Coordinator {
   }
 
   /** Locks something that lies here, until the operation has ended: 0 or BLOCKED. */
-  lock(mutation: Mutation, kind: number, inode: number): number {
+  lock(mutation: Mutation, kind: number, inode: number, hash = 0): number {
     const transaction = this.#transactionOf(mutation);
-    const blocked = this.#host.namespace.locks.acquire(transaction, kind, inode);
+    const blocked = this.#host.namespace.locks.acquire(transaction, kind, inode, hash);
     if (blocked !== undefined) return blockedBy(mutation, blocked);
-    if (!transaction.locks.some(([k, i]) => k === kind && i === inode)) {
-      transaction.locks.push([kind, inode]);
+    if (!transaction.locks.some(([k, i, h]) => k === kind && i === inode && h === hash)) {
+      transaction.locks.push([kind, inode, hash]);
     }
     return 0;
   }
@@ -332,15 +362,26 @@ export class Coordinator {
       walk(this.#host, request.inode, request.other, done);
       return;
     }
-    const isMake = request.step === STEP_MAKE_DIR;
-    const bucket = isMake ? request.bucket : bucketOfInode(request.inode);
-    const holder = this.#host.holderOf(bucket);
-    const peer = holder === undefined || holder < 0 ? undefined : this.#host.peerOf(holder);
+    if (request.step === STEP_RECALL) {
+      this.#host.recallAll(request.inode, () => {
+        done(0, { inode: 0, mode: 0, count: 0 });
+      });
+      return;
+    }
+    const peer = this.#peerFor(request);
     if (peer === undefined) {
       // Without a peer, or here by a newer map: looked at again.
       this.#host.scheduler.setTimer(1, () => {
         done(errno.EAGAIN, undefined);
       });
+      return;
+    }
+    if (request.step === STEP_TABLE) {
+      askTable(this.#host.arena, peer, request.inode, done);
+      return;
+    }
+    if (request.step === STEP_MOVE) {
+      sendEntries(this.#host, peer, request, transaction.number, done);
       return;
     }
     step.participant = peer.targetId;
@@ -358,6 +399,14 @@ export class Coordinator {
     peer.call(operation);
   }
 
+  /** Whom the step is asked of: where the inode lies, or is to lie. */
+  #peerFor({ step, bucket, inode, other }: StepRequest): RpcPeer | undefined {
+    const makes = step === STEP_MAKE_DIR || step === STEP_MAKE_PARTITION;
+    const place = makes ? bucket : bucketOfInode(step === STEP_MOVE ? other : inode);
+    const holder = this.#host.holderOf(place);
+    return holder === undefined || holder < 0 ? undefined : this.#host.peerOf(holder);
+  }
+
   #answered(
     transaction: Transaction,
     step: NeededStep,
@@ -366,8 +415,7 @@ export class Coordinator {
   ): void {
     const kind = step.request.step;
     if (status === 0) step.answer = answer;
-    else if (status === ESTALE && (kind === STEP_DROP_DIR || kind === STEP_DROP_LINK)) {
-      // The entry dangles: there is nothing to be dropped, and the entry may go.
+    else if (status === ESTALE && isOfNoMatter(kind)) {
       step.participant = undefined;
       step.answer = { inode: 0, mode: 0, count: 0 };
     } else {
@@ -404,8 +452,8 @@ export class Coordinator {
   }
 
   #release(transaction: Transaction): void {
-    for (const [kind, inode] of transaction.locks) {
-      this.#host.namespace.locks.release(transaction, kind, inode);
+    for (const [kind, inode, hash] of transaction.locks) {
+      this.#host.namespace.locks.release(transaction, kind, inode, hash);
     }
   }
 

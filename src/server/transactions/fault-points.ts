@@ -8,6 +8,8 @@ export const faultPoints = [
   'coordinator-begun',
   /** Participant: the intent is committed, not answered. */
   'participant-prepared',
+  /** Participant: some of the entries of a partition are committed, not answered. */
+  'entries-received',
   /** Coordinator: all is prepared, nothing is decided. */
   'coordinator-prepared',
   /** Coordinator: gives up what is prepared; nobody has been told. */

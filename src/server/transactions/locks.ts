@@ -17,12 +17,18 @@ export const LOCK_MOVE = 3;
 export const LOCK_ENTRY = 4;
 /** Of a volume's root: the right to give directories another parent. */
 export const LOCK_TOKEN = 5;
+/** Of a partition: its entries from a hash on are being moved; they may be looked at. */
+export const LOCK_FREEZE = 6;
+/** The directory's table of partitions is about to change, or a partition's range. */
+export const LOCK_TABLE = 7;
+/** What new entries of the partition inherit is about to change. */
+export const LOCK_INHERIT = 8;
 
 export interface Lock {
   readonly kind: number;
   /** The inode; of an entry, its directory. */
   readonly inode: number;
-  /** Of an entry's name, else 0. */
+  /** Of an entry's name; of a freeze, the first one that it holds; else 0. */
   readonly hash: number;
   /** Whose it is: compared by identity. */
   readonly owner: LockOwner;
@@ -61,6 +67,7 @@ export class LockTable {
   readonly #inodes = new Map<number, Lock>();
   readonly #tokens = new Map<number, Lock>();
   readonly #entries = new Map<number, Map<number, Lock>>();
+  readonly #freezes = new Map<number, Lock>();
   #size = 0;
   #next = 1;
 
@@ -82,15 +89,19 @@ export class LockTable {
     if (kind === LOCK_ENTRY) {
       const names = this.#entries.get(inode) ?? new Map<number, Lock>();
       this.#entries.set(inode, names.set(hash, lock));
-    } else if (kind === LOCK_TOKEN) this.#tokens.set(inode, lock);
-    else this.#inodes.set(inode, lock);
+    } else this.#tableOf(kind).set(inode, lock);
     this.#size++;
     return undefined;
   }
 
   #find(kind: number, inode: number, hash: number): Lock | undefined {
     if (kind === LOCK_ENTRY) return this.#entries.get(inode)?.get(hash);
-    return (kind === LOCK_TOKEN ? this.#tokens : this.#inodes).get(inode);
+    return this.#tableOf(kind).get(inode);
+  }
+
+  #tableOf(kind: number): Map<number, Lock> {
+    if (kind === LOCK_TOKEN) return this.#tokens;
+    return kind === LOCK_FREEZE ? this.#freezes : this.#inodes;
   }
 
   /** Whatever this inode is locked for. */
@@ -98,10 +109,29 @@ export class LockTable {
     return this.#size === 0 ? undefined : this.#inodes.get(inode);
   }
 
-  /** The directory is about to be removed. */
+  /** Nothing may be added: the directory is about to be removed, or what it gives to new entries changes. */
   removal(directory: number): Lock | undefined {
     const lock = this.inode(directory);
-    return lock?.kind === LOCK_REMOVAL ? lock : undefined;
+    return lock?.kind === LOCK_REMOVAL || lock?.kind === LOCK_INHERIT ? lock : undefined;
+  }
+
+  /** Entries of the directory are being moved to another partition. */
+  freeze(directory: number): Lock | undefined {
+    return this.#size === 0 ? undefined : this.#freezes.get(directory);
+  }
+
+  /** The name is being moved to another partition. */
+  frozen(directory: number, hash: number): Lock | undefined {
+    const lock = this.freeze(directory);
+    return lock !== undefined && hash >= lock.hash ? lock : undefined;
+  }
+
+  /** Of the directory's entries from this hash on: any. */
+  entryFrom(directory: number, hash: number): Lock | undefined {
+    for (const lock of this.#entries.get(directory)?.values() ?? []) {
+      if (lock.hash >= hash) return lock;
+    }
+    return undefined;
   }
 
   entry(directory: number, hash: number): Lock | undefined {
@@ -133,8 +163,7 @@ export class LockTable {
       const names = this.#entries.get(inode)!;
       names.delete(hash);
       if (names.size === 0) this.#entries.delete(inode);
-    } else if (kind === LOCK_TOKEN) this.#tokens.delete(inode);
-    else this.#inodes.delete(inode);
+    } else this.#tableOf(kind).delete(inode);
     this.#size--;
     lock.released = true;
     for (const waiter of lock.waiters) waiter();

@@ -9,26 +9,48 @@
  * number nobody knows yet. Whoever meets a lock waits: the namespace's operations for themselves, reads
  * in the target.
  */
-import { errno, ESTALE } from '../../common/errno.js';
+import { EREMCHG, errno, ESTALE } from '../../common/errno.js';
 import { isAcl } from '../../protocol/posix-acl.js';
 import { bucketCount, linkCountMax, nameBytesMax } from '../../protocol/limits.generated.js';
 import { PrepareReply, PrepareRequest, ResolveRequest } from '../../protocol/wire.generated.js';
 import { isU53, readU16, readU53, writeU53 } from '../../protocol/u53.js';
 import type { Execute } from '../batch.js';
 import { storeDirectory } from '../directory-record.js';
-import { S_IFDIR, S_IFMT } from '../inode-record.js';
+import { FLAG_SPLIT, S_IFDIR, S_IFMT } from '../inode-record.js';
 import { intentKey, numberOfOwnKey, ownRange } from '../keys.js';
 import { checkNameBytes } from '../check-name.js';
+import { entryHash } from '../dentries.js';
 import type { Call, Namespace } from '../namespace.js';
 import { addLink, isNameable } from '../unnamed.js';
-import { LOCK_ENTRY, LOCK_LINKS, LOCK_MOVE, LOCK_REMOVAL, LOCK_TOKEN, type Lock } from './locks.js';
+import {
+  applyPartitionStep,
+  checkPartitionStep,
+  isPartitionStep,
+  undoPartitionStep,
+} from '../partitions/steps.js';
+import { readTable } from '../partitions/table.js';
+import {
+  LOCK_ENTRY,
+  LOCK_INHERIT,
+  LOCK_LINKS,
+  LOCK_MOVE,
+  LOCK_REMOVAL,
+  LOCK_TABLE,
+  LOCK_TOKEN,
+  type Lock,
+} from './locks.js';
 import {
   decodeStep,
+  STEP_ABSORB,
   STEP_ADD_LINK,
+  STEP_ADD_RANGE,
   STEP_DROP_DIR,
   STEP_DROP_LINK,
+  STEP_INHERIT,
   STEP_MAKE_DIR,
+  STEP_MAKE_PARTITION,
   STEP_REMOVE_ENTRY,
+  STEP_REMOVE_RANGE,
   STEP_REPLACE_ENTRY,
   STEP_SET_PARENT,
   STEP_TOKEN,
@@ -47,7 +69,7 @@ export class Intent {
   readonly coordinator: string;
   readonly transaction: number;
   readonly request: StepRequest;
-  /** Of MakeDir: what it has made. */
+  /** Of MakeDir and MakePartition: what it has made. */
   readonly made: number;
   /** Scheduler's milliseconds. */
   readonly sinceMs: number;
@@ -80,6 +102,12 @@ function lockKind(step: number): number {
       return LOCK_MOVE;
     case STEP_TOKEN:
       return LOCK_TOKEN;
+    case STEP_ADD_RANGE:
+    case STEP_REMOVE_RANGE:
+    case STEP_ABSORB:
+      return LOCK_TABLE;
+    case STEP_INHERIT:
+      return LOCK_INHERIT;
     default:
       return 0;
   }
@@ -134,7 +162,25 @@ export class Participant {
     const kind = lockKind(intent.request.step);
     if (kind === 0) return true;
     const blocked = this.#ns.locks.acquire(intent, kind, intent.request.inode, this.#hash(intent));
-    return blocked === undefined;
+    if (blocked !== undefined) return false;
+    this.#touch(intent, kind);
+    return true;
+  }
+
+  /** The coordinator answers before the step is done: leases are recalled when it is prepared. */
+  #touch(intent: Intent, kind: number): void {
+    const { touched } = this.#ns;
+    const { inode } = intent.request;
+    if (kind === LOCK_TOKEN) return;
+    touched.inode(inode);
+    if (kind === LOCK_ENTRY) touched.entry(inode, entryHash(this.#hash(intent)));
+  }
+
+  #isRecalled({ inode, name }: StepRequest): boolean {
+    const { recalls, dentries } = this.#ns;
+    if (recalls.size === 0) return false;
+    if (name.length === 0) return recalls.inode(inode) !== undefined;
+    return recalls.entry(inode, entryHash(dentries.hashOf(name, 0, name.length))) !== undefined;
   }
 
   #unlock(intent: Intent): void {
@@ -153,9 +199,12 @@ export class Participant {
     answer.inode = step.request.inode;
     answer.mode = 0;
     answer.count = 0;
+    // What it would find may not be known to everybody yet.
+    if (this.#isRecalled(step.request)) return errno.EAGAIN;
     const status = this.#check(step, answer);
     if (status !== 0) return status;
-    const made = step.request.step === STEP_MAKE_DIR ? answer.inode : 0;
+    const makes = step.request.step === STEP_MAKE_DIR || step.request.step === STEP_MAKE_PARTITION;
+    const made = makes ? answer.inode : 0;
     const intent = new Intent(this.#next++, step, made, this.#nowMs());
     if (!this.#lock(intent)) return errno.EAGAIN;
     this.#added.push(intent);
@@ -179,7 +228,7 @@ export class Participant {
       case STEP_MAKE_DIR:
         return this.#makeDir(request, answer);
       case STEP_DROP_DIR:
-        return this.#checkDropDir(step);
+        return this.#checkDropDir(step, answer);
       case STEP_ADD_LINK:
       case STEP_DROP_LINK:
         return this.#checkLinks(request, answer);
@@ -196,8 +245,26 @@ export class Participant {
         return this.#ns.inodes.parent(at) === 0 ? 0 : errno.EINVAL;
       }
       default:
-        return errno.EINVAL;
+        return isPartitionStep(request.step) ? this.#checkPartition(request, answer) : errno.EINVAL;
     }
+  }
+
+  #checkPartition(request: StepRequest, answer: Prepared): number {
+    const status = checkPartitionStep(this.#ns, request);
+    if (status >= 0) return status;
+    answer.inode = -status;
+    answer.mode = S_IFDIR;
+    return 0;
+  }
+
+  /** The step of this transaction that entries of the partition are sent for. */
+  stepOf(partition: number, transaction: number): StepRequest | undefined {
+    for (const { request, made, transaction: number } of this.#intents) {
+      if (number !== transaction) continue;
+      if (request.step === STEP_MAKE_PARTITION && made === partition) return request;
+      if (request.step === STEP_ABSORB && request.inode === partition) return request;
+    }
+    return undefined;
   }
 
   #checkEntry(request: StepRequest, answer: Prepared): number {
@@ -207,6 +274,11 @@ export class Participant {
     if (request.step === STEP_REPLACE_ENTRY && request.other === 0) return errno.EINVAL;
     const at = ns.loadDirectory(inode);
     if (at < 0) return -at;
+    const hash = ns.dentries.hashOf(name, 0, name.length);
+    if (ns.locks.frozen(inode, entryHash(hash)) !== undefined) return errno.EAGAIN;
+    if (!ns.holds(inode, ns.flagsOf(inode), hash)) {
+      return ns.locks.inode(inode)?.kind === LOCK_TABLE ? errno.EAGAIN : EREMCHG;
+    }
     if (!ns.dentries.find(inode, name, 0, name.length, ns.found)) return errno.ENOENT;
     answer.inode = ns.found.inode;
     answer.mode = ns.found.mode;
@@ -232,9 +304,12 @@ export class Participant {
    * What is in it may be about to go: whoever moved it away may have its answer already. What this
    * transaction itself takes out does not count: that replaces the directory it stands in.
    */
-  #checkDropDir({ request, coordinator, transaction }: DecodedStep): number {
+  #checkDropDir({ request, coordinator, transaction }: DecodedStep, answer: Prepared): number {
     const { inode } = request;
     const status = checkEmptyDirectory(this.#ns, inode);
+    if ((this.#ns.flagsOf(inode) & FLAG_SPLIT) !== 0) {
+      answer.count = (readTable(this.#ns.meta, inode)?.rows.length ?? 1) - 1;
+    }
     if (status !== errno.ENOTEMPTY || emptyingLock(this.#ns, inode) === undefined) return status;
     for (const other of this.#intents) {
       const isOwn = other.transaction === transaction && other.coordinator === coordinator;
@@ -278,6 +353,7 @@ export class Participant {
     const { step, inode } = intent.request;
     // Its last handle may have been closed in between.
     if (step === STEP_ADD_LINK) this.#ns.dropOrphan(inode, true);
+    if (isPartitionStep(step)) undoPartitionStep(this.#ns, intent.request, intent.made);
     if (step !== STEP_MAKE_DIR) return;
     const at = this.#ns.inodes.load(intent.made);
     if (at >= 0) this.#ns.dropInode(at);
@@ -291,6 +367,10 @@ export class Participant {
       return;
     }
     if (step === STEP_MAKE_DIR || step === STEP_TOKEN) return;
+    if (isPartitionStep(step)) {
+      applyPartitionStep(this.#ns, request);
+      return;
+    }
     const at = inodes.load(inode);
     if (at < 0) return;
     if (step === STEP_DROP_DIR) this.#ns.dropInode(at);

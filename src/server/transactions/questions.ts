@@ -5,17 +5,21 @@ import {
   NameRequest,
   Opcode,
   ParentReply,
+  PartitionSumsRequest,
   ReadDirRequest,
   TransactionStatusReply,
 } from '../../protocol/wire.generated.js';
 import { isU53, readU16, readU53, writeU53 } from '../../protocol/u53.js';
 import type { RpcRequest } from '../../transport/rpc-server.js';
+import { entryHash } from '../dentries.js';
 import { byteU64, InodeRecord, modeOf, S_IFDIR, S_IFMT, storedInode } from '../inode-record.js';
 import type { Call, Namespace, WireMemory } from '../namespace.js';
-import { LOCK_MOVE, type Lock } from './locks.js';
+import { hashAfter } from '../partitions/table.js';
+import { LOCK_MOVE, LOCK_TABLE, type Lock } from './locks.js';
 
 /** Requests that only targets may make. */
 export function isOfTargets(opcode: number): boolean {
+  if (opcode === Opcode.MoveEntries || opcode === Opcode.PartitionSums) return true;
   return opcode >= Opcode.Prepare && opcode <= Opcode.GetParent;
 }
 
@@ -63,17 +67,80 @@ export function readLock(
   const { words } = memory;
   if (!isU53(words, body)) return undefined;
   const inode = readU53(words, body);
-  const { locks } = ns;
+  const { locks, recalls } = ns;
   switch (request.opcode) {
     case Opcode.GetAttr:
       return attributesLock(ns, inode, before);
     case Opcode.ReadDir:
-      return ifBlocking(locks.anyEntry(inode), before);
+      return (
+        ifBlocking(locks.anyEntry(inode), before) ??
+        recalls.anyEntry(inode) ??
+        listingLock(ns, inode, memory, body, before)
+      );
+    case Opcode.GetXattr:
+    case Opcode.ListXattr:
+    case Opcode.SeekData:
+      return recalls.inode(inode);
+    case Opcode.GetPartitions:
+      return ifBlocking(tableLock(locks.inode(inode)), before);
+    case Opcode.PartitionSums:
+      return sumsLock(ns, memory, body, request.bodyBytes, before);
     case Opcode.Lookup:
       return lookupLock(ns, inode, memory, body, request.bodyBytes, before);
     default:
       return undefined;
   }
+}
+
+/** The same of an item of a batch: a request for an inode, or for a name. */
+export function itemLock(
+  ns: Namespace,
+  isInode: boolean,
+  memory: WireMemory,
+  body: number,
+  bodyBytes: number,
+): Lock | undefined {
+  const { locks, recalls } = ns;
+  if (locks.size === 0 && recalls.size === 0) return undefined;
+  if (!isU53(memory.words, body)) return undefined;
+  const inode = readU53(memory.words, body);
+  if (isInode) return attributesLock(ns, inode, Infinity);
+  return lookupLock(ns, inode, memory, body, bodyBytes, Infinity);
+}
+
+/** A partition that is about to take another's entries in, if it is asked for those. */
+function listingLock(
+  ns: Namespace,
+  inode: number,
+  { words }: WireMemory,
+  body: number,
+  before: number,
+): Lock | undefined {
+  const lock = ifBlocking(tableLock(ns.locks.inode(inode)), before);
+  if (lock === undefined || !isU53(words, body + ReadDirRequest.cookie)) return undefined;
+  const hash = hashAfter(readU53(words, body + ReadDirRequest.cookie));
+  return ns.holdsStored(inode, hash) ? undefined : lock;
+}
+
+/** The only one that the table itself waits for: who removes the directory has to see it. */
+function tableLock(lock: Lock | undefined): Lock | undefined {
+  return lock?.kind === LOCK_TABLE ? lock : undefined;
+}
+
+function sumsLock(
+  ns: Namespace,
+  { words }: WireMemory,
+  body: number,
+  bodyBytes: number,
+  before: number,
+): Lock | undefined {
+  for (let at = PartitionSumsRequest.SIZE; at + 8 <= bodyBytes; at += 8) {
+    const lock = isU53(words, body + at)
+      ? attributesLock(ns, readU53(words, body + at), before)
+      : undefined;
+    if (lock !== undefined) return lock;
+  }
+  return undefined;
 }
 
 function ifBlocking(lock: Lock | undefined, before: number): Lock | undefined {
@@ -83,7 +150,11 @@ function ifBlocking(lock: Lock | undefined, before: number): Lock | undefined {
 /** Attributes of a directory are changed by what happens to its entries, too. */
 function attributesLock(ns: Namespace, inode: number, before: number): Lock | undefined {
   const { locks } = ns;
-  return ifBlocking(locks.inode(inode), before) ?? ifBlocking(locks.anyEntry(inode), before);
+  return (
+    ifBlocking(locks.inode(inode), before) ??
+    ifBlocking(locks.anyEntry(inode), before) ??
+    ns.recalls.inode(inode)
+  );
 }
 
 function lookupLock(
@@ -98,7 +169,10 @@ function lookupLock(
   if (nameBytes === 0 || NameRequest.SIZE + nameBytes > bodyBytes) return undefined;
   const name = body + NameRequest.SIZE;
   const hash = ns.dentries.hashOf(memory.bytes, name, nameBytes);
-  const entry = ifBlocking(ns.locks.entry(parent, hash), before);
+  const table = ifBlocking(tableLock(ns.locks.inode(parent)), before);
+  if (table !== undefined && !ns.holdsStored(parent, hash)) return table;
+  const entry =
+    ifBlocking(ns.locks.entry(parent, hash), before) ?? ns.recalls.entry(parent, entryHash(hash));
   if (entry !== undefined) return entry;
   // The answer has the inode's attributes where it lies here.
   const exists = ns.dentries.find(parent, memory.bytes, name, nameBytes, ns.found);

@@ -23,8 +23,19 @@ export const STEP_DROP_LINK = 6;
 export const STEP_SET_PARENT = 7;
 export const STEP_TOUCH = 8;
 export const STEP_TOKEN = 9;
-/** Not a step of a participant's: the coordinator asks upwards from a directory. */
+export const STEP_MAKE_PARTITION = 11;
+export const STEP_ADD_RANGE = 12;
+export const STEP_INHERIT = 13;
+export const STEP_ABSORB = 14;
+export const STEP_REMOVE_RANGE = 15;
+/** Not steps of a participant's. The coordinator asks upwards from a directory. */
 export const STEP_WALK = 10;
+/** The coordinator asks for a directory's table of partitions. */
+export const STEP_TABLE = 16;
+/** The coordinator has all leases on a directory and its entries here recalled. */
+export const STEP_RECALL = 18;
+/** The coordinator sends entries to a partition. */
+export const STEP_MOVE = 17;
 
 /** What an operation answers, below zero, when it can't be executed now; nothing has changed then. */
 export const PENDING = -1;
@@ -53,6 +64,9 @@ export class StepRequest {
   uid = 0;
   gid = 0;
   bucket = 0;
+  /** Of a partition: its hashes are [first, end). */
+  first = 0;
+  end = 0;
   name = noBytes;
   accessAcl = noBytes;
   defaultAcl = noBytes;
@@ -77,6 +91,8 @@ export class StepRequest {
       this.uid === other.uid &&
       this.gid === other.gid &&
       this.bucket === other.bucket &&
+      this.first === other.first &&
+      this.end === other.end &&
       Buffer.compare(this.name, other.name) === 0 &&
       Buffer.compare(this.accessAcl, other.accessAcl) === 0 &&
       Buffer.compare(this.defaultAcl, other.defaultAcl) === 0
@@ -108,6 +124,8 @@ export function encodeStep(
   writeU16(words, body + PrepareRequest.accessAclBytes, step.accessAcl.length);
   writeU16(words, body + PrepareRequest.defaultAclBytes, step.defaultAcl.length);
   writeU16(words, body + PrepareRequest.reserved, 0);
+  writeU53(words, body + PrepareRequest.first, step.first);
+  writeU53(words, body + PrepareRequest.end, step.end);
   let at = body + PrepareRequest.SIZE;
   for (const part of [coordinator, step.name, step.accessAcl, step.defaultAcl]) {
     bytes.set(part, at);
@@ -130,8 +148,8 @@ export function decodeStep(
 ): DecodedStep | undefined {
   const { words, bytes } = memory;
   if (bodyBytes < PrepareRequest.SIZE) return undefined;
-  const { transaction, inode, other } = PrepareRequest;
-  for (const field of [transaction, inode, other]) {
+  const { transaction, inode, other, first, end: rangeEnd } = PrepareRequest;
+  for (const field of [transaction, inode, other, first, rangeEnd]) {
     if (!isU53(words, body + field)) return undefined;
   }
   const request = new StepRequest(
@@ -145,6 +163,8 @@ export function decodeStep(
   request.uid = words[(body + PrepareRequest.uid) >>> 2]!;
   request.gid = words[(body + PrepareRequest.gid) >>> 2]!;
   request.bucket = words[(body + PrepareRequest.bucket) >>> 2]!;
+  request.first = readU53(words, body + first);
+  request.end = readU53(words, body + rangeEnd);
   let at = body + PrepareRequest.SIZE;
   const end = body + bodyBytes;
   const take = (field: number): Uint8Array => {

@@ -25,6 +25,7 @@ export class SimScheduler implements Scheduler {
   #turnScheduled = false;
   #phase: 'outside' | 'events' | 'hooks' = 'outside';
   #alive = true;
+  #stoppedUntilMs = 0;
   #turns = 0;
 
   constructor(world: SimWorld, name: string) {
@@ -84,6 +85,11 @@ export class SimScheduler implements Scheduler {
     this.#scheduleTurn();
   }
 
+  /** SIGSTOP, and SIGCONT after a while: nothing of it runs meanwhile, what comes waits. */
+  stop(forMs: number): void {
+    this.#stoppedUntilMs = this.#world.nowMs + forMs;
+  }
+
   kill(): void {
     this.#alive = false;
     this.#inbox = [];
@@ -94,7 +100,9 @@ export class SimScheduler implements Scheduler {
     this.#turnScheduled = true;
     this.#world.schedule(this.#world.random.next() * TURN_DELAY_MS, () => {
       this.#turnScheduled = false;
-      if (this.#alive) this.#turn();
+      const stoppedMs = this.#stoppedUntilMs - this.#world.nowMs;
+      if (stoppedMs > 0) this.#world.schedule(stoppedMs, () => this.#scheduleTurn());
+      else if (this.#alive) this.#turn();
     });
   }
 

@@ -71,33 +71,46 @@ describe('option values', () => {
 
   it('mount options', () => {
     assert.deepEqual(parseMountOptions(''), {
+      coherence: 'leases',
       attrSeconds: 1,
       entrySeconds: 1,
+      cache: 'off',
       softSeconds: undefined,
       readOnly: false,
       allowOther: false,
       noatime: false,
       noacl: false,
+      localLocks: false,
       kernelOptions: [],
     });
-    const all = 'attr=0,entry=0.5,soft=7,ro,allow_other,noatime,noacl,nosuid,dev';
+    const all = 'attr=0,entry=0.5,soft=7,ro,allow_other,noatime,noacl,locks=local,nosuid,dev';
     assert.deepEqual(parseMountOptions(all), {
+      coherence: 'timeout',
       attrSeconds: 0,
       entrySeconds: 0.5,
+      cache: 'off',
       softSeconds: 7,
       readOnly: true,
       allowOther: true,
       noatime: true,
       noacl: true,
+      localLocks: true,
       kernelOptions: ['nosuid', 'dev'],
     });
     assert.equal(parseMountOptions('noatime,relatime').noatime, false);
     assert.equal(parseMountOptions('soft').softSeconds, 30);
     assert.equal(parseMountOptions('soft,hard').softSeconds, undefined);
+    assert.equal(parseMountOptions('coherence=leases,ro').coherence, 'leases');
+    assert.equal(parseMountOptions('coherence=timeout').coherence, 'timeout');
+    assert.equal(parseMountOptions('cache=auto').cache, 'auto');
+    refuses(parseMountOptions, ['cache=auto,attr=1'], /cache=auto needs coherence=leases/);
+    refuses(parseMountOptions, ['cache', 'cache=on'], /neither cache=auto nor cache=off/);
+    refuses(parseMountOptions, ['coherence=now', 'coherence='], /neither coherence=leases nor/);
+    refuses(parseMountOptions, ['attr=1,coherence=leases'], /are for coherence=timeout/);
     refuses(
       parseMountOptions,
-      ['nosuch', 'attr1'],
-      /is not a mount option; there are attr=SECONDS/,
+      ['nosuch', 'attr1', 'coherence'],
+      /is not a mount option; there are coherence=leases\|timeout, attr=SECONDS/,
     );
     refuses(parseMountOptions, ['attr', 'attr=', 'entry=-1', 'soft=0', 'soft=x'], /seconds from/);
     refuses(parseMountOptions, ['ro=1', 'hard=3', 'noacl=1'], /takes no value/);

@@ -1,7 +1,7 @@
 /** Directory records from the wire: whatever bytes come, the cursor stays inside them. */
 import assert from 'node:assert/strict';
 import fc from 'fast-check';
-import { EntryCursor } from '../../../src/client/directory-read.js';
+import { EntryCursor } from '../../../src/client/listing-page.js';
 import { writeU16, writeU53 } from '../../../src/protocol/u53.js';
 import { Attributes, DirEntry } from '../../../src/protocol/wire.generated.js';
 

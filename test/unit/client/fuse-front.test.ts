@@ -1,6 +1,7 @@
 /** The FUSE front end without a kernel: interrupts, and landing slots when there are too few. */
 import assert from 'node:assert/strict';
 import { FuseFront, defaultFuseFrontOptions } from '../../../src/client/fuse-front.js';
+import { KernelValidity } from '../../../src/client/leases/kernel-validity.js';
 import { giveSlot } from '../../../src/client/slot-owner.js';
 import { errno } from '../../../src/common/errno.js';
 import { crc32cOf } from '../../../src/native/crc32c.js';
@@ -23,6 +24,7 @@ class Kernel {
   readonly front = new FuseFront(this.fake.core, this.fake.arena, this.fake.scheduler, {
     ...defaultFuseFrontOptions,
     callerIsDying: (pid) => this.dying.has(pid),
+    callerChecksPermissions: () => false,
   });
   /** Threads that are being killed. */
   readonly dying = new Set([1]);
@@ -94,6 +96,15 @@ class Kernel {
     const fuse = stub as unknown as FuseRequest;
     this.fake.scheduler.deliver(() => this.front.onRequest(fuse));
     return { fuse, seen };
+  }
+
+  /** Handles of opens that were answered. */
+  readonly handles: number[] = [];
+
+  opened(): (handle: number) => void {
+    return (handle) => {
+      this.handles.push(handle);
+    };
   }
 
   interrupt(fuse: FuseRequest): void {
@@ -191,6 +202,35 @@ describe('FUSE front end', () => {
       await kernel.fake.pause(1000);
       for (const { seen } of reads) assert.deepEqual(seen, { bytes: 65_536 });
       assert.equal(kernel.front.waiting, 0);
+    });
+  });
+
+  it('has the kernel forget attributes that are leased no more before it opens a file', async () => {
+    const kernel = new Kernel();
+    const { fake, front } = kernel;
+    fake.answer(Opcode.Open, () => ({ body: attributesBody({ inode: kernel.inode }) }));
+    const told: number[] = [];
+    const validity = new KernelValidity(() => fake.scheduler.nowMs());
+    validity.ready({ notifyInode: (inode) => told.push(inode), notifyEpoch: () => 0 }, false);
+    front.validity = validity;
+    await fake.run(async () => {
+      await fake.pause(3000);
+      const first = kernel.ask(Operation.Open, { replyOpen: kernel.opened() });
+      await fake.pause(20);
+      assert.deepEqual([told, kernel.handles.length], [[], 1], 'it was told nothing');
+      validity.attributesMs(kernel.inode, 5000);
+      const second = kernel.ask(Operation.Open, { replyOpen: kernel.opened() });
+      const killed = kernel.ask(Operation.Open, { replyOpen: kernel.opened() });
+      await fake.pause(20);
+      assert.deepEqual(told, [kernel.inode, kernel.inode]);
+      assert.equal(kernel.handles.length, 1, 'they wait');
+      fake.scheduler.deliver(() => front.onNotified(1));
+      await fake.pause(20);
+      assert.equal(kernel.handles.length, 2);
+      kernel.interrupt(killed.fuse);
+      await fake.pause(11_000);
+      assert.deepEqual(killed.seen, { status: errno.EINTR });
+      assert.deepEqual([first.seen, second.seen], [{}, {}]);
     });
   });
 

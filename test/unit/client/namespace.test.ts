@@ -25,7 +25,7 @@ function elsewhere(inode: number): Uint8Array {
 
 function here(inode: number): Uint8Array {
   const words = new Uint32Array(LookupReply.SIZE / 4);
-  words[LookupReply.hasAttributes / 4] = 1;
+  words[LookupReply.flags / 4] = 1;
   words[LookupReply.mode / 4] = 0o100000;
   fillAttributes(words, LookupReply.attributes, { inode });
   return put64(new Uint8Array(words.buffer), LookupReply.inode, inode);

@@ -8,7 +8,7 @@ function registered(): { fake: FakeWorld; inode: number } {
   const fake = new FakeWorld(1);
   const inode = fake.inodeOn(0, 77);
   const lookup = new Uint32Array(LookupReply.SIZE / 4);
-  lookup[LookupReply.hasAttributes / 4] = 1;
+  lookup[LookupReply.flags / 4] = 1;
   fillAttributes(lookup, LookupReply.attributes, { inode });
   const body = put64(new Uint8Array(lookup.buffer), LookupReply.inode, inode);
   fake.answer(Opcode.Lookup, () => ({ body }));

@@ -74,6 +74,7 @@ async function change(files: VolumeFiles, home: string, rounds: () => boolean): 
   await files.mkdir(home);
   await files.mkdir(`${home}/x`);
   await files.mkdir(`${home}/y`);
+  await files.mkdir(`${home}/grown`);
   for (let round = 0; rounds(); round++) {
     const name = `f${round % 5}`;
     await files.writeFile(`${home}/x/${name}`, pattern(20_000 + round * 999, round));
@@ -89,6 +90,8 @@ async function change(files: VolumeFiles, home: string, rounds: () => boolean): 
     await files.unlink(`${home}/y/l-${name}`);
     await files.unlink(`${home}/y/${name}`);
     await files.rmdir(`${home}/y/d`);
+    await files.writeFile(`${home}/grown/k${round}`, 'x');
+    await files.mkdir(`${home}/grown/d${round}`);
   }
 }
 
@@ -97,7 +100,7 @@ describe('fsck of a cluster that runs', function () {
 
   for (let seed = 1; seed <= SEEDS; seed++) {
     it(`finds nothing that is only being changed (seed ${seed})`, async () => {
-      const cluster = buildCluster(seed, { targets: 3, clients: 2 });
+      const cluster = buildCluster(seed, { targets: 3, clients: 2, splitEntries: 4 });
       let checking = true;
       await cluster.run(async ([first, second]) => {
         await first!.files.ensureRoot();

@@ -34,11 +34,35 @@ async function operations(files: VolumeFiles): Promise<void> {
   }
 }
 
+/** A directory splits again and again while there are files and directories in it, and goes. */
+async function growth(files: VolumeFiles): Promise<void> {
+  await files.mkdir('/grown');
+  for (let i = 0; i < 40; i++) await files.writeFile(`/grown/f${i}`, 'content');
+  for (let i = 0; i < 12; i++) await files.mkdir(`/grown/d${i}`);
+  await files.link('/grown/f0', '/grown/linked');
+  await files.rename('/grown/d1', '/grown/renamed');
+  await files.rename('/grown/f2', '/grown/d2/f2');
+  await files.chmod('/grown', 0o2755);
+  for (let i = 3; i < 40; i++) await files.unlink(`/grown/f${i}`);
+  await files.rm('/grown', { recursive: true });
+}
+
 describe('fsck amid operations across targets', function () {
   this.timeout(60_000);
 
-  it('finds nothing at any moment', async () => {
-    const cluster = buildCluster(7, { targets: 4, clients: 1 });
+  it('finds nothing at any moment', () => atAnyMoment(operations, undefined));
+
+  it('nor while a directory is split', () => atAnyMoment(growth, 8));
+
+  async function atAnyMoment(
+    work: (files: VolumeFiles) => Promise<void>,
+    splitEntries: number | undefined,
+  ): Promise<void> {
+    const cluster = buildCluster(7, {
+      targets: 4,
+      clients: 1,
+      ...(splitEntries === undefined ? {} : { splitEntries }),
+    });
     const snapshots: FsckCluster[] = [];
     let commits = 0;
     let ended = false;
@@ -51,9 +75,16 @@ describe('fsck amid operations across targets', function () {
     cluster.world.schedule(SAMPLE_MS, sample);
     await cluster.run(async ([client]) => {
       await client!.files.ensureRoot();
-      await operations(client!.files);
+      await work(client!.files);
       ended = true;
     });
+    if (splitEntries !== undefined) {
+      const merges = cluster.targets.map((each) => each.target!.report()['directoryMerges']!);
+      assert.ok(
+        merges.some((count) => count > 0),
+        'it is merged again',
+      );
+    }
     let underWay = 0;
     for (const [index, snapshot] of snapshots.entries()) {
       const { findings, counts } = await checkCluster(snapshot);
@@ -61,5 +92,5 @@ describe('fsck amid operations across targets', function () {
       assert.deepEqual(linesOf(findings), [], `moment ${index} of ${snapshots.length}`);
     }
     assert.ok(underWay > 50, `${underWay} of ${snapshots.length} moments had prepared steps`);
-  });
+  }
 });

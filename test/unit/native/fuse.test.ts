@@ -4,105 +4,27 @@
  * is the benchmark's Map, with requests held back where a test wants that.
  */
 import assert from 'node:assert/strict';
-import { spawn, type ChildProcess } from 'node:child_process';
-import { existsSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { spawn } from 'node:child_process';
+import { existsSync, mkdirSync, mkdtempSync, writeFileSync } from 'node:fs';
 import * as fs from 'node:fs/promises';
-import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Worker } from 'node:worker_threads';
-import { MapFileSystem } from '../../../bench/map-file-system.js';
 import { NativeArena } from '../../../src/native/arena.js';
 import { isMountPoint, unmountPath } from '../../../src/native/fuse-mount.js';
-import {
-  FuseSession,
-  OpenFlag,
-  Operation,
-  type FuseOptions,
-  type FuseRequest,
-} from '../../../src/native/fuse.js';
+import { FuseSession, OpenFlag, Operation, type FuseOptions } from '../../../src/native/fuse.js';
 import { nativeFolder } from '../../../src/native/load.js';
 import { Reactor } from '../../../src/native/reactor.js';
 import { errno } from '../../../src/common/errno.js';
-
-const BULK_SLOTS = 12;
-const MESSAGE_SLOTS = 64;
-
-/** Answers like MapFileSystem, except what `hold` keeps; checks where the data of writes lies. */
-class HoldingFileSystem extends MapFileSystem {
-  hold: (request: FuseRequest) => boolean = () => false;
-  readonly held: FuseRequest[] = [];
-  readonly interrupted: FuseRequest[] = [];
-  readonly dataOffsets: number[] = [];
-  readies = 0;
-  ends = 0;
-
-  override onReady(): void {
-    this.readies++;
-  }
-
-  override onInterrupt(request: FuseRequest): void {
-    this.interrupted.push(request);
-    this.held.splice(this.held.indexOf(request), 1);
-    request.replyStatus(errno.EINTR);
-  }
-
-  override onEnded(reason: string): void {
-    this.ends++;
-    super.onEnded(reason);
-  }
-
-  override onRequest(request: FuseRequest): void {
-    if (request.operation === Operation.Write) this.dataOffsets.push(request.dataOffset);
-    if (this.hold(request)) this.held.push(request);
-    else super.onRequest(request);
-  }
-
-  answerHeld(): void {
-    for (const request of this.held.splice(0)) super.onRequest(request);
-  }
-}
-
-interface Mounted {
-  path: string;
-  arena: NativeArena;
-  reactor: Reactor;
-  files: HoldingFileSystem;
-  session: FuseSession;
-}
-
-let base = '';
-const mounts: Mounted[] = [];
-
-function mount(options: Partial<FuseOptions> = {}, bulkSlots = BULK_SLOTS): Mounted {
-  const path = mkdtempSync(join(base, 'mnt-'));
-  const arena = new NativeArena({ messageSlots: MESSAGE_SLOTS, bulkSlots });
-  const reactor = new Reactor();
-  const files = new HoldingFileSystem(arena, { keepData: true });
-  const session = new FuseSession(reactor, arena, { mountpoint: path, ...options }, files);
-  session.mount();
-  const mounted = { path, arena, reactor, files, session };
-  mounts.push(mounted);
-  return mounted;
-}
-
-async function until(what: string, holds: () => boolean, timeoutMs = 5000): Promise<void> {
-  const end = Date.now() + timeoutMs;
-  while (!holds()) {
-    assert.ok(Date.now() < end, `timed out waiting for ${what}`);
-    await new Promise((resolve) => setTimeout(resolve, 5));
-  }
-}
-
-/** Exit status or signal of a process that is ended. */
-function exit(child: ChildProcess): Promise<number | string> {
-  return new Promise((resolve) => {
-    child.once('exit', (code, signal) => resolve(code ?? signal ?? ''));
-  });
-}
-
-function run(command: string, args: string[]): Promise<number | string> {
-  return exit(spawn(command, args, { stdio: ['ignore', 'ignore', 'inherit'] }));
-}
+import {
+  BULK_SLOTS,
+  FuseGround,
+  HoldingFileSystem,
+  exit,
+  fuseIsHere,
+  run,
+  until,
+  type Mounted,
+} from './fuse-ground.js';
 
 /** Every slot of the arena but those that a session keeps. */
 function assertSlotsBack(mounted: Mounted): void {
@@ -121,24 +43,21 @@ function pattern(bytes: number): Buffer {
 describe('FUSE session', function () {
   this.timeout(20_000);
 
+  let ground: FuseGround;
+  let base = '';
+  const mount = (session: Partial<FuseOptions> = {}, bulkSlots = BULK_SLOTS): Mounted =>
+    ground.mount({ session, bulkSlots });
+
   before(function () {
-    if (!existsSync('/dev/fuse')) this.skip();
-    base = mkdtempSync(join(tmpdir(), 'sealfs-fuse-'));
+    if (!fuseIsHere) this.skip();
+    ground = new FuseGround();
+    base = ground.base;
   });
 
-  afterEach(async () => {
-    for (const { session, reactor, files, path } of mounts.splice(0)) {
-      files.hold = () => false;
-      files.answerHeld();
-      await session.unmount({ lazy: true });
-      session.close();
-      reactor.close();
-      assert.equal(isMountPoint(path), false, 'the mount point is free again');
-    }
-  });
+  afterEach(() => ground.unmountAll());
 
   after(() => {
-    if (base !== '') rmSync(base, { recursive: true });
+    if (base !== '') ground.remove();
   });
 
   describe('mounting', () => {
@@ -268,7 +187,6 @@ describe('FUSE session', function () {
         return true;
       };
       await assert.rejects(fs.readdir(path), { code: 'EACCES' });
-      files.held.length = 0;
       assert.ok(asked.length > 0 && asked.every((inode) => inode === 77), String(asked));
     });
   });
@@ -351,7 +269,6 @@ describe('FUSE session', function () {
         return true;
       };
       await fs.writeFile(join(mounted.path, 'f'), pattern(100_000));
-      mounted.files.held.length = 0;
       assert.equal(taken.length, 1);
       assert.equal(mounted.arena.bulk.available, BULK_SLOTS - 3);
       mounted.arena.bulk.give(taken[0]!);
@@ -421,7 +338,6 @@ describe('FUSE session', function () {
         return true;
       };
       await assert.rejects(fs.statfs(path), { code: 'EIO' });
-      files.held.length = 0;
       assert.ok(second instanceof Error);
     });
 
@@ -441,14 +357,7 @@ describe('FUSE session', function () {
     });
 
     it('goes through the page cache when asked to', async () => {
-      const path = mkdtempSync(join(base, 'mnt-'));
-      const arena = new NativeArena({ messageSlots: MESSAGE_SLOTS, bulkSlots: BULK_SLOTS });
-      const reactor = new Reactor();
-      const options = { keepData: true, openFlags: OpenFlag.KeepCache };
-      const files = new HoldingFileSystem(arena, options);
-      const session = new FuseSession(reactor, arena, { mountpoint: path }, files);
-      session.mount();
-      mounts.push({ path, arena, reactor, files, session });
+      const { path } = ground.mount({ map: { openFlags: OpenFlag.KeepCache } });
       const data = pattern(300_000);
       await fs.writeFile(join(path, 'f'), data);
       assert.ok(data.equals(await fs.readFile(join(path, 'f'))));

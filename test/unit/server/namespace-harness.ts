@@ -115,8 +115,18 @@ export class Harness implements NamespaceHost {
     return bucket < this.firstForeignBucket;
   }
 
+  readonly partitionsMax = 1;
+
+  partitionBucket(): number {
+    return 0;
+  }
+
   isOpen(inode: number): boolean {
     return this.open.has(inode);
+  }
+
+  isBeingCut(): boolean {
+    return false;
   }
 
   removeData(inode: number, _layout: number, _hasData: boolean, striped: boolean): void {
@@ -237,7 +247,7 @@ export class Harness implements NamespaceHost {
     return {
       status,
       inode: status === 0 ? readU53(words, LookupReply.inode) : 0,
-      here: status === 0 && words[LookupReply.hasAttributes / 4] === 1,
+      here: status === 0 && words[LookupReply.flags / 4] === 1,
     };
   }
 

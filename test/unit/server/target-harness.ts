@@ -43,7 +43,7 @@ export interface TargetOptions {
   reclaimRate?: number;
 }
 
-class RawOperation extends RpcOperation {
+export class RawOperation extends RpcOperation {
   answer: Answer | undefined;
   readonly #arena: ArenaMemory;
   readonly #body: Buffer;
@@ -143,6 +143,12 @@ export class Node {
   }
 }
 
+export interface Speaker {
+  scheduler: SimScheduler;
+  arena: ArenaMemory;
+  client: RpcClient;
+}
+
 export class TargetCluster {
   readonly world = new SimWorld(7);
   readonly network = new SimNetwork(this.world);
@@ -189,6 +195,17 @@ export class TargetCluster {
     });
   }
 
+  /** Who speaks now, for `speakAs`. */
+  speaker(): Speaker {
+    return { scheduler: this.#scheduler, arena: this.#arena, client: this.#client };
+  }
+
+  speakAs({ scheduler, arena, client }: Speaker): void {
+    this.#scheduler = scheduler;
+    this.#arena = arena;
+    this.#client = client;
+  }
+
   /** The speaking client is gone for good. */
   killClient(): void {
     this.#scheduler.kill();
@@ -212,8 +229,9 @@ export class TargetCluster {
       operation.landingBytes = this.#arena.bulk.payloadBytes;
     }
     const address = { targetId: node.name, host: node.name, port: PORT };
+    const client = this.#client;
     this.#scheduler.deliver(() => {
-      this.#client.peer(address).call(operation);
+      client.peer(address).call(operation);
     });
     return operation;
   }

@@ -5,118 +5,14 @@
 import assert from 'node:assert/strict';
 import { constants } from 'node:os';
 import { beforeEach, describe, it } from 'mocha';
-import { createPlainArena } from '../../../src/native/arena-memory.js';
-import {
-  ENTRY_HEADER_BYTES,
-  FRAME_HEADER_BYTES,
-  REPLY_REPLAYED,
-  writeFrameHeader,
-  writeRequestHeader,
-} from '../../../src/protocol/frame.js';
-import { decodeHelloReply, encodeHello } from '../../../src/protocol/handshake.js';
-import { noTag, protocolVersion } from '../../../src/protocol/limits.generated.js';
-import { writeU53 } from '../../../src/protocol/u53.js';
+import { REPLY_REPLAYED } from '../../../src/protocol/frame.js';
+import { decodeHelloReply } from '../../../src/protocol/handshake.js';
+import { protocolVersion } from '../../../src/protocol/limits.generated.js';
 import { Opcode } from '../../../src/protocol/wire.generated.js';
 import { SimNetwork } from '../../../src/transport/sim/sim-network.js';
-import { SimScheduler } from '../../../src/transport/sim/sim-scheduler.js';
-import { SimTransport } from '../../../src/transport/sim/sim-transport.js';
 import { SimWorld } from '../../../src/transport/sim/sim-world.js';
-import type { TransportHandler } from '../../../src/transport/transport.js';
 import { CLUSTER_ID, CounterTarget, Durable, INCREMENT, PEEK, PORT } from './counter-cluster.js';
-
-interface Reply {
-  connection: number;
-  opcode: number;
-  flags: number;
-  slot: number;
-  status: number;
-  sequence: number;
-  body: Uint8Array;
-}
-
-/** Sends requests with any header, keeps every reply. */
-class RawClient implements TransportHandler {
-  readonly arena = createPlainArena({ messageSlots: 32, bulkSlots: 1 });
-  readonly transport: SimTransport;
-  readonly replies: Reply[] = [];
-  readonly closed: number[] = [];
-  opened = 0;
-  readonly #world: SimWorld;
-
-  constructor(network: SimNetwork, node: string) {
-    this.#world = network.world;
-    const scheduler = new SimScheduler(network.world, node);
-    this.transport = new SimTransport(network, node, scheduler, this.arena);
-    this.transport.setHandler(this);
-  }
-
-  connect(): number {
-    const connection = this.transport.connect('t', PORT);
-    assert.ok(this.#world.run(() => this.opened === connection, 100));
-    return connection;
-  }
-
-  request(connection: number, opcode: number, slot: number, sequence: number, id = 7): void {
-    const body = new Uint8Array(16);
-    writeU53(new Uint32Array(body.buffer), 0, id);
-    this.send(connection, opcode, slot, sequence, body);
-  }
-
-  hello(connection: number, version = protocolVersion, sessionId = '0'.repeat(32)): Reply {
-    const hello = {
-      protocolVersion: version,
-      sessionId,
-      clusterId: CLUSTER_ID,
-      targetId: 't',
-      clientName: 'raw',
-      slotCount: 64,
-      kind: 'client' as const,
-    };
-    const count = this.replies.length;
-    this.send(connection, Opcode.Hello, 0, 0, encodeHello(hello));
-    assert.ok(this.#world.run(() => this.replies.length > count, 100));
-    return this.replies.at(-1)!;
-  }
-
-  send(connection: number, opcode: number, slot: number, sequence: number, body: Uint8Array): void {
-    const message = this.arena.messages.take();
-    const entry = message + FRAME_HEADER_BYTES;
-    const entryBytes = ENTRY_HEADER_BYTES + ((body.length + 7) & ~7);
-    this.arena.bytes.fill(0, entry, entry + entryBytes);
-    this.arena.bytes.set(body, entry + ENTRY_HEADER_BYTES);
-    writeRequestHeader(this.arena.words, entry, entryBytes, opcode, 0, slot, sequence, 1);
-    const messageBytes = FRAME_HEADER_BYTES + entryBytes;
-    writeFrameHeader(this.arena.words, message, messageBytes, noTag, 1, 0);
-    this.transport.send(connection, message, messageBytes, true);
-    this.transport.flush();
-  }
-
-  onOpen(connection: number): void {
-    this.opened = connection;
-  }
-
-  onMessage(connection: number, frame: number, messageBytes: number): void {
-    const { words, bytes } = this.arena;
-    for (let entry = frame + FRAME_HEADER_BYTES; entry < frame + messageBytes;) {
-      const at = entry >>> 2;
-      const entryBytes = words[at]! & 0xffff;
-      this.replies.push({
-        connection,
-        opcode: (words[at]! >>> 16) & 0xff,
-        flags: words[at]! >>> 24,
-        slot: words[at + 1]! & 0xffff,
-        status: words[at + 1]! >>> 16,
-        sequence: words[at + 2]!,
-        body: bytes.slice(entry + ENTRY_HEADER_BYTES, entry + entryBytes),
-      });
-      entry += entryBytes;
-    }
-  }
-
-  onClose(connection: number): void {
-    this.closed.push(connection);
-  }
-}
+import { RawClient } from './raw-client.js';
 
 describe('rpc server, by hand', () => {
   let world: SimWorld;
@@ -131,7 +27,7 @@ describe('rpc server, by hand', () => {
     durable = new Durable();
     target = new CounterTarget(network, 't', durable, 'one');
     target.service.slowRate = 0;
-    client = new RawClient(network, 'c');
+    client = new RawClient(network, 'c', { clusterId: CLUSTER_ID, targetId: 't', port: PORT });
   });
 
   const settle = (ms = 50): void => {
@@ -164,6 +60,13 @@ describe('rpc server, by hand', () => {
     assert.equal(target.server.counters.protocolErrors, 2);
   });
 
+  it('closes a connection without a handshake after a while: slow or gone, no protocol error', () => {
+    const connection = client.connect();
+    settle(60_000);
+    assert.deepEqual(client.closed, [connection]);
+    assert.equal(target.server.counters.protocolErrors, 0);
+  });
+
   it('executes newer sequence numbers, over the wrap too, and drops older ones', () => {
     const connection = client.connect();
     client.hello(connection);
@@ -192,7 +95,7 @@ describe('rpc server, by hand', () => {
     target.service.slowRate = 0;
     const again = client.connect();
     const hello = decodeHelloReply(client.hello(again).body)!;
-    assert.equal(hello.newSession, false);
+    assert.equal(hello.newSession, true);
     assert.equal(hello.incarnation, 'two');
     client.request(again, INCREMENT, 1, 1);
     settle();
@@ -242,6 +145,17 @@ describe('rpc server, by hand', () => {
     settle();
     assert.equal(client.replies.at(-1)!.flags, REPLY_REPLAYED);
     assert.equal(durable.total, 2);
+  });
+
+  it('says that a session is new until the client has shown that it knows', () => {
+    const isNew = (connection: number): boolean =>
+      decodeHelloReply(client.hello(connection).body)!.newSession;
+    for (let i = 0; i < 2; i++) assert.equal(isNew(client.connect()), true);
+    const connection = client.connect();
+    assert.equal(isNew(connection), true);
+    client.request(connection, PEEK, 0, 1);
+    settle();
+    assert.equal(isNew(client.connect()), false);
   });
 
   it('binds a session to its newest connection and closes the older one', () => {

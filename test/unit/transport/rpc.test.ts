@@ -5,7 +5,9 @@
 import assert from 'node:assert/strict';
 import { constants } from 'node:os';
 import { beforeEach, describe, it } from 'mocha';
+import { RECALL_LIMIT_MS } from '../../../src/protocol/leases.js';
 import { Opcode } from '../../../src/protocol/wire.generated.js';
+import { RPC_LAZY_MS } from '../../../src/transport/rpc-client.js';
 import type { RpcPeer } from '../../../src/transport/rpc-client.js';
 import { SimNetwork } from '../../../src/transport/sim/sim-network.js';
 import { SimWorld } from '../../../src/transport/sim/sim-world.js';
@@ -49,12 +51,14 @@ function call(
   opcode: number,
   count = 1,
   deadlineMs = 0,
+  lazy = false,
 ): CounterOperation[] {
   const operations: CounterOperation[] = [];
   for (let i = 0; i < count; i++) {
     const operation = new CounterOperation(client, opcode, nextId++);
     assert.ok(operation.prepare());
     operation.deadlineMs = deadlineMs;
+    operation.lazy = lazy;
     operations.push(operation);
   }
   client.scheduler.deliver(() => {
@@ -93,6 +97,42 @@ describe('rpc: calls', () => {
     assert.equal(client.transport.counters.framesSent - before, 1);
     assert.equal(client.transport.counters.framesReceived - answers, 1);
     assert.equal(client.messagesTaken, 0);
+  });
+
+  it('lets lazy calls leave with the next one, in their order, or soon', () => {
+    const client = new CounterClient(network, 'c');
+    connected(client);
+    const { counters } = client.transport;
+    const before = counters.framesSent;
+    const lazy = call(client, INCREMENT, 2, 0, true);
+    world.run(() => false, RPC_LAZY_MS / 2);
+    assert.equal(counters.framesSent, before);
+    const others = call(client, INCREMENT);
+    finish([...lazy, ...others]);
+    assert.deepEqual(
+      [...lazy, ...others].map(({ result }) => result),
+      [1, 2, 3],
+    );
+    assert.equal(counters.framesSent - before, 1);
+    const alone = call(client, INCREMENT, 1, 0, true);
+    finish(alone, RPC_LAZY_MS + 20);
+    assert.equal(counters.framesSent - before, 2);
+    // More of them than slots that they may hold.
+    finish(call(client, INCREMENT, 200, 0, true), 200);
+    assert.equal(client.messagesTaken, 0);
+  });
+
+  it('sends lazy calls again that had not left when the connection was lost', () => {
+    const client = new CounterClient(network, 'c');
+    connected(client);
+    const lazy = call(client, INCREMENT, 3, 0, true);
+    world.run(() => false, RPC_LAZY_MS / 2);
+    network.breakBetween('c', 't');
+    finish(lazy);
+    assert.deepEqual(
+      lazy.map(({ result }) => result),
+      [1, 2, 3],
+    );
   });
 
   it('keeps order and loses nothing beyond 64 outstanding', () => {
@@ -214,11 +254,11 @@ describe('rpc: giving up', () => {
   it('cancels waiting and sent calls', () => {
     const client = new CounterClient(network, 'c');
     connected(client);
-    const sent = call(client, SWALLOW, 64);
+    const sent = call(client, SWALLOW, 61);
     const waiting = call(client, PEEK, 5);
     world.run(() => false, 10);
     const peer = peerOf(client);
-    assert.equal(peer.freeSlots, 0);
+    assert.equal(peer.freeSlots, 3);
     for (const operation of [waiting[1]!, sent[0]!, waiting[4]!]) {
       peer.cancel(operation);
       assert.equal(operation.status, EINTR);
@@ -226,10 +266,35 @@ describe('rpc: giving up', () => {
       assert.equal(operation.doneCount, 1);
     }
     // The slot of the sent one is not free before the answer or the connection's end.
-    assert.equal(peer.freeSlots, 0);
+    assert.equal(peer.freeSlots, 3);
     network.breakBetween('c', 't');
     finish([waiting[0]!, waiting[2]!, waiting[3]!]);
-    assert.equal(peer.outstanding, 63);
+    assert.equal(peer.outstanding, 60);
+  });
+
+  it('has slots for urgent calls when all others wait, for an answer or for a slot', () => {
+    const client = new CounterClient(network, 'c');
+    connected(client);
+    const waiting = call(client, SWALLOW, 100);
+    world.run(() => false, 10);
+    const urgent = [1, 2, 3, 4].map(() => new CounterOperation(client, PEEK, nextId++));
+    client.scheduler.deliver(() => {
+      for (const operation of urgent) {
+        operation.urgent = true;
+        peerOf(client).call(operation);
+      }
+    });
+    finish(urgent, 100);
+    assert.ok(urgent.every(({ status }) => status === 0));
+    assert.ok(waiting.every(({ doneCount }) => doneCount === 0));
+    // Also those that were called before there was a connection.
+    network.breakBetween('c', 't');
+    const [later] = urgent;
+    client.scheduler.deliver(() => {
+      peerOf(client).call(later!);
+    });
+    world.run(() => later!.doneCount === 2, 5000);
+    assert.equal(later!.doneCount, 2);
   });
 
   it('fails everything when the client is closed, later calls included', () => {
@@ -389,7 +454,10 @@ describe('rpc: handshake and sessions', () => {
     assert.equal(waiting[0]!.doneCount, 0);
     assert.match(peerOf(clients[2]!).refusal, /2 sessions/);
     clients[0]!.transport.crash();
-    finish(waiting, 5000);
+    // As long as it may count on what it holds.
+    world.run(() => false, RECALL_LIMIT_MS - 1000);
+    assert.equal(target.service.closed.length, 0);
+    finish(waiting, 15_000);
     assert.equal(target.service.closed.length, 1);
   });
 

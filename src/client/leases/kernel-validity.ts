@@ -1,0 +1,91 @@
+/**
+ * What a kernel may believe of what it was answered under leases, and how it is made to forget. What was
+ * said is remembered by hash, as the time until which it may be believed: a recall of something else need not
+ * trouble the kernel. Names are told to it only where it can be made to forget them, all at once.
+ */
+import { mixInode } from '../../placement/hash.js';
+import type { KernelCache } from './recalls.js';
+import { NO_ROOM, NOTHING_TOLD } from './recalls.js';
+
+/** What the FUSE session offers: notices with numbers, 0: no room (src/native/fuse.ts). */
+export interface KernelNotices {
+  notifyInode(inode: number): number;
+  notifyEpoch(): number;
+}
+
+const CELLS = 16_384;
+const SALT = 31;
+/** An answer may be on its way to the kernel for so long. */
+const SLACK_MS = 2000;
+
+function cellOf(inode: number): number {
+  return mixInode(inode, SALT) & (CELLS - 1);
+}
+
+export class KernelValidity implements KernelCache {
+  readonly #nowMs: () => number;
+  #notices: KernelNotices | null = null;
+  #namesWork = false;
+  /** Until when the kernel may believe names of directories, attributes of inodes. */
+  readonly #namesUntil = new Float64Array(CELLS);
+  readonly #attributesUntil = new Float64Array(CELLS);
+
+  constructor(nowMs: () => number) {
+    this.#nowMs = nowMs;
+  }
+
+  /** The mount works. `namesWork`: the kernel forgets all names when it is told to. */
+  ready(notices: KernelNotices, namesWork: boolean): void {
+    this.#notices = notices;
+    this.#namesWork = namesWork;
+  }
+
+  /** The mount has gone: there is nobody to tell. */
+  ended(): void {
+    this.#notices = null;
+  }
+
+  /** For how long a name in `directory` that is answered now is to be believed. */
+  nameMs(directory: number, leasedMs: number): number {
+    if (!this.#namesWork || leasedMs <= 0) return 0;
+    this.#note(this.#namesUntil, directory, leasedMs);
+    return leasedMs;
+  }
+
+  /** Of KernelCache. */
+  tellsName(home: number, forMs: number): void {
+    if (this.#namesWork && forMs > 0) this.#note(this.#namesUntil, home, forMs);
+  }
+
+  attributesMs(inode: number, leasedMs: number): number {
+    if (leasedMs <= 0 || this.#notices === null) return 0;
+    this.#note(this.#attributesUntil, inode, leasedMs);
+    return leasedMs;
+  }
+
+  #note(until: Float64Array, inode: number, forMs: number): void {
+    const cell = cellOf(inode);
+    const end = this.#nowMs() + forMs;
+    if (until[cell]! < end) until[cell] = end;
+  }
+
+  #mayBelieve(until: Float64Array, inode: number): boolean {
+    return until[cellOf(inode)]! + SLACK_MS > this.#nowMs();
+  }
+
+  forgetAttributes(inode: number): number {
+    if (this.#notices === null || !this.#mayBelieve(this.#attributesUntil, inode)) {
+      return NOTHING_TOLD;
+    }
+    return this.#notices.notifyInode(inode) || NO_ROOM;
+  }
+
+  forgetNames(directory: number): number {
+    return this.#mayBelieve(this.#namesUntil, directory) ? this.forgetAllNames() : NOTHING_TOLD;
+  }
+
+  forgetAllNames(): number {
+    if (this.#notices === null || !this.#namesWork) return NOTHING_TOLD;
+    return this.#notices.notifyEpoch() || NO_ROOM;
+  }
+}

@@ -1,0 +1,148 @@
+/**
+ * What a kernel remembers of a mount, in the simulator: names (absent ones too) and attributes, each for as long
+ * as it was told to, and forgets when it is told to, a little later, as the thread of notices does it. As in
+ * Linux an answer does not count whose request began before what it is about was invalidated, and
+ * a change of its own makes it forget what it concerns.
+ */
+import { KernelValidity } from '../../src/client/leases/kernel-validity.js';
+import type { KernelNotices } from '../../src/client/leases/kernel-validity.js';
+import type { SimRandom } from '../../src/transport/sim/sim-random.js';
+import type { SimClient, SimCluster } from './cluster.js';
+import type { Result } from './name-space.js';
+
+const NOTICE_DELAY_MS = 2;
+
+interface Name {
+  inode: number;
+  untilMs: number;
+  epoch: number;
+}
+
+interface Known {
+  result: Result;
+  untilMs: number;
+}
+
+/** When a request began: what is answered to it may be kept if nothing has changed since. */
+export interface Began {
+  epoch: number;
+  event: number;
+}
+
+export class ModelKernel implements KernelNotices {
+  /** Questions that were answered without a request. */
+  answered = 0;
+  readonly #cluster: SimCluster;
+  readonly #client: SimClient;
+  readonly #random: SimRandom;
+  readonly #validity: KernelValidity;
+  readonly #names = new Map<string, Name>();
+  readonly #attributes = new Map<number, Known>();
+  /** Number of the event that invalidated an inode, or a name, last. */
+  readonly #invalidated = new Map<number | string, number>();
+  /** Changes under way, by what they concern. */
+  readonly #busy = new Map<number | string, number>();
+  #events = 0;
+  #epoch = 0;
+  #issued = 0;
+  #lastMs = 0;
+
+  constructor(cluster: SimCluster, client: SimClient, random: SimRandom) {
+    this.#cluster = cluster;
+    this.#client = client;
+    this.#random = random;
+    this.#validity = new KernelValidity(() => client.scheduler.nowMs());
+    this.#validity.ready(this, true);
+    client.core.recalls.setKernel(this.#validity);
+  }
+
+  #notice(forget: () => void): number {
+    const number = ++this.#issued;
+    const { world } = this.#cluster;
+    const atMs = Math.max(this.#lastMs, world.nowMs + this.#random.next() * NOTICE_DELAY_MS);
+    this.#lastMs = atMs;
+    world.schedule(atMs - world.nowMs, () => {
+      forget();
+      this.#client.scheduler.deliver(() => {
+        this.#client.core.recalls.written(number);
+      });
+    });
+    return number;
+  }
+
+  notifyInode(inode: number): number {
+    return this.#notice(() => {
+      this.#forget(inode);
+      // As the addon does for inodes that the kernel does not know.
+      this.#epoch++;
+    });
+  }
+
+  notifyEpoch(): number {
+    return this.#notice(() => {
+      this.#epoch++;
+    });
+  }
+
+  #forget(what: number | string): void {
+    this.#invalidated.set(what, ++this.#events);
+    if (typeof what === 'number') this.#attributes.delete(what);
+    else this.#names.delete(what);
+  }
+
+  static nameOf(directory: number, name: string): string {
+    return `${directory}/${name}`;
+  }
+
+  begin(): Began {
+    return { epoch: this.#epoch, event: this.#events };
+  }
+
+  #isOld(what: number | string, began: Began): boolean {
+    return (this.#invalidated.get(what) ?? 0) > began.event || (this.#busy.get(what) ?? 0) > 0;
+  }
+
+  /** An answer: the name has this inode, 0: it is absent. */
+  tookName(began: Began, directory: number, name: string, inode: number, validMs: number): void {
+    const forMs = this.#validity.nameMs(directory, validMs);
+    const key = ModelKernel.nameOf(directory, name);
+    if (forMs <= 0 || this.#isOld(key, began)) return;
+    const untilMs = this.#cluster.world.nowMs + forMs;
+    this.#names.set(key, { inode, untilMs, epoch: began.epoch });
+  }
+
+  tookAttributes(began: Began, inode: number, result: Result, validMs: number): void {
+    const forMs = this.#validity.attributesMs(inode, validMs);
+    if (forMs <= 0 || this.#isOld(inode, began)) return;
+    this.#attributes.set(inode, { result, untilMs: this.#cluster.world.nowMs + forMs });
+  }
+
+  /** The inode of the name, 0: absent, undefined: to be asked for. */
+  name(directory: number, name: string): number | undefined {
+    const key = ModelKernel.nameOf(directory, name);
+    const known = this.#names.get(key);
+    if (known === undefined || (this.#busy.get(key) ?? 0) > 0) return undefined;
+    const valid = known.epoch === this.#epoch && known.untilMs > this.#cluster.world.nowMs;
+    return valid ? known.inode : undefined;
+  }
+
+  attributes(inode: number): Result | undefined {
+    const known = this.#attributes.get(inode);
+    if (known === undefined || (this.#busy.get(inode) ?? 0) > 0) return undefined;
+    return known.untilMs > this.#cluster.world.nowMs ? known.result : undefined;
+  }
+
+  /** A change of these inodes and names (nameOf) is under way; call what it returns at its end. */
+  change(...concerned: (number | string)[]): () => void {
+    for (const what of concerned) {
+      this.#busy.set(what, (this.#busy.get(what) ?? 0) + 1);
+      this.#forget(what);
+    }
+    return () => {
+      for (const what of concerned) {
+        this.#busy.set(what, this.#busy.get(what)! - 1);
+        this.#forget(what);
+      }
+    };
+  }
+}
