@@ -15,7 +15,7 @@ import { NOTICE_INODE } from '../src/protocol/leases.js';
 import { LeaseTable } from '../src/server/leases/lease-table.js';
 import { runMicroRanks } from './micro-ranks.js';
 import { benchProgram, startChild, stopChild } from './processes.js';
-import { alternate, row } from './report.js';
+import { alternate, progress, row } from './report.js';
 import { directoryRows } from './sharing-directory.js';
 import type { Row } from './report.js';
 
@@ -112,6 +112,7 @@ async function recallRow(manager: string, tiny: boolean): Promise<Row> {
     await connect('timeout'),
   ] as const;
   try {
+    progress('recalls');
     const [recall, trip] = await recallTimes(...clients, tiny ? 20 : 500);
     return row('recall of a lease by another client, p99', 'ms', recall, {
       baseline: trip,
@@ -134,12 +135,14 @@ export async function benchSharingInside(tiny: boolean): Promise<Row[]> {
       mounts.push(await SharingMount.start(join(scratch, name), coherence));
     }
     const [leased, timed, other] = mounts as [SharingMount, SharingMount, SharingMount];
+    progress('requests of a create');
     const perCreate = await requestsPerCreate(leased, tiny ? 200 : 20_000);
     const seconds = tiny ? 0.2 : 2;
     const rate =
       (mode: 'stat' | 'create-close', { dir }: SharingMount) =>
       async () =>
         (await runMicroRanks({ mode, dir, processes: 2, seconds, files: 500 })).rate;
+    progress('create and stat, with leases and without, in turns');
     const [create, createTimed, stat, statTimed] = await alternate(tiny ? 1 : 5, [
       rate('create-close', leased),
       rate('create-close', timed),

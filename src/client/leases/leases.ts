@@ -153,6 +153,12 @@ export class Leases {
     return (this.#inodes.flags(at) & INODE_COMPLETE) !== 0 ? 0 : UNKNOWN;
   }
 
+  /** Every name of the directory that is not known here does not exist, as far as is held. */
+  holdsAllNames(directory: number): boolean {
+    const slot = this.#inodes.find(directory);
+    return slot !== NONE && (this.#inodes.flags(slot) & INODE_COMPLETE) !== 0;
+  }
+
   /** Where the inode's attributes lie in `attributeWords` (bytes), if they may be believed; or NONE. */
   attributes(inode: number): number {
     const slot = this.#believed(inode, INODE_LEASED | INODE_CURRENT);

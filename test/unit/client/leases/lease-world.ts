@@ -12,8 +12,8 @@ export class LeaseWorld extends FakeWorld {
   readonly notices: NoticeValues[][] = [];
   readonly file: number;
 
-  constructor() {
-    super(1, { coherence: 'leases', leaseNamesMax: 4 });
+  constructor(leaseNamesMax: number) {
+    super(1, { coherence: 'leases', leaseNamesMax });
     this.file = this.inodeOn(0, 50);
     this.answer(Opcode.Await, () => this.#awaited());
     this.answer(Opcode.Returned, () => ({}));
@@ -65,8 +65,11 @@ export class LeaseWorld extends FakeWorld {
 }
 
 /** Connects, and waits for the first Await's answer: from then on leases are believed. */
-export async function play(body: (world: LeaseWorld) => Promise<void>): Promise<void> {
-  const world = new LeaseWorld();
+export async function play(
+  body: (world: LeaseWorld) => Promise<void>,
+  leaseNamesMax = 4,
+): Promise<void> {
+  const world = new LeaseWorld(leaseNamesMax);
   await world.run(async () => {
     await world.exists('/');
     await world.pause(50);
