@@ -34,9 +34,10 @@ async function count(
   for (let step = 0; step < STEPS; step++) {
     if (random.chance(0.3)) await pause();
     const some = `f${random.below(NUMBERS)}`;
-    if (random.chance(0.1)) await recorded.lookup(dir, some);
-    else if (random.chance(0.1)) await recorded.unlink(dir, some);
-    else if (random.chance(0.03)) next = random.below(NUMBERS);
+    const kind = random.next();
+    if (kind < 0.1) await recorded.lookup(dir, some);
+    else if (kind < 0.2) await recorded.unlink(dir, some);
+    else if (kind < 0.23) next = random.below(NUMBERS);
     else await recorded.create(dir, `f${next++}`);
   }
 }

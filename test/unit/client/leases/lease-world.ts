@@ -1,6 +1,7 @@
 /** A scripted target that grants leases, and a client that wants them. */
 import { errno } from '../../../../src/common/errno.js';
 import { HAS_ATTRIBUTES, LEASE_ENTRY, LEASE_INODE } from '../../../../src/protocol/leases.js';
+import type { ClientOptions } from '../../../../src/client/context.js';
 import { NameReference } from '../../../../src/client/request.js';
 import { AbsentReply, LookupReply, Opcode } from '../../../../src/protocol/wire.generated.js';
 import { FakeWorld, attributesBody, bodyOf, fillAttributes, put64 } from '../fake-target.js';
@@ -12,8 +13,8 @@ export class LeaseWorld extends FakeWorld {
   readonly notices: NoticeValues[][] = [];
   readonly file: number;
 
-  constructor(leaseNamesMax: number) {
-    super(1, { coherence: 'leases', leaseNamesMax });
+  constructor(leaseNamesMax: number, options: Partial<ClientOptions>) {
+    super(1, { coherence: 'leases', leaseNamesMax, ...options });
     this.file = this.inodeOn(0, 50);
     this.answer(Opcode.Await, () => this.#awaited());
     this.answer(Opcode.Returned, () => ({}));
@@ -68,14 +69,15 @@ export class LeaseWorld extends FakeWorld {
 export async function play(
   body: (world: LeaseWorld) => Promise<void>,
   leaseNamesMax = 4,
+  options: Partial<ClientOptions> = {},
 ): Promise<void> {
-  const world = new LeaseWorld(leaseNamesMax);
+  const world = new LeaseWorld(leaseNamesMax, options);
   await world.run(async () => {
     await world.exists('/');
     await world.pause(50);
     world.takeAsked();
     await body(world);
-  });
+  }, 1_000_000);
 }
 
 export function reference(bytes: Uint8Array): NameReference {
