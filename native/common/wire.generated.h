@@ -402,8 +402,9 @@ struct PrepareRequest {
   uint16_t reserved;
   uint64_t first;
   uint64_t end;
+  uint64_t client;
 };
-static_assert(sizeof(PrepareRequest) == 80);
+static_assert(sizeof(PrepareRequest) == 88);
 static_assert(offsetof(PrepareRequest, transaction) == 0);
 static_assert(offsetof(PrepareRequest, inode) == 8);
 static_assert(offsetof(PrepareRequest, other) == 16);
@@ -421,6 +422,7 @@ static_assert(offsetof(PrepareRequest, default_acl_bytes) == 60);
 static_assert(offsetof(PrepareRequest, reserved) == 62);
 static_assert(offsetof(PrepareRequest, first) == 64);
 static_assert(offsetof(PrepareRequest, end) == 72);
+static_assert(offsetof(PrepareRequest, client) == 80);
 
 struct PrepareReply {
   uint64_t inode;

@@ -22,6 +22,8 @@ export interface HelloFields {
   clientName: string;
   slotCount: number;
   kind: 'client' | 'target';
+  /** The same in all sessions of a client, below 2^53; 0: none. */
+  client: number;
 }
 
 export interface HelloReplyFields {
@@ -51,6 +53,7 @@ export function encodeHello(hello: HelloFields): Uint8Array {
     name,
     hello.slotCount,
     kind,
+    BigInt(hello.client),
   );
   builder.finish(table);
   return builder.asUint8Array();
@@ -91,10 +94,12 @@ export function decodeHello(body: Uint8Array): HelloFields | undefined {
       clientName: table.clientName() ?? '',
       slotCount: table.slotCount(),
       kind: table.kind() === 'target' ? 'target' : 'client',
+      client: Number(table.client()),
     };
     if (hello.protocolVersion !== protocolVersion) return hello;
     if (!/^[0-9a-f]{32}$/.test(hello.sessionId)) return undefined;
     if (hello.slotCount < 1 || hello.slotCount > rpcSlots) return undefined;
+    if (!Number.isSafeInteger(hello.client)) return undefined;
     const texts = [hello.clusterId, hello.targetId, hello.clientName];
     return texts.every((text) => text.length <= HELLO_TEXT_MAX) ? hello : undefined;
   });

@@ -65,8 +65,13 @@ export class Hello {
     return offset ? this.bb!.__string(this.bb_pos + offset, optionalEncoding) : null;
   }
 
+  client(): bigint {
+    const offset = this.bb!.__offset(this.bb_pos, 18);
+    return offset ? this.bb!.readUint64(this.bb_pos + offset) : BigInt('0');
+  }
+
   static startHello(builder: flatbuffers.Builder) {
-    builder.startObject(7);
+    builder.startObject(8);
   }
 
   static addProtocolVersion(builder: flatbuffers.Builder, protocolVersion: number) {
@@ -97,6 +102,10 @@ export class Hello {
     builder.addFieldOffset(6, kindOffset, 0);
   }
 
+  static addClient(builder: flatbuffers.Builder, client: bigint) {
+    builder.addFieldInt64(7, client, BigInt('0'));
+  }
+
   static endHello(builder: flatbuffers.Builder): flatbuffers.Offset {
     const offset = builder.endObject();
     return offset;
@@ -111,6 +120,7 @@ export class Hello {
     clientNameOffset: flatbuffers.Offset,
     slotCount: number,
     kindOffset: flatbuffers.Offset,
+    client: bigint,
   ): flatbuffers.Offset {
     Hello.startHello(builder);
     Hello.addProtocolVersion(builder, protocolVersion);
@@ -120,6 +130,7 @@ export class Hello {
     Hello.addClientName(builder, clientNameOffset);
     Hello.addSlotCount(builder, slotCount);
     Hello.addKind(builder, kindOffset);
+    Hello.addClient(builder, client);
     return Hello.endHello(builder);
   }
 }

@@ -402,7 +402,7 @@ export const RenameRequest = {
 } as const;
 
 export const PrepareRequest = {
-  SIZE: 80,
+  SIZE: 88,
   /** ulong: number, of the coordinator's */
   transaction: 0,
   /** ulong: of the directory whose entry it is, or of the inode itself */
@@ -437,6 +437,8 @@ export const PrepareRequest = {
   first: 64,
   /** ulong */
   end: 72,
+  /** ulong: whose request it is part of (Hello), if its own leases need no recall; else 0 */
+  client: 80,
 } as const;
 
 export const PrepareReply = {

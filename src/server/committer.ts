@@ -241,6 +241,7 @@ export class Committer {
   #execute(mutation: Mutation): void {
     const { namespace, reclaimer, coordinator } = this.#options;
     mutation.replyBytes = 0;
+    mutation.client = 0;
     mutation.result0 = 0;
     mutation.result1 = 0;
     mutation.openInode = 0;

@@ -55,6 +55,8 @@ export interface WireMemory {
 /** One operation's input and output; reused. */
 export class Call {
   session: Session | undefined;
+  /** Of a transaction's part: the client that asked for it, if its own leases need no recall; else 0. */
+  client = 0;
   memory!: WireMemory;
   /** Offset of the request's body in `memory`, a multiple of 8. */
   body = 0;

@@ -91,6 +91,7 @@ export class RpcClient implements PeerHost {
       clusterId: options.clusterId,
       clientName: options.clientName,
       kind: options.kind ?? 'client',
+      client: options.kind === 'target' ? 0 : 1 + Math.floor(scheduler.random() * (2 ** 53 - 1)),
       mode: options.mode ?? 'hard',
       softTimeoutMs: options.softTimeoutMs ?? 30_000,
       keepaliveMs: options.keepaliveMs ?? 10_000,

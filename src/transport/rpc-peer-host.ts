@@ -12,6 +12,8 @@ export interface PeerPolicy {
   readonly clusterId: string;
   readonly clientName: string;
   readonly kind: 'client' | 'target';
+  /** At random, the same in the sessions of all peers; 0 for a target. */
+  readonly client: number;
   readonly mode: 'hard' | 'soft';
   readonly softTimeoutMs: number;
   readonly keepaliveMs: number;

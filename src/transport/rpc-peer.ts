@@ -281,6 +281,7 @@ export class RpcPeer implements RpcSink {
       clientName: this.#host.policy.clientName,
       slotCount: rpcSlots,
       kind: this.#host.policy.kind,
+      client: this.#host.policy.client,
     });
     this.#enter('handshake');
     if (!this.#sendOutside(Opcode.Hello, hello)) this.#closeBlameless('no message slot is free');

@@ -110,8 +110,8 @@ export class SessionTable {
   }
 
   #open(hello: HelloFields, saved: Uint8Array | undefined): Session {
-    const identity = { id: hello.sessionId, clientName: hello.clientName, kind: hello.kind };
-    const session = new Session(identity, saved);
+    const { sessionId: id, clientName, kind, client } = hello;
+    const session = new Session({ id, clientName, kind, client }, saved);
     this.#sessions.set(session.id, session);
     this.#service.onSessionOpened(session);
     return session;

@@ -20,6 +20,8 @@ export interface SessionIdentity {
   /** host:pid, for people. */
   clientName: string;
   kind: 'client' | 'target';
+  /** The same in all sessions of a client, also at other targets; 0: none. */
+  client: number;
 }
 
 export class Session {
@@ -28,6 +30,7 @@ export class Session {
   readonly idBytes: Uint8Array;
   readonly clientName: string;
   readonly kind: 'client' | 'target';
+  readonly client: number;
   /** Of RpcServer alone: the newest connection, where answers go; null when there is none. */
   outlet: ReplyOutlet | null = null;
   /** Set by `record`; whoever saves `records` clears it. */
@@ -64,6 +67,7 @@ export class Session {
     this.idBytes = Uint8Array.from(Buffer.from(identity.id, 'hex'));
     this.clientName = identity.clientName;
     this.kind = identity.kind;
+    this.client = identity.client;
     this.records = new Uint8Array(SESSION_RECORD_BYTES);
     this.#words = new Uint32Array(this.records.buffer);
     if (saved?.length !== SESSION_RECORD_BYTES) return;

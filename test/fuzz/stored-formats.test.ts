@@ -326,7 +326,12 @@ function mutate(random: SimRandom, harness: Harness, root: number, folder: numbe
 
 function fuzzSession(random: SimRandom): boolean {
   const store = newStore();
-  const identity = { id: '0123456789abcdef'.repeat(2), clientName: 'c', kind: 'client' as const };
+  const identity = {
+    id: '0123456789abcdef'.repeat(2),
+    clientName: 'c',
+    kind: 'client' as const,
+    client: 1,
+  };
   const value = damage(random, randomBytes(random, SESSION_RECORD_BYTES));
   store.transaction(() => {
     store.put(sessionKey(Buffer.from(identity.id, 'hex')), value);

@@ -15,7 +15,6 @@
  * because the change then meets another inode than it was begun for.
  */
 import { mixInode, mixPair } from '../../placement/hash.js';
-import type { RpcPeer } from '../../transport/rpc-client.js';
 
 const CELLS = 16_384;
 const SALT_INODE = 1;
@@ -55,8 +54,6 @@ export class ChangeMarks {
   #nameChanges = 0;
   #blindChanges = 0;
   #confused = false;
-  /** Cells of changes that were given up here, and may still happen there. */
-  readonly #abandoned = new Map<RpcPeer, OwnChange[]>();
 
   /** The time of what is sent now. */
   get stamp(): number {
@@ -121,29 +118,6 @@ export class ChangeMarks {
 
   endBlind(): void {
     this.#blindChanges--;
-  }
-
-  /** `change` stays under way until the target has forgotten the session. */
-  abandon(peer: RpcPeer, change: OwnChange): void {
-    const known = this.#abandoned.get(peer);
-    if (known === undefined) this.#abandoned.set(peer, [change]);
-    else known.push(change);
-  }
-
-  /** Such a change will not happen any more. */
-  expire(peer: RpcPeer, change: OwnChange): void {
-    const known = this.#abandoned.get(peer);
-    const at = known === undefined ? -1 : known.indexOf(change);
-    if (known === undefined || at < 0) return;
-    known.splice(at, 1);
-    change.end();
-  }
-
-  /** The peer's target has forgotten this client. */
-  newSession(peer: RpcPeer): void {
-    for (const change of this.#abandoned.get(peer) ?? []) change.end();
-    this.#abandoned.delete(peer);
-    this.markAll();
   }
 }
 
@@ -280,14 +254,13 @@ export class OwnChange {
     this.#blind = 0;
   }
 
-  /** Given up without an answer: the marks are those of a change that the peer keeps, and returns. */
-  abandon(peer: RpcPeer): OwnChange {
+  /** Given up without an answer: the marks are those of the change that is returned, which nobody ends but the caller. */
+  abandon(): OwnChange {
     const left = new OwnChange(this.#marks);
     left.#cells.push(...this.#cells);
     left.#names = this.#names;
     left.#blind = this.#blind;
     this.#clear();
-    this.#marks.abandon(peer, left);
     return left;
   }
 }

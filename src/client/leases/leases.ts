@@ -403,9 +403,10 @@ export class Leases {
     change.forEachName((home, hash) => {
       this.#nameUnknown(home, hash);
     });
-    const left = change.abandon(peer);
+    // Also in a new session: what the target has begun on others goes on without the old one.
+    const left = change.abandon();
     this.#options.scheduler.setTimer(ABANDONED_MS, () => {
-      this.marks.expire(peer, left);
+      left.end();
     });
   }
 
@@ -576,7 +577,7 @@ export class Leases {
    * each inode whose attributes were.
    */
   newSession(peer: RpcPeer, forgotten: (inode: number) => void): void {
-    this.marks.newSession(peer);
+    this.marks.markAll();
     const inodes = this.#inodes;
     for (let slot = 0; slot < inodes.capacity; slot++) {
       if (!inodes.isUsed(slot)) continue;

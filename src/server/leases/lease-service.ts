@@ -114,13 +114,18 @@ export class LeaseService {
   executed(mutation: Mutation): void {
     // Access times are not covered by leases.
     if (mutation.opcode === Opcode.Accessed) return;
-    // A batch's reply has no room for what its own client may go on to believe: that is recalled, too.
-    const own = isBatch(mutation.opcode) ? undefined : mutation.session;
-    mutation.recalls = this.leases.conflicts(own);
+    mutation.recalls = this.leases.conflicts(this.#whose(mutation));
     this.grants.executed(mutation);
     this.pages.executed(mutation);
     if (mutation.recalls === undefined) return;
     this.#untold.note(this.leases.holdersOf(mutation.recalls));
+  }
+
+  /** Whose change it is: its own leases stay. */
+  #whose({ opcode, session, client }: Mutation): Session | undefined {
+    // A batch's reply has no room for what its own client may go on to believe: that is recalled, too.
+    if (isBatch(opcode)) return undefined;
+    return this.leases.holderOf(client) ?? session;
   }
 
   /** Its reply leaves now: puts the leases into the body at this offset. */

@@ -126,6 +126,13 @@ export class Leases {
     return this.#holders.has(session);
   }
 
+  /** The session here of a client, by the number that it has at all targets; 0: of none. */
+  holderOf(client: number): Session | undefined {
+    if (client === 0) return undefined;
+    for (const session of this.#holders.keys()) if (session.client === client) return session;
+    return undefined;
+  }
+
   isHeld(session: Session, kind: number, inode: number, hash: number): boolean {
     const holder = this.#holders.get(session);
     return holder !== undefined && this.#table.has(holder.index, kind, inode, hash);

@@ -14,6 +14,7 @@ import { errno, ESTALE } from '../../common/errno.js';
 import type { Scheduler } from '../../common/scheduler.js';
 import type { ArenaMemory } from '../../native/arena-memory.js';
 import { bucketOfInode } from '../../placement/inode-number.js';
+import { isBatch } from '../../protocol/batch.js';
 import { PrepareReply } from '../../protocol/wire.generated.js';
 import { readU53 } from '../../protocol/u53.js';
 import type { RpcPeer } from '../../transport/rpc-client.js';
@@ -30,6 +31,7 @@ import { ParticipantSync } from './participant-sync.js';
 import {
   AGAIN,
   BLOCKED,
+  isClientsOwn,
   PENDING,
   STEP_DROP_DIR,
   STEP_DROP_LINK,
@@ -241,6 +243,9 @@ export class Coordinator {
       request.nanoseconds = step.request.nanoseconds;
       return step.answer;
     }
+    const { session, opcode } = mutation;
+    // A batch's client is told nothing of what it may go on to believe.
+    if (isClientsOwn(request.step) && !isBatch(opcode)) request.client = session?.client ?? 0;
     transaction.steps.push(new NeededStep(request));
     return undefined;
   }

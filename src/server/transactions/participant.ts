@@ -207,6 +207,7 @@ export class Participant {
     const made = makes ? answer.inode : 0;
     const intent = new Intent(this.#next++, step, made, this.#nowMs());
     if (!this.#lock(intent)) return errno.EAGAIN;
+    call.client = step.request.client;
     this.#added.push(intent);
     this.#intents.add(intent);
     const value = new Uint8Array(RESULT_BYTES + call.bodyBytes);
@@ -337,16 +338,20 @@ export class Participant {
   }
 
   /** Inside a transaction: everything that is prepared for this one is done, or forgotten. */
-  resolve(coordinator: string, transaction: number, commit: boolean): void {
+  resolve(coordinator: string, transaction: number, commit: boolean): number {
+    let whose = -1;
     for (const intent of this.#intents) {
       if (intent.transaction !== transaction || intent.coordinator !== coordinator) continue;
       if (intent.resolving) continue;
       intent.resolving = true;
+      const { client } = intent.request;
+      whose = whose === -1 || whose === client ? client : 0;
       this.#resolved.push(intent);
       if (commit) this.#apply(intent.request);
       else this.#undo(intent);
       this.#ns.meta.remove(intentKey(intent.number));
     }
+    return Math.max(whose, 0);
   }
 
   #undo(intent: Intent): void {
@@ -466,6 +471,6 @@ export const resolve: Execute = (ns, call) => {
   const from = body + ResolveRequest.SIZE;
   const coordinator = Buffer.from(bytes.subarray(from, from + length)).toString('latin1');
   const commit = words[(body + ResolveRequest.commit) >>> 2] !== 0;
-  ns.participant.resolve(coordinator, readU53(words, body), commit);
+  call.client = ns.participant.resolve(coordinator, readU53(words, body), commit);
   return 0;
 };

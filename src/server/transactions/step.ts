@@ -37,6 +37,11 @@ export const STEP_RECALL = 18;
 /** The coordinator sends entries to a partition. */
 export const STEP_MOVE = 17;
 
+/** What the client's marks of its own change cover, as if all of it lay on one target. */
+export function isClientsOwn(step: number): boolean {
+  return step <= STEP_TOUCH && step !== STEP_MAKE_DIR;
+}
+
 /** What an operation answers, below zero, when it can't be executed now; nothing has changed then. */
 export const PENDING = -1;
 /** Something is locked: `Namespace.blockedBy`. */
@@ -67,6 +72,8 @@ export class StepRequest {
   /** Of a partition: its hashes are [first, end). */
   first = 0;
   end = 0;
+  /** Whose request it is part of (Hello), where its own leases need no recall; else 0. */
+  client = 0;
   name = noBytes;
   accessAcl = noBytes;
   defaultAcl = noBytes;
@@ -81,7 +88,7 @@ export class StepRequest {
     return PrepareRequest.SIZE + name.length + accessAcl.length + defaultAcl.length;
   }
 
-  /** Whether the other one asks for the same; times do not count. */
+  /** Whether the other one asks for the same, for whomever; times do not count. */
   equals(other: StepRequest): boolean {
     return (
       this.step === other.step &&
@@ -126,6 +133,7 @@ export function encodeStep(
   writeU16(words, body + PrepareRequest.reserved, 0);
   writeU53(words, body + PrepareRequest.first, step.first);
   writeU53(words, body + PrepareRequest.end, step.end);
+  writeU53(words, body + PrepareRequest.client, step.client);
   let at = body + PrepareRequest.SIZE;
   for (const part of [coordinator, step.name, step.accessAcl, step.defaultAcl]) {
     bytes.set(part, at);
@@ -148,8 +156,8 @@ export function decodeStep(
 ): DecodedStep | undefined {
   const { words, bytes } = memory;
   if (bodyBytes < PrepareRequest.SIZE) return undefined;
-  const { transaction, inode, other, first, end: rangeEnd } = PrepareRequest;
-  for (const field of [transaction, inode, other, first, rangeEnd]) {
+  const { transaction, inode, other, first, end: rangeEnd, client } = PrepareRequest;
+  for (const field of [transaction, inode, other, first, rangeEnd, client]) {
     if (!isU53(words, body + field)) return undefined;
   }
   const request = new StepRequest(
@@ -165,6 +173,7 @@ export function decodeStep(
   request.bucket = words[(body + PrepareRequest.bucket) >>> 2]!;
   request.first = readU53(words, body + first);
   request.end = readU53(words, body + rangeEnd);
+  request.client = readU53(words, body + client);
   let at = body + PrepareRequest.SIZE;
   const end = body + bodyBytes;
   const take = (field: number): Uint8Array => {

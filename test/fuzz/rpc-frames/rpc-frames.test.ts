@@ -197,6 +197,7 @@ class Rogue implements TransportHandler {
       clientName: 'rogue',
       slotCount: 64,
       kind: 'client',
+      client: 1,
     });
     const body = this.isServer ? reply : hello;
     const slot = this.node.arena.messages.take();

@@ -20,6 +20,7 @@ const hello: HelloFields = {
   clientName: 'höst:1',
   slotCount: 64,
   kind: 'target',
+  client: 2 ** 53 - 1,
 };
 
 const reply: HelloReplyFields = {

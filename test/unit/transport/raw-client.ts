@@ -72,6 +72,7 @@ export class RawClient implements TransportHandler {
       clientName: 'raw',
       slotCount: 64,
       kind: 'client' as const,
+      client: 1,
     };
     const count = this.replies.length;
     this.send(connection, Opcode.Hello, 0, 0, encodeHello(hello));
