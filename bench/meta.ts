@@ -5,7 +5,7 @@
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { open } from 'lmdb';
+import { open } from '../src/native/lmdb.js';
 import { ManagerClient } from '../src/common/manager-client.js';
 import { writeU16, writeU53 } from '../src/protocol/u53.js';
 import {

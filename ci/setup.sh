@@ -36,7 +36,7 @@ if ! node -e 'const [a, b] = process.versions.node.split(".").map(Number);
   echo "sealfs needs Node.js 20.19 or newer; this is $(node --version)" >&2
   exit 1
 fi
-# No package of ours needs an install script: lmdb ships its binary as a package.
+# No package of ours needs an install script: lmdb's binary is built with the addons (native/lmdb).
 if ! cmp -s package-lock.json node_modules/.sealfs-installed-lock; then
   npm ci --ignore-scripts --no-audit --no-fund
   cp package-lock.json node_modules/.sealfs-installed-lock

@@ -14,7 +14,7 @@ import {
 } from 'node:fs';
 import type { Server } from 'node:net';
 import { join } from 'node:path';
-import { open, type RootDatabase } from 'lmdb';
+import { open, type RootDatabase } from '../native/lmdb.js';
 import { z } from 'zod';
 import { SealfsError, UsageError } from '../common/errors.js';
 import { BucketTable } from '../placement/bucket-table.js';

@@ -7,8 +7,8 @@ import { createHash } from 'node:crypto';
 import { statSync } from 'node:fs';
 import { createServer } from 'node:net';
 import type { Server } from 'node:net';
-import { open } from 'lmdb';
-import type { RootDatabase } from 'lmdb';
+import { open } from '../native/lmdb.js';
+import type { RootDatabase } from '../native/lmdb.js';
 import { makeDirectories } from '../common/directories.js';
 import { SealfsError, UsageError } from '../common/errors.js';
 

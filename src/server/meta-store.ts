@@ -32,7 +32,7 @@ import {
   statfsSync,
 } from 'node:fs';
 import { dirname, join } from 'node:path';
-import { open, type RootDatabase } from 'lmdb';
+import { open, type RootDatabase } from '../native/lmdb.js';
 import { SealfsError } from '../common/errors.js';
 import {
   META_PAGE_BYTES,

@@ -11,7 +11,7 @@
  */
 import { closeSync, mkdirSync, openSync, rmSync, writeSync } from 'node:fs';
 import { join } from 'node:path';
-import { open, type RootDatabase } from 'lmdb';
+import { open, type RootDatabase } from '../../src/native/lmdb.js';
 import { openVolume } from '../../src/client/files.js';
 import { silentLogger } from '../../src/common/log.js';
 import { ManagerClient } from '../../src/common/manager-client.js';
