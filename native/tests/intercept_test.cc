@@ -1,0 +1,349 @@
+// Protects the mount process from programs: a region whose every byte may be garbage, what the
+// kernel says of descriptors, handles of others. The hostile program is this test, writing to the
+// region's memory, and a child that attaches over the socket.
+#include <errno.h>
+#include <fcntl.h>
+#include <gtest/gtest.h>
+#include <stddef.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include <random>
+#include <set>
+
+#include "native/common/wire.generated.h"
+#include "native/intercept_host/host.h"
+
+namespace sealfs::intercept {
+namespace {
+
+Lane* lane_of(const Region& region, uint32_t index) {
+  return reinterpret_cast<Lane*>(region.base() + kLanesOffset) + index;
+}
+
+Header* header_of(const Region& region) { return reinterpret_cast<Header*>(region.base()); }
+
+TEST(InterceptRegion, CannotBeCut) {
+  const auto region = Region::create();
+  ASSERT_NE(region, nullptr);
+  EXPECT_NE(ftruncate(region->fd(), 0), 0);
+  EXPECT_EQ(errno, EPERM);
+}
+
+TEST(InterceptRegion, GivesALaneOnceUntilItIsDone) {
+  const auto region = Region::create();
+  header_of(*region)->bell = 0b101;
+  EXPECT_EQ(region->take_bells(), 0b101u);
+  header_of(*region)->bell = 0b111;
+  EXPECT_EQ(region->take_bells(), 0b010u);
+  region->done(0, 0, 7);
+  EXPECT_EQ(lane_of(*region, 0)->state, static_cast<uint32_t>(kDone));
+  EXPECT_EQ(lane_of(*region, 0)->reply.value, 7u);
+  header_of(*region)->bell = 0b111;
+  EXPECT_EQ(region->take_bells(), 0b001u);
+}
+
+TEST(InterceptRegion, FindsAgainWhatWasPutBack) {
+  const auto region = Region::create();
+  header_of(*region)->bell = 0b11;
+  EXPECT_EQ(region->take_bells(), 0b11u);
+  region->put_back(0b10);
+  EXPECT_TRUE(region->bell_rung());
+  EXPECT_EQ(region->take_bells(), 0b10u);
+  EXPECT_FALSE(region->bell_rung());
+}
+
+TEST(InterceptHandles, NameNothingOfOthersAndNothingTwice) {
+  Handles handles;
+  const uint32_t one = handles.add(1, 100, 5, O_RDWR);
+  ASSERT_NE(one, 0u);
+  EXPECT_NE(handles.find(1, one), nullptr);
+  EXPECT_EQ(handles.find(2, one), nullptr);
+  EXPECT_EQ(handles.find(0, one), nullptr);
+  EXPECT_EQ(handles.find(1, 0), nullptr);
+  EXPECT_EQ(handles.find(1, 0xffffffff), nullptr);
+  handles.remove(one);
+  EXPECT_EQ(handles.find(1, one), nullptr);
+  const uint32_t two = handles.add(1, 100, 6, O_RDWR);
+  EXPECT_NE(one, two);
+  EXPECT_EQ(handles.find(1, one), nullptr);
+  EXPECT_EQ(handles.find(1, two)->core, 6u);
+}
+
+TEST(InterceptWitness, ReadsDescriptorsAndMounts) {
+  Descriptor descriptor;
+  uint64_t mount = 0;
+  const char* text = "pos:\t0\nflags:\t02100002\nmnt_id:\t36\nino:\t5651077450956801\n";
+  ASSERT_TRUE(parse_fdinfo(text, &descriptor, &mount));
+  EXPECT_EQ(descriptor.inode, 5651077450956801u);
+  EXPECT_EQ(descriptor.flags & O_ACCMODE, static_cast<uint32_t>(O_RDWR));
+  EXPECT_EQ(mount, 36u);
+  EXPECT_FALSE(parse_fdinfo("pos:\t0\nflags:\t02\nmnt_id:\t36\n", &descriptor, &mount));
+  EXPECT_FALSE(parse_fdinfo("flags:\t9\nmnt_id:\t36\nino:\t1\n", &descriptor, &mount));
+  EXPECT_FALSE(parse_fdinfo("", &descriptor, &mount));
+  const char* mounts =
+      "25 1 8:1 / / rw - ext4 /dev/x rw\n36 25 0:45 / /mnt rw - fuse.sealfs s rw\n";
+  EXPECT_TRUE(is_mount_of(mounts, 36, "0:45"));
+  EXPECT_FALSE(is_mount_of(mounts, 25, "0:45"));
+  EXPECT_FALSE(is_mount_of(mounts, 36, "0:4"));
+  EXPECT_FALSE(is_mount_of(mounts, 3, "0:45"));
+  EXPECT_FALSE(is_mount_of("", 36, "0:45"));
+}
+
+TEST(InterceptMounts, KnowsWhatLiesBelow) {
+  const char* text =
+      "25 1 8:1 / / rw - ext4 x rw\n36 25 0:45 / /mnt/a\\040b rw - fuse.sealfs s rw\n";
+  EXPECT_TRUE(covers_part_of(text, "/mnt"));
+  EXPECT_FALSE(covers_part_of(text, "/mnt/a b"));
+  EXPECT_FALSE(covers_part_of(text, "/mn"));
+  const char* more = "40 36 0:50 / /mnt/a\\040b/c rw - tmpfs t rw\n";
+  EXPECT_TRUE(covers_part_of(more, "/mnt/a b"));
+  EXPECT_FALSE(covers_part_of("", "/mnt"));
+  EXPECT_FALSE(covers_part_of("garbage", "/mnt"));
+}
+
+// A host over an arena, and a program of it that is this process.
+class InterceptHost : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    std::string error;
+    arena_ = Arena::create({.message_slots = 64, .bulk_slots = 8}, &error);
+    ASSERT_NE(arena_, nullptr) << error;
+    char file[] = "/tmp/sealfs-intercept-XXXXXX";
+    file_ = mkostemp(file, O_CLOEXEC);
+    unlink(file);
+    socket_name_ = "test-" + std::to_string(getpid());
+    HostOptions options;
+    options.device = device_of(file_);
+    options.socket_name = socket_name_;
+    options.mountpoint = "/nowhere";
+    options.any_user = true;
+    options.keep_bulk = 1;
+    options.keep_messages = 2;
+    host_ = Host::create(arena_, options, &error);
+    ASSERT_NE(host_, nullptr) << error;
+    free_messages_ = arena_->free_messages();
+    free_bulk_ = arena_->free_bulk();
+  }
+
+  void TearDown() override {
+    if (base_ != nullptr) munmap(base_, kRegionBytes);
+    if (socket_ >= 0) ::close(socket_);
+    ::close(file_);
+  }
+
+  // "major:minor" as mountinfo has it for the mount that the file lies in.
+  static std::string device_of(int fd) {
+    const auto read_all = [](const std::string& path) {
+      std::string text;
+      char buffer[4096];
+      const int from = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
+      for (ssize_t got; (got = ::read(from, buffer, sizeof buffer)) > 0;) {
+        text.append(buffer, static_cast<size_t>(got));
+      }
+      ::close(from);
+      return text;
+    };
+    Descriptor descriptor;
+    uint64_t mount = 0;
+    EXPECT_TRUE(
+        parse_fdinfo(read_all("/proc/self/fdinfo/" + std::to_string(fd)), &descriptor, &mount));
+    const std::string mounts = "\n" + read_all("/proc/self/mountinfo");
+    const std::string start = "\n" + std::to_string(mount) + " ";
+    size_t at = mounts.find(' ', mounts.find(start) + start.size()) + 1;
+    return mounts.substr(at, mounts.find(' ', at) - at);
+  }
+
+  // The handle of `file_`, opened as JavaScript would answer.
+  uint32_t open_file() {
+    struct stat entry;
+    EXPECT_EQ(fstat(file_, &entry), 0);
+    auto* lane = reinterpret_cast<Lane*>(base_ + kLanesOffset);
+    lane->request = Request{static_cast<uint32_t>(Operation::kOpen), static_cast<uint32_t>(file_),
+                            entry.st_ino, 0, 0};
+    reinterpret_cast<Header*>(base_)->bell = 1;
+    answer_all(host_->harvest(), 0);
+    EXPECT_EQ(lane->reply.status, 0u);
+    return static_cast<uint32_t>(lane->reply.value);
+  }
+
+  void attach() {
+    socket_ = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
+    sockaddr_un address{};
+    address.sun_family = AF_UNIX;
+    const std::string name = kSocketPrefix + socket_name_;
+    memcpy(address.sun_path + 1, name.data(), name.size());
+    const auto bytes = static_cast<socklen_t>(offsetof(sockaddr_un, sun_path) + 1 + name.size());
+    ASSERT_EQ(connect(socket_, reinterpret_cast<sockaddr*>(&address), bytes), 0);
+    look();
+    Welcome welcome{};
+    iovec part{&welcome, sizeof welcome};
+    alignas(cmsghdr) char control[CMSG_SPACE(sizeof(int))];
+    msghdr message{};
+    message.msg_iov = &part;
+    message.msg_iovlen = 1;
+    message.msg_control = control;
+    message.msg_controllen = sizeof control;
+    ASSERT_EQ(recvmsg(socket_, &message, MSG_DONTWAIT), static_cast<ssize_t>(sizeof welcome));
+    ASSERT_EQ(welcome.magic, kMagic);
+    ASSERT_EQ(welcome.status, 0u);
+    int fd;
+    memcpy(&fd, CMSG_DATA(CMSG_FIRSTHDR(&message)), sizeof fd);
+    void* base = mmap(nullptr, kRegionBytes, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+    ::close(fd);
+    ASSERT_NE(base, MAP_FAILED);
+    base_ = static_cast<uint8_t*>(base);
+  }
+
+  // As after a sleep: sockets are looked at, too.
+  uint32_t look() {
+    host_->arm();
+    return host_->harvest();
+  }
+
+  CallRecord record(uint32_t index) {
+    CallRecord copy;
+    memcpy(&copy, host_->records().record(index), sizeof copy);
+    return copy;
+  }
+
+  // As JavaScript would: every call gets some answer.
+  void answer_all(uint32_t count, uint32_t status) {
+    for (uint32_t i = 0; i < count; i++) {
+      const CallRecord call = record(i);
+      const auto kind = static_cast<CallKind>(call.kind);
+      const bool ends = kind == CallKind::kClose || kind == CallKind::kGone;
+      if (ends || kind == CallKind::kHello) continue;
+      if (call.slot != 0) {
+        ASSERT_TRUE(arena_->contains(call.slot, std::max(call.length_bytes, 96u)));
+      }
+      const AnswerRecord answer{call.call, status, call.length_bytes};
+      memcpy(host_->answers().push(), &answer, sizeof answer);
+    }
+    host_->submit();
+  }
+
+  std::string socket_name_;
+  int file_ = -1;
+  std::shared_ptr<Arena> arena_;
+  std::shared_ptr<Host> host_;
+  uint32_t free_messages_ = 0;
+  uint32_t free_bulk_ = 0;
+  int socket_ = -1;
+  uint8_t* base_ = nullptr;
+};
+
+TEST_F(InterceptHost, TellsWhoAttachesAndWhoLeaves) {
+  attach();
+  ASSERT_EQ(host_->records().count(), 1u);
+  EXPECT_EQ(record(0).kind, static_cast<uint32_t>(CallKind::kHello));
+  EXPECT_EQ(record(0).offset, static_cast<uint64_t>(getpid()));
+  ::close(socket_);
+  socket_ = -1;
+  ASSERT_EQ(look(), 1u);
+  EXPECT_EQ(record(0).kind, static_cast<uint32_t>(CallKind::kGone));
+}
+
+TEST_F(InterceptHost, RefusesDescriptorsOfOtherMounts) {
+  attach();
+  const int fd = ::open("/proc/self/exe", O_RDONLY | O_CLOEXEC);
+  auto* lane = reinterpret_cast<Lane*>(base_ + kLanesOffset);
+  lane->request =
+      Request{static_cast<uint32_t>(Operation::kOpen), static_cast<uint32_t>(fd), 1, 0, 0};
+  reinterpret_cast<Header*>(base_)->bell = 1;
+  EXPECT_EQ(host_->harvest(), 0u);
+  EXPECT_EQ(lane->state, static_cast<uint32_t>(kDone));
+  EXPECT_EQ(lane->reply.status, static_cast<uint32_t>(Fallback::kNotHere));
+  ::close(fd);
+}
+
+TEST_F(InterceptHost, PassesOnWhatIsInOrder) {
+  attach();
+  const uint32_t handle = open_file();
+  auto* lane = reinterpret_cast<Lane*>(base_ + kLanesOffset) + 5;
+  lane->request = Request{static_cast<uint32_t>(Operation::kWrite), handle, 4096, 3, 0};
+  memcpy(base_ + kDataOffset + 5 * kDataBytes, "abc", 3);
+  reinterpret_cast<Header*>(base_)->bell = 1 << 5;
+  ASSERT_EQ(host_->harvest(), 1u);
+  EXPECT_EQ(record(0).kind, static_cast<uint32_t>(CallKind::kWrite));
+  EXPECT_EQ(record(0).offset, 4096u);
+  EXPECT_EQ(memcmp(arena_->at(record(0).slot), "abc", 3), 0);
+  answer_all(1, 0);
+  EXPECT_EQ(lane->state, static_cast<uint32_t>(kDone));
+  EXPECT_EQ(lane->reply.value, 3u);
+}
+
+TEST_F(InterceptHost, RefusesWhatIsOutOfBounds) {
+  attach();
+  const uint32_t handle = open_file();
+  auto* lane = reinterpret_cast<Lane*>(base_ + kLanesOffset);
+  const Request wrong[] = {
+      {static_cast<uint32_t>(Operation::kRead), handle, 0, kDataBytes + 1, 0},
+      {static_cast<uint32_t>(Operation::kRead), handle, 0, 0, 0},
+      {static_cast<uint32_t>(Operation::kRead), handle, UINT64_MAX, 10, 0},
+      {static_cast<uint32_t>(Operation::kWrite), handle, wire::kFileBytesMax, 1, 0},
+      {static_cast<uint32_t>(Operation::kWrite), handle + 1, 0, 1, 0},
+      {static_cast<uint32_t>(Operation::kStat), handle, 0, 1, 0},
+      {77, handle, 0, 1, 0},
+  };
+  for (const Request& request : wrong) {
+    lane->request = request;
+    reinterpret_cast<Header*>(base_)->bell = 1;
+    EXPECT_EQ(host_->harvest(), 0u);
+    EXPECT_GE(lane->reply.status, kFallbackFirst);
+    EXPECT_LE(lane->reply.status, kFallbackLast);
+  }
+}
+
+TEST_F(InterceptHost, SurvivesGarbage) {
+  attach();
+  const uint32_t handle = open_file();
+  const unsigned seed = std::random_device{}();
+  SCOPED_TRACE("seed " + std::to_string(seed));
+  std::mt19937 random(seed);
+  auto* words = reinterpret_cast<uint32_t*>(base_);
+  auto* header = reinterpret_cast<Header*>(base_);
+  for (int round = 0; round < 20'000; round++) {
+    for (int i = 0; i < 8; i++) {
+      auto* lane = reinterpret_cast<Lane*>(base_ + kLanesOffset) + random() % kLanes;
+      auto* request = reinterpret_cast<uint32_t*>(&lane->request);
+      // Small numbers are operations, handles and lengths that are nearly right.
+      for (size_t w = 0; w < sizeof(Request) / 4; w++) {
+        request[w] = random() % 2 == 0 ? random() % 9 : static_cast<uint32_t>(random());
+      }
+      if (random() % 2 == 0) lane->request.handle = handle;
+      if (random() % 2 == 0) lane->request.length %= 2 * kDataBytes;
+      if (random() % 2 == 0) lane->request.offset %= wire::kFileBytesMax;
+      lane->state = static_cast<uint32_t>(random());
+      lane->waiting = random() % 2;
+    }
+    words[random() % (kLanesOffset / 4)] = static_cast<uint32_t>(random());
+    __atomic_store_n(&header->bell, uint64_t{random()} << 32 | random(), __ATOMIC_SEQ_CST);
+    if (random() % 64 == 0) (void)!send(socket_, "garbage", random() % 8, MSG_DONTWAIT);
+    answer_all(random() % 16 == 0 ? look() : host_->harvest(), random() % 3 == 0 ? 5 : 0);
+  }
+  ::close(socket_);
+  socket_ = -1;
+  answer_all(look(), 0);
+  look();
+  EXPECT_EQ(arena_->free_messages(), free_messages_);
+  EXPECT_EQ(arena_->free_bulk(), free_bulk_);
+  EXPECT_EQ(host_->outstanding(), 0u);
+}
+
+TEST_F(InterceptHost, IgnoresAnswersToNoCall) {
+  attach();
+  for (const uint32_t call : {0u, 1u, Host::kCalls, 0xffffffffu}) {
+    const AnswerRecord answer{call, 0, 1};
+    memcpy(host_->answers().push(), &answer, sizeof answer);
+  }
+  host_->submit();
+  EXPECT_EQ(host_->outstanding(), 0u);
+}
+
+}  // namespace
+}  // namespace sealfs::intercept
