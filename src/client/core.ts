@@ -381,6 +381,27 @@ export class FileSystemCore {
     request.replyDone();
   }
 
+  /** Somebody here has this file open: not a directory. */
+  isOpen(inode: number): boolean {
+    return (this.#context.files.peek(inode)?.openCount ?? 0) > 0;
+  }
+
+  /** The kernel may have pages of the file from now on, until nobody here has it open any more. */
+  noteInKernel(handle: number): void {
+    const file = this.#handles.get(handle)?.file ?? null;
+    if (file !== null) file.inKernel = true;
+  }
+
+  /** Reads and writes of the file must pass the kernel: see OpenFile.inKernel. */
+  isInKernel(handle: number): boolean {
+    return this.#handles.get(handle)?.file?.inKernel === true;
+  }
+
+  /** Reading the inode now changes its access time, as far as is known. */
+  isAccessDue(inode: number): boolean {
+    return this.#context.options.accessTimes && this.#context.facts.isAccessDue(inode);
+  }
+
   /** The same without a request: for a handle whose opener has gone. */
   closeHandle(handle: number): void {
     const entry = this.#handles.get(handle);

@@ -29,6 +29,9 @@ export class KernelValidity implements KernelCache {
   /** Until when the kernel may believe names of directories, attributes of inodes. */
   readonly #namesUntil = new Float64Array(CELLS);
   readonly #attributesUntil = new Float64Array(CELLS);
+  /** By cell: the inode that `forgetChanged` told of, its notice, and whether nothing was said of the cell since. */
+  readonly #toldInode = new Float64Array(CELLS);
+  readonly #toldNumber = new Float64Array(CELLS);
 
   constructor(nowMs: () => number) {
     this.#nowMs = nowMs;
@@ -60,6 +63,7 @@ export class KernelValidity implements KernelCache {
   attributesMs(inode: number, leasedMs: number): number {
     if (leasedMs <= 0 || this.#notices === null) return 0;
     this.#note(this.#attributesUntil, inode, leasedMs);
+    this.#toldInode[cellOf(inode)] = 0;
     return leasedMs;
   }
 
@@ -78,6 +82,21 @@ export class KernelValidity implements KernelCache {
       return NOTHING_TOLD;
     }
     return this.#notices.notifyInode(inode) || NO_ROOM;
+  }
+
+  /**
+   * The same after a change of ours that the kernel did not see, of an inode that it has open: what was told since the
+   * last answer about it is not told again. The number of that notice is returned once more.
+   */
+  forgetChanged(inode: number): number {
+    const cell = cellOf(inode);
+    if (this.#toldInode[cell] === inode) return this.#toldNumber[cell]!;
+    const number = this.forgetAttributes(inode);
+    if (number > 0) {
+      this.#toldInode[cell] = inode;
+      this.#toldNumber[cell] = number;
+    }
+    return number;
   }
 
   forgetNames(directory: number): number {
