@@ -1,0 +1,177 @@
+// Goal: stat(2) and its like by path. Method: the kernel remembers names and attributes under
+// leases, and answers from memory faster than anybody else could; so it is asked first whether it
+// knows the path (RESOLVE_CACHED, openat2(2)). One that it does not know goes to the mount process,
+// once: a path that is asked for again soon is the kernel's to learn.
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/openat2.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <atomic>
+
+#include "native/intercept/descriptors.h"
+#include "native/intercept/entry.h"
+#include "native/intercept/next.h"
+#include "native/intercept/places.h"
+#include "native/intercept/report.h"
+#include "native/intercept/shown.h"
+
+namespace sealfs::intercept {
+namespace {
+
+Next<int(int, const char*, struct stat*, int)> next_fstatat{"fstatat"};
+Next<int(int, const char*, int, unsigned, struct statx*)> next_statx{"statx"};
+
+constexpr size_t kPathBytesMax = 4095;
+constexpr int kKnownFlags =
+    AT_SYMLINK_NOFOLLOW | AT_NO_AUTOMOUNT | AT_STATX_FORCE_SYNC | AT_STATX_DONT_SYNC;
+
+struct Found {
+  // 0, an errno, or a reason to ask the kernel.
+  uint32_t status = kNoLane;
+  StatReply attributes;
+  struct statx directory;
+};
+
+// Paths that went through a lane lately, by hash: each place has room for one.
+constexpr uint32_t kLately = 4096;
+std::atomic<uint32_t> lately[kLately];
+
+bool was_asked_lately(uint64_t directory, const char* path) {
+  uint64_t hash = directory ^ 0xcbf29ce484222325u;
+  for (const char* at = path; *at != '\0'; at++) {
+    hash = (hash ^ static_cast<unsigned char>(*at)) * 0x100000001b3u;
+  }
+  const auto sign = static_cast<uint32_t>(hash >> 32) | 1;
+  return lately[hash % kLately].exchange(sign, std::memory_order_relaxed) == sign;
+}
+
+bool is_known_to_kernel(int directory, const char* path, int flags) {
+  open_how how{};
+  how.flags = O_PATH | O_CLOEXEC;
+  if ((flags & AT_SYMLINK_NOFOLLOW) != 0) how.flags |= O_NOFOLLOW;
+  how.resolve = RESOLVE_CACHED;
+  const long fd = syscall(SYS_openat2, directory, path, &how, sizeof how);
+  if (fd >= 0) syscall(SYS_close, fd);
+  // Kernels that do not know the question (before 5.12) know nothing.
+  return fd >= 0 || (errno != EAGAIN && errno != EINVAL && errno != ENOSYS);
+}
+
+// SEALFS_INTERCEPT_PATHS=always: every path that can goes through a lane. For tests.
+bool is_forced() {
+  static const char* const paths = getenv("SEALFS_INTERCEPT_PATHS");
+  return paths != nullptr && strcmp(paths, "always") == 0;
+}
+
+bool asks_kernel(uint32_t status) { return status >= kFallbackFirst; }
+
+Found look(int directory, const char* path, int flags) {
+  Found found;
+  // Relative to a directory that is given by a descriptor: the kernel's.
+  const bool plain = path != nullptr && (directory == AT_FDCWD || *path == '/');
+  if (!plain || (flags & ~kKnownFlags) != 0) return found;
+  if (!places::may_be_below(path)) return found;
+  if (!is_forced() && is_known_to_kernel(directory, path, flags)) return found;
+  const Place place = places::find(path);
+  const size_t bytes = place.attachment == nullptr ? 0 : strlen(place.path);
+  if (bytes == 0 || bytes > kPathBytesMax) return found;
+  if (!is_forced() && was_asked_lately(place.directory.stx_ino, place.path)) return found;
+  const int lane = place.attachment->begin();
+  if (lane < 0) return found;
+  memcpy(place.attachment->data(lane), place.path, bytes);
+  Request request{};
+  request.operation = static_cast<uint32_t>(Operation::kStat);
+  request.handle = place.handle;
+  request.length = static_cast<uint32_t>(bytes);
+  request.flags = (flags & AT_SYMLINK_NOFOLLOW) != 0 ? kNoFollow : 0;
+  const Reply reply = place.attachment->call(lane, request);
+  memcpy(&found.attributes, place.attachment->data(lane), sizeof found.attributes);
+  place.attachment->end(lane);
+  report::count(report::kStat, reply.status);
+  found.status = reply.status;
+  found.directory = place.directory;
+  return found;
+}
+
+// 0 or -1, as stat(2); false: the kernel is to be asked.
+bool answer(const Found& found, int* result) {
+  if (asks_kernel(found.status)) return false;
+  if (found.status != 0) errno = static_cast<int>(found.status);
+  *result = found.status == 0 ? 0 : -1;
+  return true;
+}
+
+int stat_at(int directory, const char* path, struct stat* to, int flags) {
+  const int before = errno;
+  const Found found = look(directory, path, flags);
+  errno = before;
+  int result;
+  if (!answer(found, &result)) return next_fstatat(directory, path, to, flags);
+  if (result == 0) *to = shown_as(found.attributes, found.directory);
+  return result;
+}
+
+int stat_at64(int directory, const char* path, struct stat64* to, int flags) {
+  return stat_at(directory, path, reinterpret_cast<struct stat*>(to), flags);
+}
+
+}  // namespace
+}  // namespace sealfs::intercept
+
+using namespace sealfs::intercept;
+
+SEALFS_ENTRY int stat(const char* path, struct stat* to) noexcept {
+  return stat_at(AT_FDCWD, path, to, 0);
+}
+SEALFS_ENTRY int stat64(const char* path, struct stat64* to) noexcept {
+  return stat_at64(AT_FDCWD, path, to, 0);
+}
+SEALFS_ENTRY int lstat(const char* path, struct stat* to) noexcept {
+  return stat_at(AT_FDCWD, path, to, AT_SYMLINK_NOFOLLOW);
+}
+SEALFS_ENTRY int lstat64(const char* path, struct stat64* to) noexcept {
+  return stat_at64(AT_FDCWD, path, to, AT_SYMLINK_NOFOLLOW);
+}
+SEALFS_ENTRY int fstatat(int directory, const char* path, struct stat* to, int flags) noexcept {
+  return stat_at(directory, path, to, flags);
+}
+SEALFS_ENTRY int fstatat64(int directory, const char* path, struct stat64* to, int flags) noexcept {
+  return stat_at64(directory, path, to, flags);
+}
+SEALFS_ENTRY int statx(int directory, const char* path, int flags, unsigned mask,
+                       struct statx* to) noexcept {
+  constexpr unsigned kKnown = STATX_BASIC_STATS | STATX_BTIME;
+  const int before = errno;
+  Found found;
+  if ((mask & ~kKnown) == 0) found = look(directory, path, flags);
+  errno = before;
+  int result;
+  if (!answer(found, &result)) return next_statx(directory, path, flags, mask, to);
+  if (result == 0) *to = shown_as_statx(found.attributes, found.directory);
+  return result;
+}
+// Of programs that were linked before glibc 2.33; `version` is of a layout that is the only one.
+SEALFS_ENTRY int __xstat(int version, const char* path, struct stat* to) noexcept {
+  return stat_at(AT_FDCWD, path, to, 0);
+}
+SEALFS_ENTRY int __xstat64(int version, const char* path, struct stat64* to) noexcept {
+  return stat_at64(AT_FDCWD, path, to, 0);
+}
+SEALFS_ENTRY int __lxstat(int version, const char* path, struct stat* to) noexcept {
+  return stat_at(AT_FDCWD, path, to, AT_SYMLINK_NOFOLLOW);
+}
+SEALFS_ENTRY int __lxstat64(int version, const char* path, struct stat64* to) noexcept {
+  return stat_at64(AT_FDCWD, path, to, AT_SYMLINK_NOFOLLOW);
+}
+SEALFS_ENTRY int __fxstatat(int version, int directory, const char* path, struct stat* to,
+                            int flags) noexcept {
+  return stat_at(directory, path, to, flags);
+}
+SEALFS_ENTRY int __fxstatat64(int version, int directory, const char* path, struct stat64* to,
+                              int flags) noexcept {
+  return stat_at64(directory, path, to, flags);
+}
