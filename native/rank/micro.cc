@@ -29,6 +29,8 @@ namespace {
 
 constexpr uint64_t kProcessesMax = 256;
 constexpr uint64_t kTransferBytes = 1 << 20;
+constexpr uint64_t kSmallBytes = 4096;
+constexpr uint64_t kSmallStride = 7919;  // a prime, so that all pieces are met
 constexpr uint64_t kDefaultFiles = 1000;
 constexpr uint64_t kDefaultBytes = 256 << 20;
 constexpr useconds_t kPollUs = 200;
@@ -180,6 +182,46 @@ void runSequentialRead(Worker& worker) {
   worker.removeFiles(1);
 }
 
+// Pieces of 4 KiB, spread over the file, one at a time.
+void runSmall(Worker& worker, bool writes) {
+  uint8_t* buffer = allocateBuffer(kSmallBytes);
+  Pattern pattern(1, FileKind::kMicro, worker.index);
+  pattern.fill(buffer, kSmallBytes);
+  const int fd = openData(worker, O_CREAT | O_RDWR);
+  const uint64_t pieces = worker.options->bytes / kSmallBytes;
+  for (uint64_t i = 0; i < pieces; i++) {
+    writeFully(fd, buffer, kSmallBytes, i * kSmallBytes, worker.path);
+  }
+  worker.measure(
+      [&](uint64_t i) {
+        const uint64_t position = i * kSmallStride % pieces * kSmallBytes;
+        if (writes) {
+          writeFully(fd, buffer, kSmallBytes, position, worker.path);
+        } else {
+          readFully(fd, buffer, kSmallBytes, position, worker.path);
+        }
+      },
+      [] {});
+  close(fd);
+  worker.removeFiles(1);
+}
+
+void runSmallRead(Worker& worker) { runSmall(worker, false); }
+void runSmallWrite(Worker& worker) { runSmall(worker, true); }
+
+void runOpenClose(Worker& worker) {
+  uint64_t files = worker.options->files;
+  for (uint64_t i = 0; i < files; i++) worker.createFile(i);
+  worker.measure(
+      [&](uint64_t i) {
+        const int fd = open(worker.fileAt(i % files), O_RDONLY | O_CLOEXEC);
+        if (fd < 0) fail("open %s: %s", worker.path, std::strerror(errno));
+        close(fd);
+      },
+      [] {});
+  worker.removeFiles(files);
+}
+
 struct Mode {
   const char* name;
   void (*run)(Worker&);
@@ -191,13 +233,19 @@ constexpr Mode kModes[] = {
     {"create-close", runCreateClose, 0},
     {"seq-write", runSequentialWrite, kTransferBytes},
     {"seq-read", runSequentialRead, kTransferBytes},
+    {"open-close", runOpenClose, 0},
+    {"small-read", runSmallRead, 0},
+    {"small-write", runSmallWrite, 0},
 };
 
 const Mode& modeOf(const char* name) {
   for (const Mode& mode : kModes) {
     if (std::strcmp(mode.name, name) == 0) return mode;
   }
-  fail("unknown mode '%s': one of serve, stat, create-close, seq-write, seq-read", name);
+  fail(
+      "unknown mode '%s': one of serve, stat, create-close, open-close, seq-write, seq-read, "
+      "small-read, small-write",
+      name);
 }
 
 uint64_t parseNumber(const char* option, const char* text) {

@@ -19,6 +19,7 @@ const suites = [
   ['data', '1 MiB and odd-sized records to the real disk, beside fio'],
   ['fuse', 'stat, create, read and write through a mount, beside a mount without a cluster'],
   ['posix', 'renames, operations across targets, rm -rf, clones, beside what they should cost'],
+  ['intercept', 'programs that bypass the kernel, beside the same through FUSE'],
   ['sharing', 'what leases save on a mount, beside one without, and what a recall costs'],
   ['rdma', 'the rdma transport between two devices, beside perftest'],
   ['all', 'all of these but rdma, one after the other'],

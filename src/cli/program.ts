@@ -9,6 +9,7 @@ import { describeForParent, reportFailure } from './failure.js';
 import { addFind } from './find-command.js';
 import { addFsck } from './fsck-command.js';
 import { takeChildRole, tellParent } from './lifetime.js';
+import { addIntercept } from './intercept-command.js';
 import { addManager } from './manager-command.js';
 import { addMount, addUmount } from './mount-command.js';
 import { addRm } from './rm-command.js';
@@ -32,6 +33,7 @@ export function buildProgram(args: readonly string[] = []): Command {
     .configureOutput({ outputError: () => undefined })
     .addHelpText('after', '\nExample:\n  sealfs up -- sh -c \'cp -r . "$SEALFS_MOUNT"\'');
   addUp(program, args.includes('--'));
+  addIntercept(program);
   for (const add of [addManager, addServer, addMount, addUmount, addVolume, addCluster]) {
     add(program);
   }

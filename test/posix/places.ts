@@ -13,7 +13,7 @@ import { spawn, spawnSync } from 'node:child_process';
 import { chmodSync, mkdirSync, mkdtempSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { packageRoot } from '../../src/native/load.js';
+import { nativeFolder, packageRoot } from '../../src/native/load.js';
 import { TestCluster } from '../support/cluster.js';
 
 const RUN_TIMEOUT_MS = process.env['SEALFS_POSIX_FULL'] === undefined ? 50_000 : 280_000;
@@ -122,6 +122,15 @@ function check(calls: string[], actual: string[], wanted: string[], who: string,
   assert.equal(wrong.length, 0, `${wrong.length} of ${calls.length} calls:\n${shown}`);
 }
 
+/** SEALFS_POSIX_INTERCEPT=1: the same under the preload library (docs/intercept.md). */
+const preload =
+  process.env['SEALFS_POSIX_INTERCEPT'] === '1'
+    ? {
+        LD_PRELOAD: join(nativeFolder(), 'libsealfs_intercept.so'),
+        SEALFS_INTERCEPT_PATHS: 'always',
+      }
+    : {};
+
 function run(
   program: string,
   args: string[],
@@ -129,7 +138,8 @@ function run(
   input: string,
 ): Promise<{ status: number | null; out: string; err: string }> {
   return new Promise((resolve, reject) => {
-    const child = spawn(program, args, { cwd, env: { ...process.env, LC_ALL: 'C' } });
+    const env = { ...process.env, LC_ALL: 'C', ...preload };
+    const child = spawn(program, args, { cwd, env });
     const timer = setTimeout(() => child.kill('SIGKILL'), RUN_TIMEOUT_MS);
     let out = '';
     let err = '';
