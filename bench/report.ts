@@ -21,6 +21,11 @@ export interface Report {
   rows: Row[];
 }
 
+/** Says on standard error what is measured now: some of it takes minutes. */
+export function progress(what: string): void {
+  if (process.stderr.isTTY) console.error(`bench: ${what}`);
+}
+
 /** Builds a row; every given condition must hold for it to be met. */
 export function row(
   name: string,

@@ -15,11 +15,13 @@ import { NOTICE_INODE } from '../src/protocol/leases.js';
 import { LeaseTable } from '../src/server/leases/lease-table.js';
 import { runMicroRanks } from './micro-ranks.js';
 import { benchProgram, startChild, stopChild } from './processes.js';
-import { alternate, row } from './report.js';
+import { alternate, progress, row } from './report.js';
 import { directoryRows } from './sharing-directory.js';
 import type { Row } from './report.js';
 
 const MILLION = 1_000_000;
+/** A directory is delegated as long as it is in one piece: up to 8,000 entries, or fewer in a great hurry. */
+const DELEGATED_FILES = 5000;
 
 class SharingMount {
   readonly dir: string;
@@ -112,6 +114,7 @@ async function recallRow(manager: string, tiny: boolean): Promise<Row> {
     await connect('timeout'),
   ] as const;
   try {
+    progress('recalls');
     const [recall, trip] = await recallTimes(...clients, tiny ? 20 : 500);
     return row('recall of a lease by another client, p99', 'ms', recall, {
       baseline: trip,
@@ -134,12 +137,14 @@ export async function benchSharingInside(tiny: boolean): Promise<Row[]> {
       mounts.push(await SharingMount.start(join(scratch, name), coherence));
     }
     const [leased, timed, other] = mounts as [SharingMount, SharingMount, SharingMount];
-    const perCreate = await requestsPerCreate(leased, tiny ? 200 : 20_000);
+    progress('requests of a create');
+    const perCreate = await requestsPerCreate(leased, tiny ? 200 : DELEGATED_FILES);
     const seconds = tiny ? 0.2 : 2;
     const rate =
       (mode: 'stat' | 'create-close', { dir }: SharingMount) =>
       async () =>
         (await runMicroRanks({ mode, dir, processes: 2, seconds, files: 500 })).rate;
+    progress('create and stat, with leases and without, in turns');
     const [create, createTimed, stat, statTimed] = await alternate(tiny ? 1 : 5, [
       rate('create-close', leased),
       rate('create-close', timed),

@@ -14,8 +14,9 @@ boot() { # NAME TIMEOUT [BOOT OPTIONS...] -- COMMAND...
   local status=0
   rm -rf "${out:?}/$1"
   bash ci/rdma/boot.sh --out "$out/$1" --timeout "$2" "${@:3}" || status=$?
-  # Counts of tests that the guest has left.
+  # Counts of tests that the guest has left, and what failed.
   if [ -f "$out/$1/counts" ]; then cat "$out/$1/counts" >> "$SEALFS_COUNTS"; fi
+  if [ -f "$out/$1/counts.failures" ]; then cat "$out/$1/counts.failures" >> "$SEALFS_COUNTS.failures"; fi
   return $status
 }
 

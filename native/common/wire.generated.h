@@ -1007,13 +1007,13 @@ struct BatchResult {
   uint16_t has_data;
   uint32_t data_bytes;
   uint32_t checksum;
-  uint32_t reserved;
+  uint32_t leases;
 };
 static_assert(sizeof(BatchResult) == 16);
 static_assert(offsetof(BatchResult, status) == 0);
 static_assert(offsetof(BatchResult, has_data) == 2);
 static_assert(offsetof(BatchResult, data_bytes) == 4);
 static_assert(offsetof(BatchResult, checksum) == 8);
-static_assert(offsetof(BatchResult, reserved) == 12);
+static_assert(offsetof(BatchResult, leases) == 12);
 
 }  // namespace sealfs::wire

@@ -9,7 +9,7 @@
  */
 import { ESTALE, errno } from '../common/errno.js';
 import { crc32c, crc32cOf } from '../native/crc32c.js';
-import { BATCH_DROP_SET_ID } from '../protocol/batch.js';
+import { BATCH_DROP_SET_ID, BATCH_LEASES_ABSENCE } from '../protocol/batch.js';
 import { HAS_ATTRIBUTES } from '../protocol/leases.js';
 import { RPC_BODY_BYTES_MAX, roundUp8 } from '../protocol/frame.js';
 import { batchItemsMax, inlineDataBytes, maxBulkBytes } from '../protocol/limits.generated.js';
@@ -63,12 +63,21 @@ export interface BatchOutcome {
   attributes: FileAttributes | null;
   /** BatchRead: the file's whole content, if it came. */
   data: Uint8Array | null;
+  /** BatchLookup, ENOENT: the lease on the absence, if it was asked for and granted. */
+  leases: number;
 }
 
 export abstract class Batch extends RpcOperation {
   readonly #entries: BatchEntry[] = [];
   readonly #owner: BatchOwner;
-  readonly #outcome: BatchOutcome = { status: 0, inode: 0, attributes: null, data: null };
+  readonly #itemFlags: number;
+  readonly #outcome: BatchOutcome = {
+    status: 0,
+    inode: 0,
+    attributes: null,
+    data: null,
+    leases: 0,
+  };
   #context!: ClientContext;
   #itemBytes = BatchRequest.SIZE;
   #dataBytes = 0;
@@ -77,10 +86,13 @@ export abstract class Batch extends RpcOperation {
   #change: OwnChange | null = null;
   readonly #name = new NameReference();
 
-  constructor(opcode: number, owner: BatchOwner) {
+  /** `leasesAbsence`: of BatchLookup. */
+  constructor(opcode: number, owner: BatchOwner, leasesAbsence = false) {
     super();
     this.opcode = opcode;
     this.#owner = owner;
+    const dropsSetId = owner.dropsSetId ? BATCH_DROP_SET_ID : 0;
+    this.#itemFlags = dropsSetId | (leasesAbsence ? BATCH_LEASES_ABSENCE : 0);
   }
 
   get count(): number {
@@ -187,7 +199,7 @@ export abstract class Batch extends RpcOperation {
       const bodyBytes = this.#bodyBytes(entry);
       words.fill(0, at >>> 2, (at + BatchItem.SIZE + bodyBytes) >>> 2);
       writeU16(words, at + BatchItem.bodyBytes, bodyBytes);
-      writeU16(words, at + BatchItem.flags, this.#owner.dropsSetId ? BATCH_DROP_SET_ID : 0);
+      writeU16(words, at + BatchItem.flags, this.#itemFlags);
       words[(at + BatchItem.dataBytes) >>> 2] = data.length;
       words[(at + BatchItem.checksum) >>> 2] = data.length === 0 ? 0 : crc32cOf(data);
       this.#encodeItem(at + BatchItem.SIZE, entry);
@@ -277,6 +289,7 @@ export abstract class Batch extends RpcOperation {
       const hasData = readU16(words, at + BatchResult.hasData) !== 0;
       const dataBytes = hasData ? words[(at + BatchResult.dataBytes) >>> 2]! : 0;
       if (content + dataBytes > contentEnd) return context.malformed('contents of a batch');
+      this.#outcome.leases = words[(at + BatchResult.leases) >>> 2]!;
       if (status !== 0) this.#hand(i, status);
       else if (hasData) this.#handContent(i, at, content, dataBytes);
       else if (isGetAttr) this.#handAttributes(i, at + BatchResult.SIZE);

@@ -22,6 +22,7 @@ import { AccessTimes } from './access-times.js';
 import { gatherPartitions } from './gather-partitions.js';
 import { InodeFacts } from './inode-facts.js';
 import { ListingsAhead } from './listing-ahead.js';
+import { NamesAhead } from './names-ahead.js';
 import { LookupCounts } from './lookup-counts.js';
 import type { OwnChange } from './leases/change-marks.js';
 import { Leases } from './leases/leases.js';
@@ -112,6 +113,7 @@ export class ClientContext {
   readonly partitions = new PartitionTables();
   readonly lookups = new LookupCounts();
   readonly ahead = new ListingsAhead(this);
+  readonly namesAhead = new NamesAhead(this);
   readonly accessTimes: AccessTimes;
   readonly notices: Notices;
   readonly leases: Leases;

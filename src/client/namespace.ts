@@ -41,6 +41,7 @@ abstract class NewFileOperation extends CoreOperation {
     this.change.addInode(this.parent);
     this.context.leases.beginName(this.change, this.parent, this.name);
     this.sendAgain();
+    this.context.namesAhead.made(this.parent, this.name);
   }
 
   override done(status: number, body: number, bodyBytes: number): void {

@@ -194,6 +194,8 @@ class CreateOperation extends CoreOperation {
     const bytes = CreateRequest.SIZE + this.#name.lengthBytes;
     const opcode = this.#isNamed ? Opcode.Create : Opcode.TmpFile;
     this.send(this.context.peerOfInode(this.#home), opcode, bytes);
+    if (this.#isNamed && this.#attempts === 1)
+      this.context.namesAhead.made(this.parent, this.#name);
   }
 
   /** The partition that the name belongs to. */

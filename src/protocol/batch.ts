@@ -19,6 +19,7 @@ import { readU16 } from './u53.js';
 
 /** BatchItem.flags */
 export const BATCH_DROP_SET_ID = 1;
+export const BATCH_LEASES_ABSENCE = 2;
 
 const smallestBodies = new Map<number, number>([
   [Opcode.BatchLookup, NameRequest.SIZE],

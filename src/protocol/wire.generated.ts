@@ -1023,7 +1023,7 @@ export const BatchItem = {
   SIZE: 16,
   /** ushort: with the padding */
   bodyBytes: 0,
-  /** ushort: BatchWrite: bit 0: a file that is there loses its set-ID bits */
+  /** ushort: BatchWrite: bit 0: a file that is there loses its set-ID bits; BatchLookup: bit 1: a lease on the absence of the name is wanted */
   flags: 2,
   /** uint: BatchWrite: the file's content, at most inlineDataBytes */
   dataBytes: 4,
@@ -1054,6 +1054,6 @@ export const BatchResult = {
   dataBytes: 4,
   /** uint: CRC-32C of the content */
   checksum: 8,
-  /** uint */
-  reserved: 12,
+  /** uint: BatchLookup, ENOENT: the bit of a lease on the entry, or 0 */
+  leases: 12,
 } as const;

@@ -19,7 +19,6 @@ import type { Namespace } from './namespace.js';
 import { dropOtherDirectory, dropPartitions } from './namespace-directories.js';
 import { dropOtherLink } from './namespace-remove.js';
 import { LOCK_MOVE, LOCK_TOKEN } from './transactions/locks.js';
-import { touchInode } from './transactions/participant.js';
 import {
   PENDING,
   STEP_REMOVE_ENTRY,
@@ -53,8 +52,6 @@ interface Side {
   mode: number;
   /** Where its entry is, or would go. */
   cookie: number;
-  /** The inode is touched with the entry, by the target that has both. */
-  isTouched: boolean;
 }
 
 interface Rename {
@@ -96,7 +93,7 @@ export function rename(ns: Namespace, _call: unknown, mutation: Mutation): numbe
 }
 
 function sideOf(parent: number, directory: number, name: number, nameBytes: number): Side {
-  const nothing = { inode: 0, mode: 0, cookie: 0, isTouched: false };
+  const nothing = { inode: 0, mode: 0, cookie: 0 };
   return { parent, home: parent, directory, name, nameBytes, ...nothing };
 }
 
@@ -157,7 +154,6 @@ function findSource(ns: Namespace, rename: Rename): number {
   if (found === undefined) return PENDING;
   from.inode = found.inode;
   from.mode = found.mode;
-  from.isTouched = found.count === 1;
   return 0;
 }
 
@@ -188,7 +184,7 @@ function needMoves(ns: Namespace, rename: Rename): number {
   if (first) pending ||= checkLoop(ns, rename.mutation, from.inode, to.parent);
   if (second) pending ||= checkLoop(ns, rename.mutation, to.inode, from.parent);
   if (pending !== 0) return pending;
-  if (!first && !from.isTouched) pending = needTouch(ns, rename.mutation, from.inode);
+  if (!first) pending = needTouch(ns, rename.mutation, from.inode);
   if (isExchange && !second) pending = needTouch(ns, rename.mutation, to.inode) || pending;
   return pending;
 }
@@ -249,7 +245,7 @@ function needDirectoryMoves(
   if (status !== 0) return status;
   if (first) status = needParent(ns, mutation, from.inode, to.home);
   if (second) status = needParent(ns, mutation, to.inode, from.home) || status;
-  if (!first && !from.isTouched) status = needTouch(ns, mutation, from.inode) || status;
+  if (!first) status = needTouch(ns, mutation, from.inode) || status;
   if (!second && (rename.flags & RENAME_EXCHANGE) !== 0) {
     status = needTouch(ns, mutation, to.inode) || status;
   }
@@ -374,4 +370,12 @@ function setChanged(ns: Namespace, side: Side): void {
   if (side.directory < 0) return;
   ns.inodes.setChanged(side.directory, ns.host.now());
   ns.inodes.touch(side.directory);
+}
+
+/** Of an inode that lies here: its ctime is now. */
+function touchInode(ns: Namespace, inode: number): void {
+  const at = ns.inodes.load(inode);
+  if (at < 0) return;
+  ns.inodes.setCtime(at, ns.host.now());
+  ns.inodes.touch(at);
 }

@@ -8,7 +8,7 @@ import { EREMCHG, errno } from '../common/errno.js';
 import type { ArenaMemory } from '../native/arena-memory.js';
 import { crc32c } from '../native/crc32c.js';
 import { bucketOfInode } from '../placement/inode-number.js';
-import { BatchCursor } from '../protocol/batch.js';
+import { BATCH_LEASES_ABSENCE, BatchCursor } from '../protocol/batch.js';
 import { RPC_BODY_BYTES_MAX, roundUp8 } from '../protocol/frame.js';
 import { HAS_ATTRIBUTES } from '../protocol/leases.js';
 import { batchItemsMax, inlineDataBytes } from '../protocol/limits.generated.js';
@@ -24,6 +24,7 @@ import {
 import { readU16, readU53, writeU16 } from '../protocol/u53.js';
 import type { RpcRequest, RpcServer } from '../transport/rpc-server.js';
 import type { ChunkStore } from './data/chunk-store.js';
+import type { Grants } from './leases/grants.js';
 import { FLAG_SPLIT, FLAG_STRIPED, S_IFMT, S_IFREG } from './inode-record.js';
 import { replyStatuses } from './namespace-batch.js';
 import { getAttr, lookup, LOOKUP_ROOM } from './namespace-read.js';
@@ -41,6 +42,7 @@ export interface TargetBatchesDeps {
   namespace: Namespace;
   chunks: ChunkStore;
   statistics: TargetStatistics;
+  grants: Grants;
 }
 
 export class TargetBatches {
@@ -84,7 +86,7 @@ export class TargetBatches {
   #look(request: RpcRequest): void {
     const { rpc } = this.#deps;
     const reply = rpc.beginReply(request, BatchReply.SIZE + this.#cursor.count * RESULT_ROOM);
-    const end = this.#results(request.opcode, reply);
+    const end = this.#results(request, reply);
     this.#head(reply, 0);
     rpc.endReply(request, 0, end - reply);
   }
@@ -101,7 +103,7 @@ export class TargetBatches {
     const room = slot === 0 ? inlineRoom : arena.bulk.payloadBytes;
     this.#content = place;
     this.#contentEnd = place + Math.min(dataBytes, room);
-    const end = this.#results(request.opcode, reply);
+    const end = this.#results(request, reply);
     const bytes = this.#content - place;
     const fits = end - reply + bytes <= RPC_BODY_BYTES_MAX;
     if (fits) arena.bytes.copyWithin(end, place, place + bytes);
@@ -118,13 +120,13 @@ export class TargetBatches {
   }
 
   /** Writes all results; returns their end. */
-  #results(opcode: number, reply: number): number {
+  #results(request: RpcRequest, reply: number): number {
     let at = reply + BatchReply.SIZE;
-    for (let i = 0; i < this.#cursor.count; i++) at = this.#result(opcode, at);
+    for (let i = 0; i < this.#cursor.count; i++) at = this.#result(request, at);
     return at;
   }
 
-  #result(opcode: number, at: number): number {
+  #result({ opcode, session }: RpcRequest, at: number): number {
     const { arena, namespace } = this.#deps;
     const { words } = arena;
     const call = this.#call;
@@ -142,9 +144,16 @@ export class TargetBatches {
     if (status === EREMCHG || (isInode && status === 0 && this.#isSplit())) status = errno.EAGAIN;
     words.fill(0, at >>> 2, (at + BatchResult.SIZE) >>> 2);
     writeU16(words, at + BatchResult.status, status);
+    if (status === errno.ENOENT && this.#leasesAbsence(opcode)) {
+      words[(at + BatchResult.leases) >>> 2] = this.#deps.grants.absence(session, call);
+    }
     if (status !== 0) return at + BatchResult.SIZE;
     if (opcode === Opcode.BatchRead) this.#addContent(at);
     return at + BatchResult.SIZE + call.replyBytes;
+  }
+
+  #leasesAbsence(opcode: number): boolean {
+    return opcode === Opcode.BatchLookup && (this.#cursor.flags & BATCH_LEASES_ABSENCE) !== 0;
   }
 
   /** The attributes in the reply are not all there is to be shown. */

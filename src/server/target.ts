@@ -665,7 +665,7 @@ export class Target
   /** Nobody has to wait for a client that says that it has done. */
   #endSession(request: RpcRequest): void {
     this.onSessionClosed(request.session, 'its client has done');
-    request.session.reset = true;
+    request.session.unannounced = true;
     // Answered when the store has forgotten it, too.
     this.#committer.enqueueWork(
       () => undefined,

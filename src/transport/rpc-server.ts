@@ -174,7 +174,7 @@ export class RpcServer {
     for (const connection of [...this.#connections]) {
       if (connection.session === session) this.#closeConnection(connection, reason);
     }
-    session.reset = true;
+    session.unannounced = true;
     this.#service.onSessionClosed(session, reason);
   }
 
@@ -268,6 +268,10 @@ export class RpcServer {
       if (wrong !== '') this.#refuseFrame(connection, wrong);
       else this.#shakeHands(connection, frame, messageBytes);
       return;
+    }
+    if (connection.announces) {
+      connection.announces = false;
+      session.unannounced = false;
     }
     const words = this.#words;
     const outlet = connection.outlet;
@@ -432,7 +436,10 @@ export class RpcServer {
       frame + messageBytes,
     );
     const answer = this.#table.shakeHands(body, this.mapEpoch);
-    if (answer.session !== null) this.#bind(connection, answer.session);
+    if (answer.session !== null) {
+      connection.announces = answer.session.unannounced;
+      this.#bind(connection, answer.session);
+    }
     const outlet = connection.outlet;
     const place = this.#writer.begin(outlet, answer.reply.length);
     this.#arena.bytes.set(answer.reply, place);
@@ -476,6 +483,8 @@ class ServerConnection implements RpcSink {
   readonly server: RpcServer;
   readonly outlet: ReplyOutlet;
   session: Session | null = null;
+  /** Its handshake's answer says that the session is new; what arrives next shows that it was read. */
+  announces = false;
   /** Its handshake was refused; closed when the reply has had time to arrive. */
   refused = false;
   handshakeTimer: { cancel(): void } | null = null;

@@ -85,7 +85,6 @@ export class SessionTable {
       reason = `this is target ${this.#options.targetId}`;
     }
     let session: Session | null = null;
-    let newSession = false;
     if (status === 0 && hello !== undefined) {
       const known = this.#sessions.get(hello.sessionId);
       if (known === undefined && !this.#makeRoom()) {
@@ -93,12 +92,9 @@ export class SessionTable {
         reason = `${this.#sessionsMax} sessions are connected already`;
       } else if (known === undefined) {
         const saved = this.#service.loadSession(hello.sessionId);
-        newSession = true;
         session = this.#open(hello, saved);
       } else {
         session = known;
-        newSession = known.reset;
-        known.reset = false;
       }
     }
     const reply = encodeHelloReply({
@@ -108,7 +104,7 @@ export class SessionTable {
       targetId: this.#options.targetId,
       incarnation: this.#options.incarnation,
       mapEpoch,
-      newSession,
+      newSession: session?.unannounced === true,
     });
     return { session, status, reason, reply };
   }

@@ -45,8 +45,11 @@ export class Session {
   readonly lastSequence = new Uint32Array(rpcSlots);
   readonly executing: (RpcRequest | null)[] = new Array<RpcRequest | null>(rpcSlots).fill(null);
   executingCount = 0;
-  /** What it held has been taken from it: the client is told at its next handshake. */
-  reset = false;
+  /**
+   * It holds nothing of before, and its client may not know: it is told at each handshake until something
+   * arrives behind one, since the answer of a handshake may be lost.
+   */
+  unannounced = true;
   /** Scheduler's milliseconds when the connection was lost. */
   disconnectedMs = 0;
 

@@ -145,8 +145,12 @@ describe(`faults under load over ${transport}`, function () {
     await load.stop();
     assert.ok(broken >= 4, `${broken} broken`);
     assert.ok((await load.verify(mount.path)) > 0);
+    // One more where the other target had to do with this one for the first time.
     await until('as many connections as before', async () =>
-      (await cluster.counter('connections')).every((value, at) => value === connections[at]),
+      (await cluster.counter('connections')).every((value, at) => {
+        const more = value - connections[at]!;
+        return more === 0 || more === 1;
+      }),
     );
     assert.equal(client.transport.counters.protocolErrors, 0);
   });

@@ -137,3 +137,33 @@ describe('a directory that is busy', function () {
 function isUndefined(value: unknown): boolean {
   return value === undefined;
 }
+
+describe('a directory whose partitions are merged', function () {
+  this.timeout(60_000);
+
+  /** Emptied by one client while another changes, again and again, what its entries inherit. */
+  async function play(seed: number): Promise<void> {
+    const cluster = buildCluster(seed, { targets: 3, clients: 2, splitEntries: 4 });
+    await cluster.run(async ([first, second]) => {
+      await first!.files.ensureRoot();
+      await first!.files.mkdir('/d');
+      const all = names(60);
+      for (const name of all) await first!.files.writeFile(`/d/${name}`, '');
+      let emptied = false;
+      const empty = async (): Promise<void> => {
+        for (const name of all) await first!.files.unlink(`/d/${name}`);
+        emptied = true;
+      };
+      const change = async (): Promise<void> => {
+        for (let mode = 0o755; !emptied; mode ^= 0o2000) await second!.files.chmod('/d', mode);
+      };
+      await Promise.all([empty(), change()]);
+      await first!.files.rmdir('/d');
+      await assertNothingLeft(cluster, first!);
+    });
+  }
+
+  it('lets itself be changed', async () => {
+    for (let seed = 1; seed <= 10; seed++) await play(seed);
+  });
+});

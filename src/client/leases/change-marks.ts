@@ -159,6 +159,9 @@ export class OwnChange {
   /** Whose permissions. */
   readonly permissions: number[] = [];
   readonly #kept: number[] = [];
+  /** Partition (or directory) and hash of each name. */
+  readonly #homes: number[] = [];
+  readonly #hashes: number[] = [];
   #names = 0;
   #blind = 0;
   /** Answers of requests that were sent after this know all that went before. */
@@ -195,6 +198,8 @@ export class OwnChange {
   addName(directory: number, home: number, hash: number): void {
     this.#marks.beginName();
     this.#names++;
+    this.#homes.push(home);
+    this.#hashes.push(hash);
     this.#add(nameCell(directory, hash));
     this.#add(namesCell(directory));
     if (home === directory) return;
@@ -209,10 +214,17 @@ export class OwnChange {
   movedTo(home: number, hash: number): void {
     const cell = nameCell(home, hash);
     if (this.#names === 0 || this.#cells.includes(cell)) return;
+    this.#homes.push(home);
+    this.#hashes.push(hash);
     for (const each of [cell, namesCell(home)]) {
       this.#marks.begin(each);
       this.#cells.push(each);
     }
+  }
+
+  /** The names that it gives, takes away or moves, wherever it was sent. */
+  forEachName(visit: (home: number, hash: number) => void): void {
+    for (let i = 0; i < this.#homes.length; i++) visit(this.#homes[i]!, this.#hashes[i]!);
   }
 
   /** It changes an inode that is not known. */
@@ -259,6 +271,8 @@ export class OwnChange {
 
   #clear(): void {
     this.#cells.length = 0;
+    this.#homes.length = 0;
+    this.#hashes.length = 0;
     this.inodes.length = 0;
     this.permissions.length = 0;
     this.#kept.length = 0;

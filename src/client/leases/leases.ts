@@ -153,6 +153,12 @@ export class Leases {
     return (this.#inodes.flags(at) & INODE_COMPLETE) !== 0 ? 0 : UNKNOWN;
   }
 
+  /** Every name of the directory that is not known here does not exist, as far as is held. */
+  holdsAllNames(directory: number): boolean {
+    const slot = this.#inodes.find(directory);
+    return slot !== NONE && (this.#inodes.flags(slot) & INODE_COMPLETE) !== 0;
+  }
+
   /** Where the inode's attributes lie in `attributeWords` (bytes), if they may be believed; or NONE. */
   attributes(inode: number): number {
     const slot = this.#believed(inode, INODE_LEASED | INODE_CURRENT);
@@ -293,11 +299,11 @@ export class Leases {
     const quiet =
       this.#isNameQuiet(directory, hash, stamp, change) &&
       (home === directory || this.#isNameQuiet(home, hash, stamp, change)) &&
-      this.marks.isQuiet(delegationCell(home), stamp, 0);
+      this.#isCellQuiet(delegationCell(home), stamp, change);
     // Something newer is known, or will be: that one says what is to be forgotten.
     if (!quiet && change === null) return false;
     if (!quiet || (flags & LEASE_ENTRY) === 0) {
-      this.#nameUnknown(home, hash);
+      this.#nameUncertain(home, name, hash);
       return false;
     }
     this.#setName(home, name, hash, inode);
@@ -305,7 +311,11 @@ export class Leases {
   }
 
   #isNameQuiet(directory: number, hash: number, stamp: number, change: OwnChange | null): boolean {
-    const cell = nameCell(directory, hash);
+    return this.#isCellQuiet(nameCell(directory, hash), stamp, change);
+  }
+
+  /** The asker's own marks do not count: two of its cells may be the same. */
+  #isCellQuiet(cell: number, stamp: number, change: OwnChange | null): boolean {
     return this.marks.isQuiet(cell, stamp, change === null ? 0 : change.own(cell));
   }
 
@@ -389,6 +399,10 @@ export class Leases {
       change.end();
       return;
     }
+    // It may happen at any time: what is believed now is not to be believed when its marks are gone.
+    change.forEachName((home, hash) => {
+      this.#nameUnknown(home, hash);
+    });
     const left = change.abandon(peer);
     this.#options.scheduler.setTimer(ABANDONED_MS, () => {
       this.marks.expire(peer, left);
@@ -476,7 +490,7 @@ export class Leases {
     const slot = this.#names.find(home, hash, bytes, offset, lengthBytes);
     const leased = slot !== NONE && generation !== 0 && this.#names.generation(slot) === generation;
     const quiet = change.isQuiet(nameCell(home, hash));
-    if (inode === null || !quiet || !(leased || complete)) this.#nameUnknown(home, hash);
+    if (inode === null || !quiet || !(leased || complete)) this.#nameUncertain(home, name, hash);
     else this.#setName(home, name, hash, inode);
   }
 
@@ -485,6 +499,17 @@ export class Leases {
     this.#forgetHash(directory, hash);
     const at = this.#inodes.find(directory);
     if (at !== NONE) this.#inodes.setFlags(at, this.#inodes.flags(at) & ~INODE_COMPLETE);
+  }
+
+  /** Nothing is known of this name; where all names are held the others still are. */
+  #nameUncertain(directory: number, name: NameText, hash: number): void {
+    const at = this.#inodes.find(directory);
+    if (at === NONE || (this.#inodes.flags(at) & INODE_COMPLETE) === 0) {
+      this.#forgetHash(directory, hash);
+      return;
+    }
+    const slot = this.#names.add(directory, hash, name.bytes, name.offset, name.lengthBytes);
+    this.#names.set(slot, UNKNOWN, this.#inodes.generation(at));
   }
 
   #forgetHash(directory: number, hash: number): void {

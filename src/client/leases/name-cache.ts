@@ -1,6 +1,6 @@
 /**
  * Names of directories that this client holds, present or absent: (directory, name) -> inode, 0: there is no such
- * name. A name counts only while its generation is its directory's (inode-cache.ts): so all names
+ * name, -1: not known, where all others are. A name counts only while its generation is its directory's (inode-cache.ts): so all names
  * of a directory are forgotten at once. They are found by the 44-bit hash that recalls carry, and compared
  * byte by byte: two names may have one hash.
  */
@@ -101,7 +101,7 @@ export class NameCache extends ClockTable {
     return this.#directories[slot]!;
   }
 
-  /** 0: there is no such name. */
+  /** 0: there is no such name; -1: not known. */
   inode(slot: number): number {
     return this.#inodes[slot]!;
   }

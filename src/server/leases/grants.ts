@@ -58,18 +58,25 @@ export class Grants {
   /** Flags of a Lookup's reply: `status` 0 or ENOENT. */
   lookup(session: Session, call: Call, status: number): number {
     if (!this.#leases.isHolder(session)) return 0;
-    const { words } = call.memory;
-    const parent = readU53(words, call.body + NameRequest.parent);
-    const nameBytes = readU16(words, call.body + NameRequest.nameBytes);
-    const flags = this.#entry(
-      session,
-      parent,
-      this.#hash(call.memory, call.body + NameRequest.SIZE, nameBytes),
-    );
-    if (status === errno.ENOENT) return flags | this.#emptyDirectory(session, parent);
+    const flags = this.#lookedUp(session, call);
+    if (status === errno.ENOENT) {
+      const parent = readU53(call.memory.words, call.body + NameRequest.parent);
+      return flags | this.#emptyDirectory(session, parent);
+    }
     const out = call.out.words;
     if ((out[(call.reply + LookupReply.flags) >>> 2]! & HAS_ATTRIBUTES) === 0) return flags;
     return flags | this.inode(session, readU53(out, call.reply + LookupReply.inode));
+  }
+
+  /** LEASE_ENTRY or 0: of a name that a batch has not found. */
+  absence(session: Session, call: Call): number {
+    return this.#leases.isHolder(session) ? this.#lookedUp(session, call) : 0;
+  }
+
+  #lookedUp(session: Session, { memory, body }: Call): number {
+    const parent = readU53(memory.words, body + NameRequest.parent);
+    const nameBytes = readU16(memory.words, body + NameRequest.nameBytes);
+    return this.#entry(session, parent, this.#hash(memory, body + NameRequest.SIZE, nameBytes));
   }
 
   /**

@@ -33,6 +33,7 @@ import {
   PENDING,
   STEP_DROP_DIR,
   STEP_DROP_LINK,
+  STEP_INHERIT,
   STEP_MAKE_DIR,
   STEP_MAKE_PARTITION,
   STEP_MOVE,
@@ -127,6 +128,14 @@ export interface TransactionCounters {
   aborted: number;
   /** Attempts that were given up and begun again. */
   retried: number;
+}
+
+/** A step at an inode that is not there, which goes without saying then. */
+function isOfNoMatter(step: number): boolean {
+  // The entry dangles: there is nothing to be dropped, and the entry may go.
+  if (step === STEP_DROP_DIR || step === STEP_DROP_LINK) return true;
+  // The partition was merged meanwhile: the table, which is read again, knows it no more.
+  return step === STEP_INHERIT;
 }
 
 export class Coordinator {
@@ -406,8 +415,7 @@ export class Coordinator {
   ): void {
     const kind = step.request.step;
     if (status === 0) step.answer = answer;
-    else if (status === ESTALE && (kind === STEP_DROP_DIR || kind === STEP_DROP_LINK)) {
-      // The entry dangles: there is nothing to be dropped, and the entry may go.
+    else if (status === ESTALE && isOfNoMatter(kind)) {
       step.participant = undefined;
       step.answer = { inode: 0, mode: 0, count: 0 };
     } else {

@@ -282,7 +282,6 @@ export class Participant {
     if (!ns.dentries.find(inode, name, 0, name.length, ns.found)) return errno.ENOENT;
     answer.inode = ns.found.inode;
     answer.mode = ns.found.mode;
-    answer.count = ns.ownsInode(ns.found.inode) ? 1 : 0;
     return 0;
   }
 
@@ -389,7 +388,7 @@ export class Participant {
     const { inode: directory, name, other, mode } = request;
     const at = ns.loadDirectory(directory);
     if (at < 0 || !ns.dentries.find(directory, name, 0, name.length, ns.found)) return;
-    const { inode, cookie } = ns.found;
+    const { cookie } = ns.found;
     let links = ns.inodes.linkCount(at) - (ns.found.mode === S_IFDIR ? 1 : 0);
     if (request.step === STEP_REMOVE_ENTRY) ns.dentries.remove(directory, cookie);
     else {
@@ -399,7 +398,6 @@ export class Participant {
     ns.inodes.setLinkCount(at, links);
     ns.inodes.setChanged(at, ns.host.now());
     ns.inodes.touch(at);
-    if (ns.ownsInode(inode)) touchInode(ns, inode);
   }
 
   committed(): void {
@@ -439,14 +437,6 @@ export function emptyingLock(ns: Namespace, directory: number): Lock | undefined
   let entries = 0;
   ns.dentries.list(directory, 0, () => ++entries <= locked);
   return entries > locked ? undefined : ns.locks.anyEntry(directory);
-}
-
-/** Of an inode that lies here: its ctime is now. */
-export function touchInode(ns: Namespace, inode: number): void {
-  const at = ns.inodes.load(inode);
-  if (at < 0) return;
-  ns.inodes.setCtime(at, ns.host.now());
-  ns.inodes.touch(at);
 }
 
 export const prepare: Execute = (ns, call) => {

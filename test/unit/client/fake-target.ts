@@ -187,7 +187,7 @@ export class FakeWorld {
     return this.#table.memberOfBucket(stripeBucket(inode, chunk));
   }
 
-  async run<T>(body: () => Promise<T>): Promise<T> {
+  async run<T>(body: () => Promise<T>, limitMs = 100_000): Promise<T> {
     let settled = false;
     const promise = body().finally(() => {
       settled = true;
@@ -196,7 +196,7 @@ export class FakeWorld {
     await new Promise<void>((resolve) => {
       setImmediate(resolve);
     });
-    if (!(await this.world.runAsync(() => settled, 100_000))) throw new Error('it hangs');
+    if (!(await this.world.runAsync(() => settled, limitMs))) throw new Error('it hangs');
     return promise;
   }
 

@@ -147,6 +147,17 @@ describe('rpc server, by hand', () => {
     assert.equal(durable.total, 2);
   });
 
+  it('says that a session is new until the client has shown that it knows', () => {
+    const isNew = (connection: number): boolean =>
+      decodeHelloReply(client.hello(connection).body)!.newSession;
+    for (let i = 0; i < 2; i++) assert.equal(isNew(client.connect()), true);
+    const connection = client.connect();
+    assert.equal(isNew(connection), true);
+    client.request(connection, PEEK, 0, 1);
+    settle();
+    assert.equal(isNew(client.connect()), false);
+  });
+
   it('binds a session to its newest connection and closes the older one', () => {
     const first = client.connect();
     client.hello(first);

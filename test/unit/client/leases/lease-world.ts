@@ -1,6 +1,7 @@
 /** A scripted target that grants leases, and a client that wants them. */
 import { errno } from '../../../../src/common/errno.js';
 import { HAS_ATTRIBUTES, LEASE_ENTRY, LEASE_INODE } from '../../../../src/protocol/leases.js';
+import type { ClientOptions } from '../../../../src/client/context.js';
 import { NameReference } from '../../../../src/client/request.js';
 import { AbsentReply, LookupReply, Opcode } from '../../../../src/protocol/wire.generated.js';
 import { FakeWorld, attributesBody, bodyOf, fillAttributes, put64 } from '../fake-target.js';
@@ -12,8 +13,8 @@ export class LeaseWorld extends FakeWorld {
   readonly notices: NoticeValues[][] = [];
   readonly file: number;
 
-  constructor() {
-    super(1, { coherence: 'leases', leaseNamesMax: 4 });
+  constructor(leaseNamesMax: number, options: Partial<ClientOptions>) {
+    super(1, { coherence: 'leases', leaseNamesMax, ...options });
     this.file = this.inodeOn(0, 50);
     this.answer(Opcode.Await, () => this.#awaited());
     this.answer(Opcode.Returned, () => ({}));
@@ -65,14 +66,18 @@ export class LeaseWorld extends FakeWorld {
 }
 
 /** Connects, and waits for the first Await's answer: from then on leases are believed. */
-export async function play(body: (world: LeaseWorld) => Promise<void>): Promise<void> {
-  const world = new LeaseWorld();
+export async function play(
+  body: (world: LeaseWorld) => Promise<void>,
+  leaseNamesMax = 4,
+  options: Partial<ClientOptions> = {},
+): Promise<void> {
+  const world = new LeaseWorld(leaseNamesMax, options);
   await world.run(async () => {
     await world.exists('/');
     await world.pause(50);
     world.takeAsked();
     await body(world);
-  });
+  }, 1_000_000);
 }
 
 export function reference(bytes: Uint8Array): NameReference {

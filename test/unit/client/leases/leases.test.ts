@@ -68,6 +68,49 @@ describe('client: leases', () => {
       assert.deepEqual(world.asked_(), ['Lookup']);
     }));
 
+  it('of a whole directory stay when nothing is known of one name', () =>
+    play(async (world) => {
+      world.answer(Opcode.Lookup, () => world.absent(LEASE_ENTRY | LEASE_DIRECTORY));
+      assert.ok(!(await world.exists('/a')));
+      // An answer that had to wait grants nothing.
+      world.answer(Opcode.Create, () => ({ body: attributesBody({ inode: world.file }) }));
+      await world.files.writeFile('/c', '').catch(() => undefined);
+      world.asked_();
+      assert.ok(!(await world.exists('/d')));
+      assert.deepEqual(world.asked_(), []);
+      world.answer(Opcode.Lookup, () => world.found(LEASE_INODE | LEASE_ENTRY));
+      assert.ok(await world.exists('/c'));
+      assert.deepEqual(world.asked_(), ['Lookup']);
+      assert.ok(await world.exists('/c'));
+      assert.deepEqual(world.asked_(), []);
+    }));
+
+  it('say nothing of a name whose change was given up, however long ago', () =>
+    play(
+      async (world) => {
+        world.answer(Opcode.Lookup, () => world.absent(LEASE_ENTRY | LEASE_DIRECTORY));
+        assert.ok(!(await world.exists('/a')));
+        const { rootInode, core, files } = world;
+        const name = reference(new TextEncoder().encode('a'));
+        // It is executed, but the connection goes before its answer, and comes back too late.
+        world.answer(Opcode.Create, () => {
+          world.network.partition('client', 't0');
+          return { body: attributesBody({ inode: world.file }, LEASE_INODE | LEASE_ENTRY) };
+        });
+        const made = files.call('mknod', '/a', (request) => {
+          core.makeNode(request, rootInode, name, 0o100644, 0);
+        });
+        await assert.rejects(made, /ETIMEDOUT|EIO/);
+        world.network.heal('client', 't0');
+        await world.pause(700_000);
+        world.asked_();
+        await world.exists('/a');
+        assert.deepEqual(world.asked_(), ['Lookup']);
+      },
+      4,
+      { mode: 'soft', softTimeoutMs: 1000 },
+    ));
+
   it('do not keep an answer that an own change may have overtaken', () =>
     play(async (world) => {
       world.answer(Opcode.Lookup, () => ({

@@ -11,6 +11,7 @@ import {
   NOTICE_INODE,
   RECALL_LIMIT_MS,
 } from '../../../../src/protocol/leases.js';
+import { BATCH_LEASES_ABSENCE } from '../../../../src/protocol/batch.js';
 import * as Wire from '../../../../src/protocol/wire.generated.js';
 import { Opcode } from '../../../../src/protocol/wire.generated.js';
 import { body } from '../namespace-harness.js';
@@ -59,11 +60,11 @@ function beginChmod(cluster: TargetCluster, inode: number): RawOperation {
 }
 
 /** A batch of these names. */
-function batchBody(parent: number, names: readonly string[]): Buffer {
+function batchBody(parent: number, names: readonly string[], flags = 0): Buffer {
   const parts = [body(Wire.BatchRequest, { count: names.length })];
   for (const name of names) {
     const item = body(Wire.NameRequest, { parent, nameBytes: Buffer.byteLength(name) }, name);
-    parts.push(body(Wire.BatchItem, { bodyBytes: item.length }), item);
+    parts.push(body(Wire.BatchItem, { bodyBytes: item.length, flags }), item);
   }
   return Buffer.concat(parts);
 }
@@ -93,6 +94,35 @@ describe('leases of a target', () => {
     const { body: statuses } = cluster.finish(unlink);
     const first = Wire.BatchReply.SIZE;
     assert.deepEqual([...statuses.subarray(first, first + 3)], [0, 0, ENOENT]);
+  });
+
+  it('of names that a batch has not found are granted, if it asks, and recalled', () => {
+    const { cluster, root, awaiting } = start();
+    cluster.create(root, 'there');
+    const node = cluster.nodes[0]!;
+    const look = (flags: number): number[] => {
+      const asked = batchBody(root, ['x', 'there', 'y'], flags);
+      const { body: results } = cluster.call(node, Opcode.BatchLookup, asked);
+      const last = results.length - Wire.BatchResult.SIZE;
+      return [Wire.BatchReply.SIZE, last].map((at) => {
+        assert.equal(results.readUInt16LE(at), ENOENT);
+        return results.readUInt32LE(at + Wire.BatchResult.leases);
+      });
+    };
+    assert.deepEqual(look(0), [0, 0]);
+    assert.deepEqual(look(BATCH_LEASES_ABSENCE), [LEASE_ENTRY, LEASE_ENTRY]);
+    const holder = cluster.speaker();
+    cluster.newClient();
+    const made = cluster.begin(node, Opcode.Create, cluster.createBody(root, 'y'));
+    cluster.idle(50);
+    assert.equal(made.answer, undefined);
+    const other = cluster.speaker();
+    cluster.speakAs(holder);
+    const notices = take(cluster, awaiting);
+    assert.ok(notices.some(({ kind }) => kind === NOTICE_ENTRY));
+    giveBack(cluster, notices);
+    cluster.speakAs(other);
+    assert.equal(cluster.finish(made).status, 0);
   });
 
   it('are granted to those who await, and to nobody else', () => {
