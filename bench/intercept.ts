@@ -1,16 +1,18 @@
 /**
  * Interception beside FUSE: the same ranks on the same mount, with the preload library and without, in turns. And
- * what the library costs a program that does nothing. Runs under `sealfs up`.
+ * what the library costs a program that does nothing, what a stat costs that has to ask the server, and the IO500 both
+ * ways. Runs under `sealfs up`.
  *
- * open+close, create and unlink are the kernel's in both (docs/intercept.md, "What is missing"): their rows show
- * what the library costs them.
+ * What is the kernel's in both (docs/intercept.md, "Entry points") shows what the library costs it.
  */
 import { spawnSync } from 'node:child_process';
-import { join } from 'node:path';
-import { nativeFolder } from '../src/native/load.js';
+import { withPreload } from '../src/common/preload.js';
+import { preloadLibrary } from '../src/native/preload.js';
+import { io500Row } from './intercept-io500.js';
+import { serverRow } from './intercept-server.js';
 import { runMicroRanks } from './micro-ranks.js';
 import type { MicroMode } from './micro-ranks.js';
-import { alternate, row } from './report.js';
+import { alternate, progress, row } from './report.js';
 import type { Row } from './report.js';
 
 const mebibyte = 2 ** 20;
@@ -27,6 +29,7 @@ const measures: Measure[] = [
   { mode: 'stat', name: 'stat', unit: 'op/s', minRatio: 3 },
   { mode: 'open-close', name: 'open+close', unit: 'op/s', minRatio: 3 },
   { mode: 'create-close', name: 'create', unit: 'op/s', minRatio: 3 },
+  { mode: 'unlink', name: 'unlink', unit: 'op/s', minRatio: 3 },
   { mode: 'small-read', name: '4 KiB read', unit: 'op/s', minRatio: 3 },
   { mode: 'small-write', name: '4 KiB write', unit: 'op/s', minRatio: 3 },
   { mode: 'seq-read', name: '1 MiB read', unit: 'MiB/s', minRatio: 1.3 },
@@ -36,22 +39,33 @@ const measures: Measure[] = [
 interface Sizes {
   seconds: number;
   files: number;
+  /** Of unlink, which ends with them. */
+  removed: number;
   mebibytes: number;
   rounds: number;
   starts: number;
 }
 
-const full: Sizes = { seconds: 3, files: 1000, mebibytes: 64, rounds: 3, starts: 101 };
-const instant: Sizes = { seconds: 0.1, files: 20, mebibytes: 2, rounds: 1, starts: 3 };
+const full: Sizes = {
+  seconds: 3,
+  files: 1000,
+  removed: 8000,
+  mebibytes: 64,
+  rounds: 3,
+  starts: 101,
+};
+const instant: Sizes = { seconds: 0.1, files: 20, removed: 20, mebibytes: 2, rounds: 1, starts: 3 };
 
 export async function benchInterceptInside(tiny: boolean): Promise<Row[]> {
   const mount = process.env['SEALFS_MOUNT'];
   if (mount === undefined) throw new Error('SEALFS_MOUNT is not set: run under sealfs up');
   const sizes = tiny ? instant : full;
-  const environment = { LD_PRELOAD: join(nativeFolder(), 'libsealfs_intercept.so') };
+  const library = preloadLibrary();
+  const environment = { LD_PRELOAD: withPreload(library) };
   const rows: Row[] = [];
   for (const processes of [2, 4]) {
     for (const measure of measures) {
+      progress(`${measure.name}, ${processes} processes`);
       const rate = (env: NodeJS.ProcessEnv) => () =>
         rateOf(measure.mode, mount, processes, sizes, env);
       const [intercepted, plain] = await alternate(sizes.rounds, [rate(environment), rate({})]);
@@ -61,6 +75,8 @@ export async function benchInterceptInside(tiny: boolean): Promise<Row[]> {
       rows.push(row(name, measure.unit, intercepted! / scale, aim));
     }
   }
+  rows.push(await serverRow(environment, tiny));
+  for (const processes of [2, 4]) rows.push(await io500Row(mount, processes, library, tiny));
   const [loaded, bare] = await alternate(sizes.rounds, [
     () => startMs(sizes.starts, environment),
     () => startMs(sizes.starts, {}),
@@ -76,7 +92,8 @@ async function rateOf(
   sizes: Sizes,
   environment: NodeJS.ProcessEnv,
 ): Promise<number> {
-  const { seconds, files } = sizes;
+  const { seconds } = sizes;
+  const files = mode === 'unlink' ? sizes.removed : sizes.files;
   const bytes = sizes.mebibytes * mebibyte;
   return (await runMicroRanks({ mode, dir, processes, seconds, files, bytes, environment })).rate;
 }

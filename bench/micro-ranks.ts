@@ -7,7 +7,15 @@ import { promisify } from 'node:util';
 import { nativeProgram } from './processes.js';
 
 export type MicroMode =
-  'stat' | 'create-close' | 'open-close' | 'seq-write' | 'seq-read' | 'small-read' | 'small-write';
+  | 'stat'
+  | 'create-close'
+  | 'open-close'
+  | 'unlink'
+  | 'lookup'
+  | 'seq-write'
+  | 'seq-read'
+  | 'small-read'
+  | 'small-write';
 
 export interface MicroOptions {
   mode: MicroMode;
@@ -17,7 +25,7 @@ export interface MicroOptions {
   seconds: number;
   /** Most operations of one process; without it only the time ends them. */
   count?: number;
-  /** stat: how many files each process stats in turn. 1000 by default. */
+  /** stat, open-close, unlink, lookup: how many files each process has. 1000 by default. */
   files?: number;
   /** seq-*: length of each process's file. 256 MiB by default. */
   bytes?: number;

@@ -17,8 +17,9 @@ import {
 } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { delimiter, join } from 'node:path';
-import { SealfsError, UsageError } from '../common/errors.js';
-import { nativeFolder } from '../native/load.js';
+import { UsageError } from '../common/errors.js';
+import { withPreload } from '../common/preload.js';
+import { preloadLibrary } from '../native/preload.js';
 import { addExample, addJsonOption } from './common-options.js';
 import { ExitStatus } from './failure.js';
 import { Signals, endOfCommand } from './foreground-command.js';
@@ -45,10 +46,7 @@ export function addIntercept(program: Command): void {
     'sealfs intercept --report -- cp -r input /mnt/scratch',
   );
   command.action(async (words: string[], options: InterceptOptions) => {
-    const library = join(nativeFolder(), 'libsealfs_intercept.so');
-    if (!existsSync(library)) {
-      throw new SealfsError('UNSUPPORTED', `${library} is not built: run npm run build:native`);
-    }
+    const library = preloadLibrary();
     if (options.json === true && options.report !== true) {
       throw new UsageError('--json is for --report');
     }
@@ -60,14 +58,13 @@ async function run(words: string[], library: string, options: InterceptOptions):
   const [program, ...args] = words;
   const directory = options.report === true ? mkdtempSync(join(tmpdir(), 'sealfs-report-')) : '';
   const file = join(directory, 'report');
-  const before = process.env['LD_PRELOAD'];
   const signals = new Signals();
   try {
     const child = spawn(program!, args, {
       stdio: 'inherit',
       env: {
         ...process.env,
-        LD_PRELOAD: before === undefined || before === '' ? library : `${library}:${before}`,
+        LD_PRELOAD: withPreload(library),
         ...(directory === '' ? {} : { SEALFS_INTERCEPT_REPORT: file }),
       },
     });
