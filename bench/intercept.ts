@@ -76,7 +76,8 @@ export async function benchInterceptInside(tiny: boolean): Promise<Row[]> {
     }
   }
   rows.push(await serverRow(environment, tiny));
-  for (const processes of [2, 4]) rows.push(await io500Row(mount, processes, library, tiny));
+  for (const processes of tiny ? [2] : [2, 4])
+    rows.push(await io500Row(mount, processes, library, tiny));
   const [loaded, bare] = await alternate(sizes.rounds, [
     () => startMs(sizes.starts, environment),
     () => startMs(sizes.starts, {}),

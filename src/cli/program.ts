@@ -43,10 +43,23 @@ export function buildProgram(args: readonly string[] = []): Command {
   addFsck(program);
   addBench(program);
   program.hook('preAction', (_program, action) => {
+    giveOwnConfig(program, action);
     applySettings(action, program.opts<{ config?: string }>().config);
   });
   completeErrors(program);
   return program;
+}
+
+/**
+ * commander takes --config for the program's wherever it stands. Of a command that has one itself (bench io500, whose
+ * file is the benchmark's own) it is the command's.
+ */
+function giveOwnConfig(program: Command, action: Command): void {
+  const { config } = program.opts<{ config?: string }>();
+  const own = action.options.some((option) => option.long === '--config');
+  if (action === program || !own || config === undefined) return;
+  action.setOptionValueWithSource('config', config, 'cli');
+  program.setOptionValue('config', undefined);
 }
 
 /**
