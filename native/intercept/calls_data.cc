@@ -150,7 +150,7 @@ ssize_t transfer(int fd, const Use& use, bool writes, Cursor* cursor, size_t byt
     return -1;
   }
   if (reply.status != kNoLane && reply.status != static_cast<uint32_t>(Fallback::kBadRequest)) {
-    descriptors::leave_to_kernel(fd);
+    descriptors::leave_to_kernel(fd, reply.status);
   }
   return kAskKernel;
 }
@@ -173,9 +173,13 @@ ssize_t transfer_all(int fd, uint64_t inode, const Use& use, bool writes, const 
 }
 
 bool may(const Use& use, bool writes) {
-  if (use.attachment == nullptr) return false;
+  const auto which = writes ? report::kWrite : report::kRead;
+  if (use.attachment == nullptr) {
+    report::count(which, use.why);
+    return false;
+  }
   if (writes ? use.writes : use.reads) return true;
-  report::count(writes ? report::kWrite : report::kRead, report::kOpenMode);
+  report::count(which, report::kOpenMode);
   return false;
 }
 
@@ -211,9 +215,10 @@ ssize_t at_position(int fd, bool writes, const iovec* parts, int count) {
     // An append, whose end becomes the offset.
     descriptors::refresh(fd);
   }
-  if (may(use, writes) && !use.owns_offset) {
+  const bool is_allowed = may(use, writes);
+  if (is_allowed && !use.owns_offset) {
     report::count(writes ? report::kWrite : report::kRead, report::kSharedOffset);
-  } else if (may(use, writes)) {
+  } else if (is_allowed) {
     const size_t bytes = total(parts, count);
     const OffsetLock lock(shown.stx_ino);
     const off_t offset = bytes > 0 ? lseek(fd, 0, SEEK_CUR) : -1;
@@ -229,29 +234,34 @@ ssize_t at_position(int fd, bool writes, const iovec* parts, int count) {
 }
 
 ssize_t plain_read(int fd, void* buffer, size_t bytes) {
+  const report::Timing timing(report::kRead);
   const iovec part{buffer, bytes};
   const ssize_t done = at_position(fd, false, &part, 1);
   return done == kAskKernel ? next_read(fd, buffer, bytes) : done;
 }
 
 ssize_t plain_pread(int fd, void* buffer, size_t bytes, off_t offset) {
+  const report::Timing timing(report::kRead);
   const iovec part{buffer, bytes};
   const ssize_t done = at_offset(fd, false, &part, 1, offset);
   return done == kAskKernel ? next_pread(fd, buffer, bytes, offset) : done;
 }
 
 ssize_t plain_pwrite(int fd, const void* buffer, size_t bytes, off_t offset) {
+  const report::Timing timing(report::kWrite);
   const iovec part{const_cast<void*>(buffer), bytes};
   const ssize_t done = at_offset(fd, true, &part, 1, offset);
   return done == kAskKernel ? next_pwrite(fd, buffer, bytes, offset) : done;
 }
 
 ssize_t plain_preadv(int fd, const iovec* parts, int count, off_t offset) {
+  const report::Timing timing(report::kRead);
   const ssize_t done = at_offset(fd, false, parts, count, offset);
   return done == kAskKernel ? next_preadv(fd, parts, count, offset) : done;
 }
 
 ssize_t plain_pwritev(int fd, const iovec* parts, int count, off_t offset) {
+  const report::Timing timing(report::kWrite);
   const ssize_t done = at_offset(fd, true, parts, count, offset);
   return done == kAskKernel ? next_pwritev(fd, parts, count, offset) : done;
 }
@@ -276,6 +286,7 @@ SEALFS_ENTRY ssize_t __read_chk(int fd, void* buffer, size_t bytes, size_t room)
   return plain_read(fd, buffer, bytes);
 }
 SEALFS_ENTRY ssize_t write(int fd, const void* buffer, size_t bytes) {
+  const report::Timing timing(report::kWrite);
   const iovec part{const_cast<void*>(buffer), bytes};
   const ssize_t done = at_position(fd, true, &part, 1);
   return done == kAskKernel ? next_write(fd, buffer, bytes) : done;
@@ -301,10 +312,12 @@ SEALFS_ENTRY ssize_t pwrite64(int fd, const void* buffer, size_t bytes, off_t of
   return plain_pwrite(fd, buffer, bytes, offset);
 }
 SEALFS_ENTRY ssize_t readv(int fd, const iovec* parts, int count) {
+  const report::Timing timing(report::kRead);
   const ssize_t done = at_position(fd, false, parts, count);
   return done == kAskKernel ? next_readv(fd, parts, count) : done;
 }
 SEALFS_ENTRY ssize_t writev(int fd, const iovec* parts, int count) {
+  const report::Timing timing(report::kWrite);
   const ssize_t done = at_position(fd, true, parts, count);
   return done == kAskKernel ? next_writev(fd, parts, count) : done;
 }

@@ -80,9 +80,11 @@ __attribute__((constructor)) void start() {
   descriptors::start();
   pthread_atfork(nullptr, nullptr, forget_offset_locks);
   pthread_atfork(nullptr, nullptr, places::forget);
+  pthread_atfork(nullptr, nullptr, report::begin_child);
+  report::begin_program();
 }
 
-__attribute__((destructor)) void end() { report::write_at_exit(); }
+__attribute__((destructor)) void end() { report::end_program(); }
 
 }  // namespace
 }  // namespace sealfs::intercept
@@ -219,6 +221,7 @@ SEALFS_ENTRY int posix_spawn(pid_t* pid, const char* path,
                              const posix_spawnattr_t* attributes, char* const* arguments,
                              char* const* environment) {
   descriptors::all_shared();
+  report::executes(0, path);
   return next_posix_spawn(pid, path, actions, attributes, arguments, environment);
 }
 SEALFS_ENTRY int posix_spawnp(pid_t* pid, const char* path,
@@ -226,6 +229,7 @@ SEALFS_ENTRY int posix_spawnp(pid_t* pid, const char* path,
                               const posix_spawnattr_t* attributes, char* const* arguments,
                               char* const* environment) {
   descriptors::all_shared();
+  report::executes(0, path);
   return next_posix_spawnp(pid, path, actions, attributes, arguments, environment);
 }
 SEALFS_ENTRY int system(const char* command) {

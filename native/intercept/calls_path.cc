@@ -75,11 +75,16 @@ Found look(int directory, const char* path, int flags) {
   const bool plain = path != nullptr && (directory == AT_FDCWD || *path == '/');
   if (!plain || (flags & ~kKnownFlags) != 0) return found;
   if (!places::may_be_below(path)) return found;
-  if (!is_forced() && is_known_to_kernel(directory, path, flags)) return found;
+  const bool is_known = !is_forced() && is_known_to_kernel(directory, path, flags);
+  // Whether it is a path of a mount is of interest only to who wants to know.
+  if (is_known && !report::wanted()) return found;
   const Place place = places::find(path);
   const size_t bytes = place.attachment == nullptr ? 0 : strlen(place.path);
   if (bytes == 0 || bytes > kPathBytesMax) return found;
-  if (!is_forced() && was_asked_lately(place.directory.stx_ino, place.path)) return found;
+  if (is_known || (!is_forced() && was_asked_lately(place.directory.stx_ino, place.path))) {
+    report::count(report::kStat, report::kRemembered);
+    return found;
+  }
   const int lane = place.attachment->begin();
   if (lane < 0) return found;
   memcpy(place.attachment->data(lane), place.path, bytes);
@@ -106,6 +111,7 @@ bool answer(const Found& found, int* result) {
 }
 
 int stat_at(int directory, const char* path, struct stat* to, int flags) {
+  const report::Timing timing(report::kStat);
   const int before = errno;
   const Found found = look(directory, path, flags);
   errno = before;
@@ -145,6 +151,7 @@ SEALFS_ENTRY int fstatat64(int directory, const char* path, struct stat64* to, i
 SEALFS_ENTRY int statx(int directory, const char* path, int flags, unsigned mask,
                        struct statx* to) noexcept {
   constexpr unsigned kKnown = STATX_BASIC_STATS | STATX_BTIME;
+  const report::Timing timing(report::kStat);
   const int before = errno;
   Found found;
   if ((mask & ~kKnown) == 0) found = look(directory, path, flags);

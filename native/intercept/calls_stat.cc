@@ -37,6 +37,7 @@ bool ask_mount(int fd, struct stat* to) {
 }
 
 int stat_of(int fd, struct stat* to) {
+  const report::Timing timing(report::kFileStat);
   const int before = errno;
   const bool answered = ask_mount(fd, to);
   errno = before;

@@ -126,6 +126,15 @@ Attachment* attach(uint32_t major, uint32_t minor) {
   return found;
 }
 
+// The word of a descriptor that is the kernel's, with the reason in the place of a handle.
+uint64_t kernel_because(uint32_t why) { return kKernel | uint64_t{why} << kHandleShift; }
+
+// Without a reason: it is no file of a mount.
+uint32_t reason_of(uint64_t word) {
+  const auto why = static_cast<uint32_t>(word >> kHandleShift);
+  return (word & kKindMask) == kKernel && why != 0 ? why : report::kNotOurs;
+}
+
 // The word for this descriptor, which was unknown, with the mount's handle for it.
 uint64_t introduce(int fd, const struct statx& shown, uint64_t before, Attachment* mount) {
   const int lane = mount->begin();
@@ -138,7 +147,7 @@ uint64_t introduce(int fd, const struct statx& shown, uint64_t before, Attachmen
   const Reply reply = mount->call(lane, request);
   mount->end(lane);
   report::count(report::kOpen, reply.status);
-  if (reply.status != 0) return kKernel;
+  if (reply.status != 0) return kernel_because(reply.status);
   const int flags = static_cast<int>(syscall(SYS_fcntl, fd, F_GETFL));
   if (flags < 0) return kKernel;
   uint64_t word = kOurs | (before & (kOwnsOffset | uint64_t{0xffff} << kEpochShift));
@@ -291,9 +300,9 @@ void wrote(uint64_t inode) { written_inodes.add(inode); }
 
 bool has_written(uint64_t inode) { return written_inodes.has(inode); }
 
-void leave_to_kernel(int fd) {
+void leave_to_kernel(int fd, uint32_t why) {
   Entry* entry = entry_of(fd);
-  if (entry != nullptr && is_at_home()) replace(entry, kKernel);
+  if (entry != nullptr && is_at_home()) replace(entry, kernel_because(why));
 }
 
 void stop_writes() { no_writes = true; }
@@ -304,12 +313,17 @@ static Use find_use(int fd, struct statx* shown, bool may_meet) {
   if (entry == nullptr) return none;
   uint64_t word = entry->word.load(std::memory_order_acquire);
   const uint64_t kind = word & kKindMask;
+  none.why = reason_of(word);
   if (kind == kKernel || kind == kMeeting || !is_at_home()) return none;
   if (kind == kUnknown && !may_meet) return none;
   if (!ask(fd, shown)) return none;
   const bool known = (word & kKindMask) == kOurs;
-  if (known ? !is_still(entry, word, *shown) : !meet(entry, fd, *shown, &word)) return none;
+  if (known ? !is_still(entry, word, *shown) : !meet(entry, fd, *shown, &word)) {
+    none.why = reason_of(word);
+    return none;
+  }
   Attachment& mount = attachments[word >> kMountShift & 0xf];
+  none.why = !mount.alive() ? kNoLane : static_cast<uint32_t>(Fallback::kInKernel);
   if (!mount.alive() || mapped_inodes.has(shown->stx_ino)) return none;
   Use found;
   found.attachment = &mount;

@@ -16,12 +16,14 @@
 #include <cstdint>
 
 #include "native/intercept/attachment.h"
+#include "native/intercept/report.h"
 
 namespace sealfs::intercept {
 
 // What a use of a descriptor found.
 struct Use {
   Attachment* attachment = nullptr;  // null: the kernel is to be asked
+  uint32_t why = report::kNotOurs;   // for the report
   uint32_t handle = 0;
   bool reads = false;
   bool writes = false;
@@ -52,8 +54,8 @@ void refresh(int fd);
 // This process has written to the inode, so that its kernel may have an old size.
 void wrote(uint64_t inode);
 bool has_written(uint64_t inode);
-// The mount says that the kernel is to be asked about this descriptor, for good.
-void leave_to_kernel(int fd);
+// The mount says that the kernel is to be asked about this descriptor, for good, and why.
+void leave_to_kernel(int fd, uint32_t why);
 // Writes are the kernel's from now on, in the whole process.
 void stop_writes();
 

@@ -4,28 +4,19 @@
  */
 import type { Command } from 'commander';
 import { spawn } from 'node:child_process';
-import {
-  accessSync,
-  closeSync,
-  constants,
-  existsSync,
-  mkdtempSync,
-  openSync,
-  readFileSync,
-  readSync,
-  rmSync,
-} from 'node:fs';
+import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { delimiter, join } from 'node:path';
+import { join } from 'node:path';
 import { UsageError } from '../common/errors.js';
 import { withPreload } from '../common/preload.js';
 import { preloadLibrary } from '../native/preload.js';
 import { addExample, addJsonOption } from './common-options.js';
 import { ExitStatus } from './failure.js';
 import { Signals, endOfCommand } from './foreground-command.js';
-import { isStaticProgram, parseReport, reportRows } from './intercept-report.js';
-import type { ProgramReport } from './intercept-report.js';
+import { readReport, reportHeads, reportRows } from './intercept-report.js';
+import type { Report } from './intercept-report.js';
 import { printJson, tableText } from './output.js';
+import { reasonAgainstPreload } from './preloadable.js';
 
 interface InterceptOptions {
   report?: true;
@@ -38,7 +29,10 @@ export function addIntercept(program: Command): void {
     .description('run a command whose reads and writes on mounts of sealfs bypass the kernel')
     .usage('[options] -- CMD…')
     .argument('<cmd...>', 'the command and its arguments')
-    .option('--report', 'say at the end which calls bypassed the kernel, and why others did not');
+    .option(
+      '--report',
+      'say at the end which calls bypassed the kernel, why others did not, and times',
+    );
   addJsonOption(command);
   addExample(
     command,
@@ -58,6 +52,8 @@ async function run(words: string[], library: string, options: InterceptOptions):
   const [program, ...args] = words;
   const directory = options.report === true ? mkdtempSync(join(tmpdir(), 'sealfs-report-')) : '';
   const file = join(directory, 'report');
+  const against = options.report === true ? reasonAgainstPreload(program!) : '';
+  if (against !== '') say(`${program!} cannot be intercepted: ${against}`);
   const signals = new Signals();
   try {
     const child = spawn(program!, args, {
@@ -71,7 +67,7 @@ async function run(words: string[], library: string, options: InterceptOptions):
     const ended = endOfCommand(child, program!);
     signals.forwardTo(child);
     const status = await ended;
-    if (directory !== '') report(program!, file, options.json === true);
+    if (directory !== '') report(file, against, options.json === true);
     if (status !== 0) throw new ExitStatus(status);
   } finally {
     signals.close();
@@ -79,51 +75,41 @@ async function run(words: string[], library: string, options: InterceptOptions):
   }
 }
 
-function report(program: string, file: string, json: boolean): void {
-  const programs = existsSync(file) ? parseReport(readFileSync(file, 'utf8')) : [];
-  const path = pathOf(program);
-  const unloaded = programs.length === 0 && path !== undefined && isStaticProgram(headOf(path));
-  if (json) printJson({ programs, static: unloaded });
-  else printReport(programs, unloaded);
-}
-
-const heads = ['call', 'bypassed', 'kernel', 'why'];
-
 /** On standard error: the command's own output stays what it is. */
-function printReport(programs: ProgramReport[], unloaded: boolean): void {
-  const say = (line: string): void => void process.stderr.write(`sealfs: ${line}\n`);
-  if (unloaded) say('the program is linked statically: nothing of it can be intercepted');
-  else if (programs.length === 0)
-    say(
-      'nothing was intercepted: no file of a mount was read or written, or no program ended by itself',
-    );
-  else process.stderr.write(`${tableText(heads, reportRows(programs))}\n`);
+function say(line: string): void {
+  process.stderr.write(`sealfs: ${line}\n`);
 }
 
-/** As the shell finds it. */
-function pathOf(program: string): string | undefined {
-  if (program.includes('/')) return program;
-  const folders = (process.env['PATH'] ?? '').split(delimiter);
-  return folders.map((folder) => join(folder, program)).find(isExecutable);
+interface Unloaded {
+  program: string;
+  why: string;
 }
 
-function isExecutable(path: string): boolean {
-  try {
-    accessSync(path, constants.X_OK);
-    return true;
-  } catch {
-    return false;
+/** `against`: why the program itself could not be intercepted, '' if it could. */
+function report(file: string, against: string, json: boolean): void {
+  const found = readReport(existsSync(file) ? readFileSync(file, 'utf8') : '');
+  const unloaded = found.executed
+    .map((program) => ({ program, why: reasonAgainstPreload(program) }))
+    .filter(({ why }) => why !== '');
+  const { programs, silent } = found;
+  if (json) printJson({ programs, silent, unloaded, against: against === '' ? null : against });
+  else printReport(found, unloaded, against);
+}
+
+const SHOWN_MAX = 10;
+
+function printReport({ programs, silent }: Report, unloaded: Unloaded[], against: string): void {
+  const rows = reportRows(programs);
+  if (rows.length > 0) process.stderr.write(`${tableText(reportHeads, rows)}\n`);
+  for (const { program, why } of unloaded) say(`${program} was not intercepted: ${why}`);
+  if (silent.length > 0) {
+    const shown = silent.slice(0, SHOWN_MAX).map(({ pid, program }) => `${program} (${pid})`);
+    const more = silent.length > SHOWN_MAX ? `, and ${silent.length - SHOWN_MAX} more` : '';
+    say(`killed, or still running, so nothing is known of: ${shown.join(', ')}${more}`);
   }
-}
-
-const HEAD_BYTES = 4096;
-
-function headOf(path: string): Buffer {
-  const head = Buffer.alloc(HEAD_BYTES);
-  const fd = openSync(path, 'r');
-  try {
-    return head.subarray(0, readSync(fd, head, 0, HEAD_BYTES, 0));
-  } finally {
-    closeSync(fd);
+  if (rows.length === 0 && against === '' && silent.length === 0) {
+    say(
+      'nothing was intercepted: no file of a mount was read, written or asked for, or only by raw system calls',
+    );
   }
 }
