@@ -37,7 +37,7 @@ Next<ssize_t(int, const iovec*, int, off_t)> next_pwritev{"pwritev64"};
 constexpr ssize_t kAskKernel = -2;
 
 constexpr int kLocks = 64;
-std::atomic<uint32_t> offset_locks[kLocks];
+constinit std::atomic<uint32_t> offset_locks[kLocks];
 // A call of this thread is under way: a signal handler's goes to the kernel.
 thread_local bool in_call __attribute__((tls_model("initial-exec"))) = false;
 

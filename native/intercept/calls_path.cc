@@ -39,7 +39,7 @@ struct Found {
 
 // Paths that went through a lane lately, by hash: each place has room for one.
 constexpr uint32_t kLately = 4096;
-std::atomic<uint32_t> lately[kLately];
+constinit std::atomic<uint32_t> lately[kLately];
 
 bool was_asked_lately(uint64_t directory, const char* path) {
   uint64_t hash = directory ^ 0xcbf29ce484222325u;

@@ -23,7 +23,7 @@ constexpr size_t kMountInfoBytes = 256 * 1024;
 
 // A mount of sealfs, as it was when the first path was looked at.
 struct Mount {
-  char path[PATH_MAX];
+  char path[PATH_MAX] = {};
   size_t bytes = 0;
 };
 
@@ -34,13 +34,13 @@ struct Directory {
   std::atomic<Attachment*> attachment{nullptr};
 };
 
-Mount mounts[kMounts];
-std::atomic<int> mount_count{-1};
-std::atomic_flag reading = ATOMIC_FLAG_INIT;
-Directory directories[kDirectories];
-std::atomic<uint32_t> next_directory{0};
-std::atomic_flag introducing = ATOMIC_FLAG_INIT;
-std::atomic<bool> stopped{false};
+constinit Mount mounts[kMounts];
+constinit std::atomic<int> mount_count{-1};
+constinit std::atomic_flag reading = ATOMIC_FLAG_INIT;
+constinit Directory directories[kDirectories];
+constinit std::atomic<uint32_t> next_directory{0};
+constinit std::atomic_flag introducing = ATOMIC_FLAG_INIT;
+constinit std::atomic<bool> stopped{false};
 
 // "\040" is a blank, proc_pid_mountinfo(5).
 size_t unescape(const char* from, size_t bytes, char* to) {

@@ -27,9 +27,9 @@ constexpr uint32_t kOutcomes = kReasons + 1;
 constexpr const char* kNames[kCalls] = {"open", "read", "write", "stat", "fstat"};
 constexpr size_t kLineBytes = 16 * 1024;
 
-std::atomic<uint64_t> counts[kCalls][kOutcomes];
-std::atomic<uint64_t> times_ns[kCalls][kOutcomes];
-std::atomic_flag ended = ATOMIC_FLAG_INIT;
+constinit std::atomic<uint64_t> counts[kCalls][kOutcomes];
+constinit std::atomic<uint64_t> times_ns[kCalls][kOutcomes];
+constinit std::atomic_flag ended = ATOMIC_FLAG_INIT;
 // The innermost of this thread.
 thread_local Timing* timing __attribute__((tls_model("initial-exec"))) = nullptr;
 

@@ -8,11 +8,10 @@ import { spawn, spawnSync } from 'node:child_process';
 import { randomInt } from 'node:crypto';
 import { existsSync, mkdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { parseReport, reportRows } from '../../src/cli/intercept-report.js';
-import { nativeFolder, packageRoot } from '../../src/native/load.js';
+import { packageRoot } from '../../src/native/load.js';
 import { TestCluster, program, sleep, until } from '../support/cluster.js';
+import { answeredCalls, preloaded } from '../support/preload.js';
 
-const library = join(nativeFolder(), 'libsealfs_intercept.so');
 const both = join(packageRoot(), 'test/e2e/intercept-both.py');
 const seed = process.env['SEALFS_INTERCEPT_SEED'] ?? `${randomInt(1_000_000)}`;
 
@@ -33,9 +32,7 @@ describe('intercepted programs', function () {
   });
 
   function environment(): NodeJS.ProcessEnv {
-    // Else the kernel answers what it remembers.
-    const always = { SEALFS_INTERCEPT_PATHS: 'always' };
-    return { ...process.env, ...always, LD_PRELOAD: library, SEALFS_INTERCEPT_REPORT: reports };
+    return { ...process.env, ...preloaded(reports) };
   }
 
   /** To its end, without an error; returns what it printed. */
@@ -57,8 +54,7 @@ describe('intercepted programs', function () {
 
   /** Calls of this kind in the last `run` that were answered through shared memory. */
   function answered(call: string): number {
-    const rows = reportRows(parseReport(readFileSync(reports, 'utf8')));
-    return Number(rows.find(([name]) => name === call)?.[1] ?? '0');
+    return answeredCalls(reports, call);
   }
 
   it('copy and compare with coreutils', () => {
@@ -117,6 +113,31 @@ os.chdir("a/b"); print(os.stat("f").st_size, os.stat("../b/f").st_size)`;
     const plain = spawnSync('python3', ['-c', text], { cwd: mount, encoding: 'utf8' });
     assert.equal(python(text), plain.stdout);
     assert.ok(answered('stat') > 10);
+  });
+
+  it('answer for nothing but the mount, also before they have begun', () => {
+    // Constructors of libraries run before the preload library's own.
+    const early = `
+#include <sys/stat.h>
+#include <stdio.h>
+struct stat seen;
+static int look(void) { return stat("/etc/passwd", &seen) | stat("${mount}/copy", &seen); }
+int first = -1;
+__attribute__((constructor)) static void begin(void) { first = look(); }
+int again(void) { return look(); }`;
+    const main = `
+#include <stdio.h>
+extern int first; int again(void);
+int main(void) { printf("%d %d\\n", first, again()); }`;
+    const at = join(cluster.dir, 'early');
+    writeFileSync(`${at}.c`, early);
+    writeFileSync(`${at}-main.c`, main);
+    const library = ['-shared', '-fPIC', '-o', `${at}.so`, `${at}.c`];
+    assert.equal(spawnSync('gcc', library).status, 0);
+    assert.equal(spawnSync('gcc', ['-o', at, `${at}-main.c`, `${at}.so`]).status, 0);
+    run('bash', '-c', 'echo hi > copy');
+    assert.equal(run(at), '0 0\n');
+    assert.ok(answered('stat') > 0);
   });
 
   it('see what is mounted below', function () {
