@@ -49,6 +49,8 @@ void pause_briefly() {
   }
 }
 
+// System calls are raw ones: libc's may end a thread in the middle (pthreads(7), "Cancellation
+// points"), and it would take its lane with it.
 int connect_to(const char* name) {
   const int socket = ::socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
   if (socket < 0) return -1;
@@ -61,7 +63,7 @@ int connect_to(const char* name) {
   setsockopt(socket, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof limit);
   setsockopt(socket, SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof limit);
   const auto length = static_cast<socklen_t>(offsetof(sockaddr_un, sun_path) + 1 + bytes);
-  if (::connect(socket, reinterpret_cast<sockaddr*>(&address), length) == 0) return socket;
+  if (syscall(SYS_connect, socket, &address, length) == 0) return socket;
   syscall(SYS_close, socket);
   return -1;
 }
@@ -84,7 +86,7 @@ int receive_welcome(int socket) {
   message.msg_iovlen = 1;
   message.msg_control = control;
   message.msg_controllen = sizeof control;
-  const ssize_t got = recvmsg(socket, &message, MSG_CMSG_CLOEXEC);
+  const long got = syscall(SYS_recvmsg, socket, &message, MSG_CMSG_CLOEXEC);
   if (got != sizeof welcome || welcome.magic != kMagic) return -EPROTO;
   if (welcome.status != 0) return -static_cast<int>(welcome.status);
   const cmsghdr* header = CMSG_FIRSTHDR(&message);
@@ -119,6 +121,7 @@ int Attachment::attach(uint32_t device_major, uint32_t device_minor) {
       fstat(socket_, &entry) != 0) {
     if (base != MAP_FAILED) munmap(base, kRegionBytes);
     syscall(SYS_close, socket_);
+    socket_ = -1;
     return ENOMEM;
   }
   base_ = static_cast<uint8_t*>(base);
@@ -184,12 +187,15 @@ void Attachment::submit(int index, const Request& request) {
   if (__atomic_load_n(&shared->asleep, __ATOMIC_SEQ_CST) == 0) return;
   if (__atomic_exchange_n(&shared->asleep, 0, __ATOMIC_SEQ_CST) == 0) return;
   // The number may be somebody else's by now, if the program closed it behind our back.
-  if (!is_socket() || ::send(socket_, "!", 1, MSG_NOSIGNAL | MSG_DONTWAIT) < 0) dead_ = true;
+  constexpr int kFlags = MSG_NOSIGNAL | MSG_DONTWAIT;
+  if (!is_socket() || syscall(SYS_sendto, socket_, "!", 1, kFlags, nullptr, 0) < 0) dead_ = true;
 }
 
 bool Attachment::has_gone() {
   char byte;
-  if (is_socket() && recv(socket_, &byte, 1, MSG_PEEK | MSG_DONTWAIT) < 0 && errno == EAGAIN) {
+  constexpr int kFlags = MSG_PEEK | MSG_DONTWAIT;
+  if (is_socket() && syscall(SYS_recvfrom, socket_, &byte, 1, kFlags, nullptr, nullptr) < 0 &&
+      errno == EAGAIN) {
     return false;
   }
   dead_ = true;

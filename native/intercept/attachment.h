@@ -25,8 +25,9 @@ class Attachment {
   // After a fork, in the child: as if it had never been.
   void forget();
 
+  // Not of one that has gone: the device's number may be another mount's by now.
   bool is_of(uint32_t major, uint32_t minor) const {
-    return attached_.load(std::memory_order_acquire) && major_ == major && minor_ == minor;
+    return alive() && major_ == major && minor_ == minor;
   }
   bool alive() const { return attached_.load(std::memory_order_acquire) && !dead_.load(); }
 

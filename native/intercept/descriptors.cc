@@ -5,6 +5,7 @@
 #include <pthread.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
+#include <time.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -15,8 +16,11 @@ namespace sealfs::intercept::descriptors {
 namespace {
 
 constexpr int kDescriptors = 65536;
-constexpr int kMounts = 4;
+// Attached to so far; those whose mount process has gone stay, for others may be looking at them.
+constexpr int kMounts = 16;
 constexpr int kStrangers = 16;
+// After which somebody may answer for a device: its number has become another mount's.
+constexpr uint32_t kStrangerSeconds = 3;
 
 // word of an Entry: handle (32 bits) | epoch of the offset (16) | mount (4) | flags
 constexpr uint64_t kKindMask = 3;
@@ -36,11 +40,11 @@ struct Entry {
   std::atomic<uint64_t> inode{0};
 };
 
-Entry table[kDescriptors];
-Attachment attachments[kMounts];
-// Devices that nobody answers for, and the next one to be replaced.
-std::atomic<uint64_t> strangers[kStrangers];
-std::atomic<uint32_t> next_stranger{0};
+constinit Entry table[kDescriptors];
+constinit Attachment attachments[kMounts];
+// Devices that nobody answered for (minor number | second << 32), and the next to be replaced.
+constinit std::atomic<uint64_t> strangers[kStrangers];
+constinit std::atomic<uint32_t> next_stranger{0};
 
 // Inodes, by hash: one that is in it by chance alone is treated with more care than needed.
 class InodeSet {
@@ -64,17 +68,17 @@ class InodeSet {
   std::atomic<uint64_t> words_[kBits / 64];
 };
 
-InodeSet mapped_inodes;
-InodeSet written_inodes;
+constinit InodeSet mapped_inodes;
+constinit InodeSet written_inodes;
 // Counts the moments at which descriptions came to be shared.
-std::atomic<uint16_t> epoch{1};
-std::atomic<bool> no_writes{false};
-std::atomic<uint32_t> tickets{0};
+constinit std::atomic<uint16_t> epoch{1};
+constinit std::atomic<bool> no_writes{false};
+constinit std::atomic<uint32_t> tickets{0};
 // No entry behind this one was ever used.
-std::atomic<int> top{-1};
-std::atomic<pid_t> home{0};
+constinit std::atomic<int> top{-1};
+constinit std::atomic<pid_t> home{0};
 // Held while a connection is made: a thread that finds it taken asks the kernel.
-std::atomic_flag attaching = ATOMIC_FLAG_INIT;
+constinit std::atomic_flag attaching = ATOMIC_FLAG_INIT;
 
 Entry* entry_of(int fd) { return fd >= 0 && fd < kDescriptors ? &table[fd] : nullptr; }
 
@@ -84,8 +88,30 @@ void use_up_to(int fd) {
   }
 }
 
-uint64_t device_key(uint32_t major, uint32_t minor) {
-  return uint64_t{1} << 63 | uint64_t{major} << 32 | minor;
+uint32_t seconds_now() {
+  timespec now;
+  clock_gettime(CLOCK_MONOTONIC_COARSE, &now);
+  return static_cast<uint32_t>(now.tv_sec);
+}
+
+// Of devices without a driver, whose major number is 0.
+bool is_stranger(uint32_t minor) {
+  for (const auto& each : strangers) {
+    const uint64_t stranger = each.load(std::memory_order_relaxed);
+    if (stranger == 0 || static_cast<uint32_t>(stranger) != minor) continue;
+    return seconds_now() - static_cast<uint32_t>(stranger >> 32) < kStrangerSeconds;
+  }
+  return false;
+}
+
+void remember_stranger(uint32_t minor) {
+  const uint64_t stranger = uint64_t{seconds_now()} << 32 | minor;
+  for (auto& each : strangers) {
+    uint64_t before = each.load(std::memory_order_relaxed);
+    if (before == 0 || static_cast<uint32_t>(before) != minor) continue;
+    if (each.compare_exchange_strong(before, stranger)) return;
+  }
+  strangers[next_stranger++ % kStrangers] = stranger;
 }
 
 // No request to the mount process: what the kernel has, however old; inode and device never change.
@@ -106,22 +132,22 @@ Attachment* find(uint32_t major, uint32_t minor) {
   return nullptr;
 }
 
-Attachment* attach(uint32_t major, uint32_t minor) {
-  const uint64_t key = device_key(major, minor);
-  for (const auto& stranger : strangers) {
-    if (stranger.load(std::memory_order_relaxed) == key) return nullptr;
-  }
-  if (attaching.test_and_set()) return nullptr;
+// Null: nobody answers for the device; or, with `*later`, another thread is about to find out.
+Attachment* attach(uint32_t major, uint32_t minor, bool* later) {
+  *later = false;
+  if (is_stranger(minor)) return nullptr;
+  *later = attaching.test_and_set();
+  if (*later) return nullptr;
   Attachment* found = find(major, minor);
   if (found == nullptr) {
     for (Attachment& each : attachments) {
-      // One whose mount has gone stays where it is: others may be looking at it.
-      if (each.is_of(0, 0) || each.socket() >= 0) continue;
+      // One whose mount has gone stays where it is.
+      if (each.socket() >= 0) continue;
       if (each.attach(major, minor) == 0) found = &each;
       break;
     }
   }
-  if (found == nullptr) strangers[next_stranger++ % kStrangers] = key;
+  if (found == nullptr) remember_stranger(minor);
   attaching.clear();
   return found;
 }
@@ -192,7 +218,9 @@ bool is_still(Entry* entry, uint64_t word, const struct statx& shown) {
 bool meet(Entry* entry, int fd, const struct statx& shown, uint64_t* word) {
   const bool may_be = may_be_mounted(shown);
   Attachment* mount = may_be ? find(shown.stx_dev_major, shown.stx_dev_minor) : nullptr;
-  if (may_be && mount == nullptr) mount = attach(shown.stx_dev_major, shown.stx_dev_minor);
+  bool later = false;
+  if (may_be && mount == nullptr) mount = attach(shown.stx_dev_major, shown.stx_dev_minor, &later);
+  if (later) return false;
   use_up_to(fd);
   const uint64_t ticket = kMeeting | uint64_t{++tickets} << kHandleShift;
   // One thread at a time: two would mix the handle of one file with the inode of another.
@@ -226,7 +254,8 @@ void start() {
 
 Attachment* attachment_of(uint32_t major, uint32_t minor) {
   Attachment* found = find(major, minor);
-  if (found == nullptr) found = attach(major, minor);
+  bool later = false;
+  if (found == nullptr) found = attach(major, minor, &later);
   return found != nullptr && found->alive() ? found : nullptr;
 }
 
