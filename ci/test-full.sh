@@ -19,6 +19,9 @@ SEALFS_TEST_JOBS=2 step 'long simulation' bash ci/mocha.sh sim
 step 'long fuzzing' bash ci/mocha.sh fuzz
 step 'long kill loops' bash ci/mocha.sh fault
 SEALFS_POSIX_FULL=1 step 'conformance, in full' bash ci/mocha.sh posix
+SEALFS_POSIX_INTERCEPT=1 step 'conformance under the preload library' bash ci/mocha.sh posix
 SEALFS_LOCKS_FULL=1 step 'real programs, long' bash ci/mocha.sh e2e
+SEALFS_PROGRAMS_INTERCEPT=1 SEALFS_PROGRAM_ROUNDS=1 step 'programs under the preload library' \
+  bash ci/mocha.sh e2e/programs{,-databases,-replace,-stress}.test.js e2e/fsx.test.js
 step 'Soft-RoCE machine' bash ci/test-rdma.sh
 closing_counts
