@@ -49,6 +49,11 @@ void pause_briefly() {
   }
 }
 
+void learn_spin(std::atomic<uint32_t>* spin_ns, uint32_t before, uint32_t wanted_ns) {
+  const uint32_t next = std::clamp(wanted_ns, kSpinMinNs, kSpinMaxNs);
+  if (next != before) spin_ns->store(next, std::memory_order_relaxed);
+}
+
 // System calls are raw ones: libc's may end a thread in the middle (pthreads(7), "Cancellation
 // points"), and it would take its lane with it.
 int connect_to(const char* name) {
@@ -130,7 +135,7 @@ int Attachment::attach(uint32_t device_major, uint32_t device_minor) {
   minor_ = device_minor;
   used_ = 0;
   posted_ = 0;
-  spin_ns_ = kSpinMaxNs;
+  for (auto& each : spin_ns_) each = kSpinMaxNs;
   dead_ = false;
   attached_.store(true, std::memory_order_release);
   return 0;
@@ -203,32 +208,30 @@ bool Attachment::has_gone() {
 }
 
 // False: nobody will answer.
-bool Attachment::wait(Lane* lane) {
-  const uint32_t limit = spin_ns_.load(std::memory_order_relaxed);
+bool Attachment::wait(Lane* lane, std::atomic<uint32_t>* spin_ns) {
+  const uint32_t limit = spin_ns->load(std::memory_order_relaxed);
   const uint64_t began = now_ns();
   bool contended = false;
   for (uint64_t now = began; now - began <= limit;) {
     if (__atomic_load_n(&lane->state, __ATOMIC_ACQUIRE) == kDone) {
-      learn_spin(limit, contended ? limit / 4 : limit * 2);
+      learn_spin(spin_ns, limit, contended ? limit / 4 : limit * 2);
       return true;
     }
-    // On a busy machine the mount process may need this very processor.
     pause_briefly();
-    const uint64_t before = now_ns();
+    now = now_ns();
+    // Who sleeps in a moment need not give way first: on a busy machine that is a whole slice.
+    if (limit == kSpinMinNs) continue;
+    // On a busy machine the mount process may need this very processor.
+    const uint64_t before = now;
     sched_yield();
     now = now_ns();
     if (now - before > kSlowYieldNs) contended = true;
   }
-  learn_spin(limit, contended ? limit / 4 : limit / 2);
+  learn_spin(spin_ns, limit, contended ? limit / 4 : limit / 2);
   const bool answered = sleep(lane);
   // A longer spin would have found it.
-  if (!contended && now_ns() - began < kSpinMaxNs) learn_spin(limit, kSpinMaxNs);
+  if (!contended && now_ns() - began < kSpinMaxNs) learn_spin(spin_ns, limit, kSpinMaxNs);
   return answered;
-}
-
-void Attachment::learn_spin(uint32_t before, uint32_t wanted_ns) {
-  const uint32_t next = std::clamp(wanted_ns, kSpinMinNs, kSpinMaxNs);
-  if (next != before) spin_ns_.store(next, std::memory_order_relaxed);
 }
 
 bool Attachment::sleep(Lane* lane) {
@@ -249,7 +252,8 @@ bool Attachment::sleep(Lane* lane) {
 
 Reply Attachment::call(int index, const Request& request) {
   submit(index, request);
-  if (wait(lane(index))) return lane(index)->reply;
+  std::atomic<uint32_t>* spin_ns = &spin_ns_[request.operation % kSpins];
+  if (wait(lane(index), spin_ns)) return lane(index)->reply;
   return Reply{kNoLane, 0, 0};
 }
 

@@ -44,11 +44,12 @@ class Attachment {
   int socket() const { return socket_; }
 
  private:
+  static constexpr uint32_t kSpins = 32;  // no fewer than operations
+
   Lane* lane(int index) const;
   Header* header() const { return reinterpret_cast<Header*>(base_); }
   void submit(int lane, const Request& request);
-  bool wait(Lane* lane);
-  void learn_spin(uint32_t before, uint32_t wanted_ns);
+  bool wait(Lane* lane, std::atomic<uint32_t>* spin_ns);
   bool sleep(Lane* lane);
   bool is_socket() const;
   bool has_gone();
@@ -62,7 +63,8 @@ class Attachment {
   uint64_t socket_inode_ = 0;  // what `socket_` must be before a byte is written to it
   std::atomic<uint64_t> used_{0};
   std::atomic<uint64_t> posted_{0};
-  std::atomic<uint32_t> spin_ns_{0};
+  // By operation, since what asks a server takes longer than what the mount process knows.
+  std::atomic<uint32_t> spin_ns_[kSpins];
 };
 
 }  // namespace sealfs::intercept

@@ -52,18 +52,20 @@ class InCall {
 };
 
 // One reader or writer of an offset at a time, as the kernel has it, and of a file's offsets.
+// 0: free, 1: taken, 2: taken, and somebody may wait. Alone, it costs no system call.
 class OffsetLock {
  public:
   explicit OffsetLock(uint64_t inode) : word_(&offset_locks[inode % kLocks]) {
     uint32_t free = 0;
-    while (!word_->compare_exchange_weak(free, 1)) {
-      free = 0;
-      syscall(SYS_futex, word_, FUTEX_WAIT_PRIVATE, 1, &kLook, nullptr, 0);
+    if (word_->compare_exchange_strong(free, 1)) return;
+    while (word_->exchange(2) != 0) {
+      syscall(SYS_futex, word_, FUTEX_WAIT_PRIVATE, 2, &kLook, nullptr, 0);
     }
   }
   ~OffsetLock() {
-    word_->store(0);
-    syscall(SYS_futex, word_, FUTEX_WAKE_PRIVATE, 1, nullptr, nullptr, 0);
+    if (word_->exchange(0) == 2) {
+      syscall(SYS_futex, word_, FUTEX_WAKE_PRIVATE, 1, nullptr, nullptr, 0);
+    }
   }
 
  private:
@@ -189,10 +191,10 @@ ssize_t at_offset(int fd, bool writes, const iovec* parts, int count, off_t offs
   if (call.nested()) return kAskKernel;
   const int before = errno;
   struct statx shown;
-  const Use use = descriptors::use(fd, &shown);
+  const size_t bytes = offset < 0 ? 0 : total(parts, count);
+  const Use use = descriptors::use(fd, bytes, writes, &shown);
   ssize_t done = kAskKernel;
   if (may(use, writes)) {
-    const size_t bytes = offset < 0 ? 0 : total(parts, count);
     if (bytes > 0) {
       done = transfer_all(fd, shown.stx_ino, use, writes, parts, count, bytes,
                           static_cast<uint64_t>(offset));
@@ -208,7 +210,8 @@ ssize_t at_position(int fd, bool writes, const iovec* parts, int count) {
   if (call.nested()) return kAskKernel;
   const int before = errno;
   struct statx shown;
-  const Use use = descriptors::use(fd, &shown);
+  const size_t bytes = total(parts, count);
+  const Use use = descriptors::use(fd, bytes, writes, &shown);
   ssize_t done = kAskKernel;
   if (use.attachment != nullptr && writes && !use.writes &&
       descriptors::has_written(shown.stx_ino)) {
@@ -219,15 +222,18 @@ ssize_t at_position(int fd, bool writes, const iovec* parts, int count) {
   if (is_allowed && !use.owns_offset) {
     report::count(writes ? report::kWrite : report::kRead, report::kSharedOffset);
   } else if (is_allowed) {
-    const size_t bytes = total(parts, count);
     const OffsetLock lock(shown.stx_ino);
-    const off_t offset = bytes > 0 ? lseek(fd, 0, SEEK_CUR) : -1;
-    if (offset >= 0) {
+    // Asked for and moved by one call, since most transfers are whole. By difference: what the
+    // kernel has moved meanwhile counts, too.
+    const auto whole = static_cast<off_t>(bytes);
+    const off_t after = bytes > 0 ? lseek(fd, whole, SEEK_CUR) : -1;
+    if (after >= whole) {
       done = transfer_all(fd, shown.stx_ino, use, writes, parts, count, bytes,
-                          static_cast<uint64_t>(offset));
+                          static_cast<uint64_t>(after - whole));
     }
-    // Moved by difference: what the kernel has moved meanwhile counts, too.
-    if (done > 0) (void)lseek(fd, done, SEEK_CUR);
+    if (after >= 0 && done < whole) {
+      (void)lseek(fd, std::max<off_t>(done, 0) - whole, SEEK_CUR);
+    }
   }
   if (done != -1) errno = before;
   return done;

@@ -5,12 +5,12 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/openat2.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <atomic>
 
 #include "native/intercept/descriptors.h"
@@ -50,7 +50,7 @@ bool was_asked_lately(uint64_t directory, const char* path) {
   return lately[hash % kLately].exchange(sign, std::memory_order_relaxed) == sign;
 }
 
-bool is_known_to_kernel(int directory, const char* path, int flags) {
+bool kernel_knows(int directory, const char* path, int flags) {
   open_how how{};
   how.flags = O_PATH | O_CLOEXEC;
   if ((flags & AT_SYMLINK_NOFOLLOW) != 0) how.flags |= O_NOFOLLOW;
@@ -61,11 +61,26 @@ bool is_known_to_kernel(int directory, const char* path, int flags) {
   return fd >= 0 || (errno != EAGAIN && errno != EINVAL && errno != ENOSYS);
 }
 
-// SEALFS_INTERCEPT_PATHS=always: every path that can goes through a lane. For tests.
-bool is_forced() {
-  static const char* const paths = getenv("SEALFS_INTERCEPT_PATHS");
-  return paths != nullptr && strcmp(paths, "always") == 0;
+// The question costs as much as the answer that follows. So after paths that were known it is
+// asked less and less: who looks at what the kernel knows goes on doing so, mostly. The first path
+// that it does not know makes it asked each time again.
+constexpr uint32_t kUnaskedMax = 63;
+std::atomic<uint32_t> unasked{0};       // paths that are taken for known from here on
+std::atomic<uint32_t> next_unasked{0};  // when the next one proves to be known
+
+bool is_known_to_kernel(int directory, const char* path, int flags) {
+  uint32_t left = unasked.load(std::memory_order_relaxed);
+  if (left > 0 && unasked.compare_exchange_strong(left, left - 1, std::memory_order_relaxed)) {
+    return true;
+  }
+  const bool known = kernel_knows(directory, path, flags);
+  const uint32_t next = next_unasked.load(std::memory_order_relaxed);
+  unasked.store(known ? next : 0, std::memory_order_relaxed);
+  next_unasked.store(known ? std::min(2 * next + 1, kUnaskedMax) : 0, std::memory_order_relaxed);
+  return known;
 }
+
+bool is_forced() { return descriptors::is_always(); }
 
 bool asks_kernel(uint32_t status) { return status >= kFallbackFirst; }
 

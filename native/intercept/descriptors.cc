@@ -3,6 +3,8 @@
 
 #include <fcntl.h>
 #include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
 #include <time.h>
@@ -31,9 +33,16 @@ constexpr uint64_t kMeeting = 3;  // a thread asks the mount about it; the handl
 constexpr uint64_t kReads = 4;
 constexpr uint64_t kWrites = 8;
 constexpr uint64_t kOwnsOffset = 16;  // as of its epoch
+constexpr uint64_t kTried = 32;       // unknown, after one small transfer by the kernel
 constexpr int kMountShift = 8;
 constexpr int kEpochShift = 16;
 constexpr int kHandleShift = 32;
+// To introduce a descriptor costs more than the first transfer gains if it is small; and many
+// files are opened for just one.
+constexpr size_t kWorthMeeting = 32 * 1024;
+// Whole pages that the kernel reads may be for a mapping, for all that the mount process can tell,
+// which then leaves the file to the kernel.
+constexpr size_t kPageBytes = 4096;
 
 struct Entry {
   std::atomic<uint64_t> word{0};
@@ -259,6 +268,14 @@ Attachment* attachment_of(uint32_t major, uint32_t minor) {
   return found != nullptr && found->alive() ? found : nullptr;
 }
 
+bool is_always() {
+  static const bool always = [] {
+    const char* paths = getenv("SEALFS_INTERCEPT_PATHS");
+    return paths != nullptr && strcmp(paths, "always") == 0;
+  }();
+  return always;
+}
+
 bool is_at_home() { return getpid() == home.load(std::memory_order_relaxed); }
 
 bool is_own(int fd) {
@@ -336,6 +353,22 @@ void leave_to_kernel(int fd, uint32_t why) {
 
 void stop_writes() { no_writes = true; }
 
+// The first transfer of a descriptor that is too small to introduce it for goes to the kernel.
+bool leaves_first(Entry* entry, int fd, uint64_t word) {
+  if ((word & (kKindMask | kTried)) != kUnknown || is_always()) return false;
+  use_up_to(fd);
+  return entry->word.compare_exchange_strong(word, word | kTried);
+}
+
+// Of one that is left to the kernel: whether it is a file of a mount is of interest only to who
+// wants to know.
+uint32_t reason_to_leave(int fd) {
+  struct statx shown;
+  if (!report::wanted() || !ask(fd, &shown) || !may_be_mounted(shown)) return report::kNotOurs;
+  const bool is_ours = attachment_of(shown.stx_dev_major, shown.stx_dev_minor) != nullptr;
+  return is_ours ? report::kFirst : report::kNotOurs;
+}
+
 static Use find_use(int fd, struct statx* shown, bool may_meet) {
   Use none;
   Entry* entry = entry_of(fd);
@@ -364,7 +397,16 @@ static Use find_use(int fd, struct statx* shown, bool may_meet) {
   return found;
 }
 
-Use use(int fd, struct statx* shown) { return find_use(fd, shown, true); }
+Use use(int fd, size_t bytes, bool writes, struct statx* shown) {
+  Entry* entry = entry_of(fd);
+  const bool is_small = bytes < kWorthMeeting && (writes || bytes % kPageBytes != 0);
+  if (is_small && entry != nullptr && is_at_home() && leaves_first(entry, fd, entry->word.load())) {
+    Use none;
+    none.why = reason_to_leave(fd);
+    return none;
+  }
+  return find_use(fd, shown, true);
+}
 
 Use use_if_known(int fd, struct statx* shown) { return find_use(fd, shown, false); }
 

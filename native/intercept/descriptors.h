@@ -36,6 +36,8 @@ namespace descriptors {
 
 // Once, and in the child of a fork.
 void start();
+// SEALFS_INTERCEPT_PATHS=always: whatever can goes through a lane. For tests.
+bool is_always();
 // `fd` has just been opened by a call of ours: its open file description is this process's alone.
 void opened(int fd);
 // `to` is another number of the open file description of `from`.
@@ -59,8 +61,8 @@ void leave_to_kernel(int fd, uint32_t why);
 // Writes are the kernel's from now on, in the whole process.
 void stop_writes();
 
-// For a call on `fd`. `shown` receives what statx told if it is ours.
-Use use(int fd, struct statx* shown);
+// For a transfer of `bytes` by `fd`. `shown` receives what statx told if it is ours.
+Use use(int fd, size_t bytes, bool writes, struct statx* shown);
 // The same, but one that is unknown stays so: for calls that the kernel answers well enough.
 Use use_if_known(int fd, struct statx* shown);
 // A descriptor that a connection needs: the program does not know of it, and must not close it.

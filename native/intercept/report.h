@@ -18,6 +18,7 @@ enum Call : uint32_t { kOpen, kRead, kWrite, kStat, kFileStat, kCalls };
 constexpr uint32_t kNotOurs = 4201;       // the kernel's descriptor: not counted
 constexpr uint32_t kSharedOffset = 4202;  // the offset is not this process's alone
 constexpr uint32_t kOpenMode = 4203;      // append, or a limit on file sizes
+constexpr uint32_t kFirst = 4205;         // the first small transfer of an open file
 constexpr uint32_t kRemembered = 4204;    // the kernel knows the path, or was told it lately
 
 // Where the report goes; null: nobody wants it.

@@ -45,6 +45,7 @@ const reasons: Record<string, string> = {
   4202: 'the file offset is shared with another process',
   4203: 'opened for appending, or file sizes are limited',
   4204: 'the kernel remembers the path',
+  4205: 'the first small transfer after open',
 };
 
 /** A line that was cut, by a process that was killed, does not count. */
