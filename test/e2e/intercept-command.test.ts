@@ -90,6 +90,25 @@ describe('interception by the command line', function () {
     assert.ok(answered('write') >= 72 && answered('read') >= 72, JSON.stringify(rows));
   });
 
+  it('reaches the ranks of another program through mpirun', () => {
+    // In the place of the official one: each rank writes a file, and the first one the result.
+    const binary = join(cluster.dir, 'io500');
+    const script = `#!/bin/sh
+      set -e
+      out=$(sed -n 's/^resultdir = //p' "$1")
+      data=$(sed -n 's/^datadir = //p' "$1")
+      dd if=/dev/zero of="$data/of-rank-$OMPI_COMM_WORLD_RANK" bs=64k count=4 status=none
+      [ "$OMPI_COMM_WORLD_RANK" = 0 ] || exit 0
+      echo 'IO500 version stand-in' > "$out/result_summary.txt"
+      echo '[SCORE ] Bandwidth 1.0 GiB/s : IOPS 1.0 kiops : TOTAL 1.0' >> "$out/result_summary.txt"`;
+    writeFileSync(binary, script, { mode: 0o755 });
+    const mpirun = 'mpirun --oversubscribe --mca plm isolated';
+    const { stdout } = io500('--io500-binary', binary, '--mpirun', mpirun, '--json');
+    assert.equal((JSON.parse(stdout) as RunJson).intercepted, true);
+    const rows = reportRows(parseReport(readFileSync(reports, 'utf8')));
+    assert.deepEqual(rows.find(([call]) => call === 'write')?.slice(0, 3), ['write', '8', '0']);
+  });
+
   it('keeps a file one file, whichever transfers and paths are left to the kernel', () => {
     // As users run it: not every call that could goes through a lane (SEALFS_INTERCEPT_PATHS), but some of each kind.
     mkdirSync(join(mount, 'both'));
