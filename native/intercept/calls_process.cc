@@ -1,6 +1,8 @@
 // Goal: the report of programs that end without exit(3), or that execute another one, by which all
-// that they have counted is lost. The calls are the kernel's.
+// that they have counted is lost. The calls are the kernel's, made so that nothing has to be looked
+// up then: in the child of a fork, a thread that is not there may hold the loader's locks.
 #include <errno.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "native/intercept/descriptors.h"
@@ -11,22 +13,24 @@
 namespace sealfs::intercept {
 namespace {
 
-Next<int(const char*, char* const*, char* const*)> next_execve{"execve"};
-Next<int(const char*, char* const*)> next_execv{"execv"};
 Next<int(const char*, char* const*)> next_execvp{"execvp"};
 Next<int(const char*, char* const*, char* const*)> next_execvpe{"execvpe"};
-Next<void(int)> next_exit{"_exit"};
+
+__attribute__((constructor)) void start() {
+  next_execvp.look_up();
+  next_execvpe.look_up();
+}
 
 // Returns only if it failed.
-template <typename... Arguments>
-int execute(Next<int(const char*, Arguments...)>* next, const char* path, Arguments... arguments) {
+template <typename Call>
+int execute(const char* path, Call call) {
   // Not in a child on its parent's memory, whose report it is.
   const bool tells = report::wanted() && descriptors::is_at_home();
   if (tells) {
     report::end_program();
     report::executes(getpid(), path);
   }
-  const int result = (*next)(path, arguments...);
+  const int result = static_cast<int>(call());
   if (tells) {
     const int because = errno;
     report::executed_not();
@@ -42,21 +46,20 @@ using namespace sealfs::intercept;
 
 SEALFS_ENTRY int execve(const char* path, char* const arguments[],
                         char* const environment[]) noexcept {
-  return execute(&next_execve, path, arguments, environment);
+  return execute(path, [&] { return syscall(SYS_execve, path, arguments, environment); });
 }
 SEALFS_ENTRY int execv(const char* path, char* const arguments[]) noexcept {
-  return execute(&next_execv, path, arguments);
+  return execute(path, [&] { return syscall(SYS_execve, path, arguments, environ); });
 }
 SEALFS_ENTRY int execvp(const char* path, char* const arguments[]) noexcept {
-  return execute(&next_execvp, path, arguments);
+  return execute(path, [&] { return next_execvp(path, arguments); });
 }
 SEALFS_ENTRY int execvpe(const char* path, char* const arguments[],
                          char* const environment[]) noexcept {
-  return execute(&next_execvpe, path, arguments, environment);
+  return execute(path, [&] { return next_execvpe(path, arguments, environment); });
 }
 SEALFS_ENTRY void _exit(int status) {
   if (descriptors::is_at_home()) report::end_program();
-  next_exit(status);
-  __builtin_unreachable();
+  for (;;) syscall(SYS_exit_group, status);
 }
 SEALFS_ENTRY void _Exit(int status) noexcept { _exit(status); }

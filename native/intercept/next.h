@@ -10,6 +10,10 @@
 namespace sealfs::intercept {
 
 class NextBase {
+ public:
+  // Before it is needed where nothing can be looked up.
+  void look_up() { (void)get(); }
+
  protected:
   explicit constexpr NextBase(const char* name) : name_(name) {}
   void* get() {
