@@ -122,6 +122,10 @@ print(failed)`;
 import errno, os, random, sys, threading, time
 os.chdir(sys.argv[1])
 end = time.monotonic() + float(sys.argv[2])
+# At numbers that nobody else closes, and no others: one of the slots' would be written to.
+for n in range(4):
+    fd = os.open("private-%d" % n, os.O_RDWR | os.O_CREAT)
+    os.dup2(fd, 100 + n); os.close(fd)
 shared = [os.open("slot-%d" % i, os.O_RDWR | os.O_CREAT) for i in range(6)]
 calls = 0
 def chaos(n):
@@ -144,8 +148,7 @@ def chaos(n):
             if error.errno not in (errno.EBADF, errno.EBUSY): raise
         if chance.random() < 0.01: os.closerange(200, 4096)
 def private(n):
-    # Numbers that nobody else closes.
-    fd = os.dup2(os.open("private-%d" % n, os.O_RDWR | os.O_CREAT), 100 + n)
+    fd = 100 + n
     i = 0
     while time.monotonic() < end:
         data = bytes([48 + (i + n) % 60]) * 7000
