@@ -34,10 +34,26 @@ enum class Operation : uint32_t {
   kWrite = 4,     // handle, offset, length: from the data area; value: bytes
   kStat = 5,      // handle (0: none), length bytes of path: a StatReply in the data area
   kFileStat = 6,  // handle: the same of an open file
+  // By path below the directory `handle`, `length` bytes in the data area, as kStat.
+  kUnlink = 16,
+  kRemoveDirectory = 17,
+  kMakeDirectory = 18,  // flags: mode, kUmaskShift: the caller's umask
+  kAccess = 19,         // flags: access(2)'s mode
+  kReadLink = 20,       // value: bytes of the link's text, in the data area
+  // A second text of `second_length` bytes lies behind the first: a path below `second_handle`, …
+  kRename = 21,  // … the new one; flags: renameat2(2)'s
+  kLink = 22,    // … the new one; flags: kNoFollow
+  kSymlink = 23  // … or what the link says: `second_handle` is 0
 };
 
-// Of kStat.
+// Of kStat and kLink.
 constexpr uint32_t kNoFollow = 1;
+// Of kMakeDirectory.
+constexpr uint32_t kUmaskShift = 16;
+constexpr uint32_t kDirectoryModeMask = 01777;
+constexpr uint32_t kUmaskMask = 0777;
+// Without the NUL, as PATH_MAX has it.
+constexpr uint32_t kPathBytesMax = 4095;
 
 // A reply's status: 0, an errno, or one of these: the program is to ask the kernel instead.
 enum class Fallback : uint32_t {
@@ -76,8 +92,10 @@ struct Request {
   uint64_t offset;
   uint32_t length;
   uint32_t flags;
+  uint32_t second_handle = 0;  // of calls with two paths
+  uint32_t second_length = 0;
 };
-static_assert(sizeof(Request) == 24);
+static_assert(sizeof(Request) == 32);
 
 struct Reply {
   uint32_t status;
@@ -90,7 +108,7 @@ struct Lane {
   uint32_t state;    // a futex word
   uint32_t waiting;  // program: 1, it sleeps on `state`, or is about to
   Request request;
-  uint8_t padding0[32];
+  uint8_t padding0[24];
   Reply reply;
   uint8_t padding1[48];
 };

@@ -1,7 +1,7 @@
-// Goal: stat(2) and its like by path. Method: the kernel remembers names and attributes under
-// leases, and answers from memory faster than anybody else could; so it is asked first whether it
-// knows the path (RESOLVE_CACHED, openat2(2)). One that it does not know goes to the mount process,
-// once: a path that is asked for again soon is the kernel's to learn.
+// Goal: stat(2), access(2) and their like by path. Method: the kernel remembers names and
+// attributes under leases, and answers from memory faster than anybody else could; so it is asked
+// first whether it knows the path (RESOLVE_CACHED, openat2(2)). One that it does not know goes to
+// the mount process, once: a path that is asked for again soon is the kernel's to learn.
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/openat2.h>
@@ -16,6 +16,7 @@
 #include "native/intercept/descriptors.h"
 #include "native/intercept/entry.h"
 #include "native/intercept/next.h"
+#include "native/intercept/path_call.h"
 #include "native/intercept/places.h"
 #include "native/intercept/report.h"
 #include "native/intercept/shown.h"
@@ -25,8 +26,8 @@ namespace {
 
 Next<int(int, const char*, struct stat*, int)> next_fstatat{"fstatat"};
 Next<int(int, const char*, int, unsigned, struct statx*)> next_statx{"statx"};
+Next<int(int, const char*, int, int)> next_faccessat{"faccessat"};
 
-constexpr size_t kPathBytesMax = 4095;
 constexpr int kKnownFlags =
     AT_SYMLINK_NOFOLLOW | AT_NO_AUTOMOUNT | AT_STATX_FORCE_SYNC | AT_STATX_DONT_SYNC;
 
@@ -84,37 +85,44 @@ bool is_forced() { return descriptors::is_always(); }
 
 bool asks_kernel(uint32_t status) { return status >= kFallbackFirst; }
 
-Found look(int directory, const char* path, int flags) {
-  Found found;
-  // Relative to a directory that is given by a descriptor: the kernel's.
-  const bool plain = path != nullptr && (directory == AT_FDCWD || *path == '/');
-  if (!plain || (flags & ~kKnownFlags) != 0) return found;
-  if (!places::may_be_below(path)) return found;
+// Whether the path is to be asked for through `call`, which it then begins.
+bool is_for_lane(PathCall* call, report::Call kind, int directory, const char* path, int flags) {
+  if (path == nullptr || !places::may_be_below(path)) return false;
   const bool is_known = !is_forced() && is_known_to_kernel(directory, path, flags);
   // Whether it is a path of a mount is of interest only to who wants to know.
-  if (is_known && !report::wanted()) return found;
-  const Place place = places::find(path);
-  const size_t bytes = place.attachment == nullptr ? 0 : strlen(place.path);
-  if (bytes == 0 || bytes > kPathBytesMax) return found;
-  if (is_known || (!is_forced() && was_asked_lately(place.directory.stx_ino, place.path))) {
-    report::count(report::kStat, report::kRemembered);
-    return found;
-  }
-  const int lane = place.attachment->begin();
-  if (lane < 0) return found;
-  memcpy(place.attachment->data(lane), place.path, bytes);
-  Request request{};
-  request.operation = static_cast<uint32_t>(Operation::kStat);
-  request.handle = place.handle;
-  request.length = static_cast<uint32_t>(bytes);
-  request.flags = (flags & AT_SYMLINK_NOFOLLOW) != 0 ? kNoFollow : 0;
-  const Reply reply = place.attachment->call(lane, request);
-  memcpy(&found.attributes, place.attachment->data(lane), sizeof found.attributes);
-  place.attachment->end(lane);
-  report::count(report::kStat, reply.status);
-  found.status = reply.status;
-  found.directory = place.directory;
+  if (is_known && !report::wanted()) return false;
+  if (!call->begin(directory, path)) return false;
+  const uint64_t base = call->directory().stx_ino;
+  if (!is_known && (is_forced() || !was_asked_lately(base, call->place().path))) return true;
+  report::count(kind, report::kRemembered);
+  return false;
+}
+
+Found look(int directory, const char* path, int flags) {
+  Found found;
+  PathCall call;
+  if ((flags & ~kKnownFlags) != 0) return found;
+  if (!is_for_lane(&call, report::kStat, directory, path, flags)) return found;
+  const uint32_t link = (flags & AT_SYMLINK_NOFOLLOW) != 0 ? kNoFollow : 0;
+  found.status = call.make(report::kStat, Operation::kStat, link);
+  if (found.status == 0) memcpy(&found.attributes, call.data(), sizeof found.attributes);
+  found.directory = call.directory();
   return found;
+}
+
+int access_at(int directory, const char* path, int mode, int flags) {
+  const report::Timing timing(report::kAccess);
+  const int before = errno;
+  uint32_t status = kNoLane;
+  PathCall call;
+  const bool plain = (flags & ~AT_EACCESS) == 0 && (mode & ~(R_OK | W_OK | X_OK)) == 0;
+  if (plain && is_for_lane(&call, report::kAccess, directory, path, 0)) {
+    status = call.make(report::kAccess, Operation::kAccess, static_cast<uint32_t>(mode));
+  }
+  errno = before;
+  if (asks_kernel(status)) return next_faccessat(directory, path, mode, flags);
+  if (status != 0) errno = static_cast<int>(status);
+  return status == 0 ? 0 : -1;
 }
 
 // 0 or -1, as stat(2); false: the kernel is to be asked.
@@ -196,4 +204,16 @@ SEALFS_ENTRY int __fxstatat(int version, int directory, const char* path, struct
 SEALFS_ENTRY int __fxstatat64(int version, int directory, const char* path, struct stat64* to,
                               int flags) noexcept {
   return stat_at64(directory, path, to, flags);
+}
+SEALFS_ENTRY int access(const char* path, int mode) noexcept {
+  return access_at(AT_FDCWD, path, mode, 0);
+}
+SEALFS_ENTRY int eaccess(const char* path, int mode) noexcept {
+  return access_at(AT_FDCWD, path, mode, AT_EACCESS);
+}
+SEALFS_ENTRY int euidaccess(const char* path, int mode) noexcept {
+  return access_at(AT_FDCWD, path, mode, AT_EACCESS);
+}
+SEALFS_ENTRY int faccessat(int directory, const char* path, int mode, int flags) noexcept {
+  return access_at(directory, path, mode, flags);
 }

@@ -99,17 +99,19 @@ void read_mounts() {
   reading.clear();
 }
 
-bool ask(const char* path, struct statx* shown) {
+// `path` "": the directory itself.
+bool ask(int directory, const char* path, struct statx* shown) {
   const int flags = AT_STATX_DONT_SYNC | AT_NO_AUTOMOUNT | (*path == '\0' ? AT_EMPTY_PATH : 0);
-  return syscall(SYS_statx, AT_FDCWD, path, flags, STATX_TYPE | STATX_INO, shown) == 0 &&
+  return syscall(SYS_statx, directory, path, flags, STATX_TYPE | STATX_INO, shown) == 0 &&
          S_ISDIR(shown->stx_mode) && shown->stx_dev_major == 0;
 }
 
-// The handle of the directory at `path` ("": the working directory), 0: none.
-uint32_t introduce(const char* path, const struct statx& shown, Attachment* attachment) {
+// The handle of the directory that `ask` has shown, 0: none.
+uint32_t introduce(int directory, const char* path, const struct statx& shown,
+                   Attachment* attachment) {
   const int flags = O_PATH | O_DIRECTORY | O_CLOEXEC;
   const int fd =
-      static_cast<int>(syscall(SYS_openat, AT_FDCWD, *path == '\0' ? "." : path, flags, 0));
+      static_cast<int>(syscall(SYS_openat, directory, *path == '\0' ? "." : path, flags, 0));
   if (fd < 0) return 0;
   uint32_t handle = 0;
   const int lane = attachment->begin();
@@ -127,7 +129,8 @@ uint32_t introduce(const char* path, const struct statx& shown, Attachment* atta
   return handle;
 }
 
-uint32_t handle_of(const char* path, const struct statx& shown, Attachment* attachment) {
+uint32_t handle_of(int directory, const char* path, const struct statx& shown,
+                   Attachment* attachment) {
   for (const Directory& each : directories) {
     if (each.inode.load(std::memory_order_acquire) != shown.stx_ino) continue;
     const uint32_t handle = each.handle.load(std::memory_order_acquire);
@@ -136,7 +139,7 @@ uint32_t handle_of(const char* path, const struct statx& shown, Attachment* atta
     if (is_it && handle != 0) return handle;
   }
   if (introducing.test_and_set()) return 0;
-  const uint32_t handle = introduce(path, shown, attachment);
+  const uint32_t handle = introduce(directory, path, shown, attachment);
   if (handle != 0) {
     Directory& place = directories[next_directory++ % kDirectories];
     const uint32_t before = place.handle.load();
@@ -192,18 +195,18 @@ bool may_be_below(const char* path) {
   return *path != '/' || mount_of(path) != nullptr;
 }
 
-Place find(const char* path) {
+Place find(int directory, const char* path) {
   Place place;
   if (!descriptors::is_at_home()) return place;
   const Mount* mount = *path == '/' ? mount_of(path) : nullptr;
   const char* start = mount == nullptr ? "" : mount->path;
   const char* rest = mount == nullptr ? path : path + mount->bytes;
   while (*rest == '/') rest++;
-  if (*rest == '\0' || !ask(start, &place.directory)) return place;
+  if (*rest == '\0' || !ask(directory, start, &place.directory)) return place;
   Attachment* attachment =
       descriptors::attachment_of(place.directory.stx_dev_major, place.directory.stx_dev_minor);
   if (attachment == nullptr) return place;
-  place.handle = handle_of(start, place.directory, attachment);
+  place.handle = handle_of(directory, start, place.directory, attachment);
   place.path = rest;
   if (place.handle != 0) place.attachment = attachment;
   return place;

@@ -24,7 +24,9 @@ constexpr uint32_t kFirstReason = 4097;
 constexpr uint32_t kReasons = 128;
 // Index of an outcome: 0, answered; else 1 + reason - kFirstReason.
 constexpr uint32_t kOutcomes = kReasons + 1;
-constexpr const char* kNames[kCalls] = {"open", "read", "write", "stat", "fstat"};
+constexpr const char* kNames[kCalls] = {"open",   "read",  "write",  "stat",   "fstat",
+                                        "unlink", "rmdir", "mkdir",  "access", "readlink",
+                                        "rename", "link",  "symlink"};
 constexpr size_t kLineBytes = 16 * 1024;
 
 constinit std::atomic<uint64_t> counts[kCalls][kOutcomes];
@@ -137,8 +139,9 @@ void begin_program() {
   if (path == nullptr || *path == '\0') return;
   destination = path;
   char program[PATH_MAX];
-  const ssize_t bytes = readlink("/proc/self/exe", program, sizeof program - 1);
-  program[std::max<ssize_t>(bytes, 0)] = '\0';
+  const long bytes =
+      syscall(SYS_readlinkat, AT_FDCWD, "/proc/self/exe", program, sizeof program - 1);
+  program[std::max(bytes, 0L)] = '\0';
   Line line;
   line.add("{\"pid\":%d,\"began\":", static_cast<int>(getpid()));
   line.add_text(program);

@@ -12,7 +12,22 @@
 
 namespace sealfs::intercept::report {
 
-enum Call : uint32_t { kOpen, kRead, kWrite, kStat, kFileStat, kCalls };
+enum Call : uint32_t {
+  kOpen,
+  kRead,
+  kWrite,
+  kStat,
+  kFileStat,
+  kUnlink,
+  kRemoveDirectory,
+  kMakeDirectory,
+  kAccess,
+  kReadLink,
+  kRename,
+  kLink,
+  kSymlink,
+  kCalls
+};
 
 // Reasons of this side, beside those of native/common/intercept_layout.h.
 constexpr uint32_t kNotOurs = 4201;       // the kernel's descriptor: not counted

@@ -15,6 +15,14 @@ enum class CallKind : uint32_t {
   kWrite = 5,
   kStat = 6,
   kFileStat = 7,
+  kUnlink = 16,
+  kRemoveDirectory = 17,
+  kMakeDirectory = 18,
+  kAccess = 19,
+  kReadLink = 20,
+  kRename = 21,
+  kLink = 22,
+  kSymlink = 23,
 };
 
 struct CallRecord {
@@ -27,8 +35,11 @@ struct CallRecord {
   uint64_t offset;
   uint32_t length_bytes;
   uint32_t slot;
+  uint64_t second_inode;
+  uint32_t second_bytes;
+  uint32_t reserved;
 };
-static_assert(sizeof(CallRecord) == 48);
+static_assert(sizeof(CallRecord) == 64);
 static_assert(offsetof(CallRecord, kind) == 0);
 static_assert(offsetof(CallRecord, call) == 4);
 static_assert(offsetof(CallRecord, program) == 8);
@@ -38,6 +49,9 @@ static_assert(offsetof(CallRecord, handle) == 24);
 static_assert(offsetof(CallRecord, offset) == 32);
 static_assert(offsetof(CallRecord, length_bytes) == 40);
 static_assert(offsetof(CallRecord, slot) == 44);
+static_assert(offsetof(CallRecord, second_inode) == 48);
+static_assert(offsetof(CallRecord, second_bytes) == 56);
+static_assert(offsetof(CallRecord, reserved) == 60);
 
 struct AnswerRecord {
   uint32_t call;

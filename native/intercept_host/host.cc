@@ -1,4 +1,5 @@
-// Goal and method: host.h. Here: who attaches and who has gone. Calls: host_calls.cc.
+// Goal and method: host.h. Here: who attaches and who has gone. Calls: host_calls.cc,
+// host_paths.cc.
 #include "native/intercept_host/host.h"
 
 #include <errno.h>
@@ -63,7 +64,7 @@ bool Host::listen(std::string* error) {
   if (epoll_fd_ >= 0 && listen_fd_ >= 0 &&
       bind(listen_fd_, reinterpret_cast<sockaddr*>(&address), bytes) == 0 &&
       ::listen(listen_fd_, 128) == 0 && watch(listen_fd_, kListenTag) &&
-      mounts_.watch(options_.mountpoint)) {
+      mounts_.watch(options_.mountpoint, options_.device)) {
     return true;
   }
   *error = "the socket @" + name + ": " + strerror(errno);

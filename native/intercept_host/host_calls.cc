@@ -14,7 +14,6 @@ namespace {
 constexpr uint32_t kKernelModes = O_DIRECT;
 // What the kernel calls the root of a mount.
 constexpr uint64_t kRootNode = 1;
-constexpr uint32_t kPathBytesMax = 4095;
 
 bool may_read(uint32_t flags) {
   return (flags & (O_PATH | O_DIRECTORY)) == 0 && (flags & O_ACCMODE) != O_WRONLY;
@@ -90,9 +89,25 @@ bool Host::take_call(Program* program, uint32_t lane) {
     case Operation::kWrite:
       return take_data(program, lane, request, CallKind::kWrite);
     case Operation::kStat:
-      return take_data(program, lane, request, CallKind::kStat);
+      return take_path(program, lane, request, CallKind::kStat);
     case Operation::kFileStat:
       return take_data(program, lane, request, CallKind::kFileStat);
+    case Operation::kUnlink:
+      return take_path(program, lane, request, CallKind::kUnlink);
+    case Operation::kRemoveDirectory:
+      return take_path(program, lane, request, CallKind::kRemoveDirectory);
+    case Operation::kMakeDirectory:
+      return take_path(program, lane, request, CallKind::kMakeDirectory);
+    case Operation::kAccess:
+      return take_path(program, lane, request, CallKind::kAccess);
+    case Operation::kReadLink:
+      return take_path(program, lane, request, CallKind::kReadLink);
+    case Operation::kRename:
+      return take_path(program, lane, request, CallKind::kRename);
+    case Operation::kLink:
+      return take_path(program, lane, request, CallKind::kLink);
+    case Operation::kSymlink:
+      return take_path(program, lane, request, CallKind::kSymlink);
   }
   refuse(program, lane, Fallback::kBadRequest);
   return true;
@@ -148,36 +163,30 @@ void Host::take_close(Program* program, uint32_t lane, const Request& request) {
 bool Host::take_data(Program* program, uint32_t lane, const Request& request, CallKind kind) {
   const bool reads = kind == CallKind::kRead;
   const bool writes = kind == CallKind::kWrite;
-  const bool by_path = kind == CallKind::kStat;
   const OpenHandle* handle = handles_.find(program->number, request.handle);
   if (handle == nullptr) {
     refuse(program, lane, Fallback::kBadHandle);
     return true;
   }
-  const bool is_directory = (handle->flags & O_DIRECTORY) != 0;
-  if (by_path && mounts_.is_covered()) {
-    refuse(program, lane, Fallback::kPath);
-    return true;
-  }
   if ((reads && !may_read(handle->flags)) || (writes && !may_write(handle->flags)) ||
-      by_path != is_directory) {
+      (handle->flags & O_DIRECTORY) != 0) {
     refuse(program, lane, Fallback::kMode);
     return true;
   }
   const bool is_data = reads || writes;
-  const uint32_t length_max = is_data ? kDataBytes : by_path ? kPathBytesMax : 0;
+  const uint32_t length_max = is_data ? kDataBytes : 0;
   const bool fits = request.length <= length_max && (!is_data || request.length > 0) &&
                     request.offset <= wire::kFileBytesMax - request.length;
-  if (!fits || (by_path && request.flags > kNoFollow)) {
+  if (!fits) {
     refuse(program, lane, Fallback::kBadRequest);
     return true;
   }
   const uint32_t slot = take_slot(is_data ? request.length : kMessageSlot);
   if (slot == 0) return false;
-  if (writes || by_path) memcpy(arena_->at(slot), program->region->data(lane), request.length);
+  if (writes) memcpy(arena_->at(slot), program->region->data(lane), request.length);
 
   CallRecord fields{};
-  fields.flags = by_path ? request.flags : handle->flags;
+  fields.flags = handle->flags;
   fields.handle = handle->core;
   fields.offset = request.offset;
   fields.length_bytes = request.length;
@@ -233,6 +242,9 @@ void Host::reply(const Call& call, const AnswerRecord& record) {
   if (program.gone) return;
   if (status == 0 && call.kind == CallKind::kRead) {
     value = std::min<uint64_t>(value, call.length);
+    memcpy(program.region->data(call.lane), arena_->at(call.slot), value);
+  } else if (status == 0 && call.kind == CallKind::kReadLink) {
+    value = std::min<uint64_t>(value, kPathBytesMax);
     memcpy(program.region->data(call.lane), arena_->at(call.slot), value);
   } else if (status == 0 && (call.kind == CallKind::kStat || call.kind == CallKind::kFileStat)) {
     wire::Attributes attributes;

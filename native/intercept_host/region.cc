@@ -74,6 +74,8 @@ Request Region::request(uint32_t index) const {
   copy.offset = __atomic_load_n(&from->offset, __ATOMIC_RELAXED);
   copy.length = __atomic_load_n(&from->length, __ATOMIC_RELAXED);
   copy.flags = __atomic_load_n(&from->flags, __ATOMIC_RELAXED);
+  copy.second_handle = __atomic_load_n(&from->second_handle, __ATOMIC_RELAXED);
+  copy.second_length = __atomic_load_n(&from->second_length, __ATOMIC_RELAXED);
   return copy;
 }
 

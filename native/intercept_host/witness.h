@@ -38,9 +38,10 @@ class Witness {
   bool is_wholly(uid_t uid, gid_t gid) const;
   // False: it has no such descriptor on the device; or is no longer who it was.
   bool descriptor(uint32_t number, std::string_view device, Descriptor* descriptor);
+  // It lives, and its effective user is the one that attached.
+  bool is_same() const;
 
  private:
-  bool is_same() const;
   std::string file(const char* name) const;
 
   pid_t pid_ = 0;

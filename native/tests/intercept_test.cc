@@ -106,6 +106,19 @@ TEST(InterceptMounts, KnowsWhatLiesBelow) {
   EXPECT_FALSE(covers_part_of("garbage", "/mnt"));
 }
 
+TEST(InterceptMounts, KnowsWhatMustNotBeChanged) {
+  const std::string other = "25 1 8:1 / / ro,relatime - ext4 x ro\n";
+  const std::string both = "36 25 0:45 / /m rw,nosuid shared:1 - fuse.sealfs s rw,user_id=0\n";
+  EXPECT_FALSE(shows_read_only(other + both, "0:45"));
+  EXPECT_TRUE(shows_read_only(other + both, "8:1"));
+  EXPECT_FALSE(shows_read_only(other + both, "0:4"));
+  EXPECT_TRUE(shows_read_only(both + "40 25 0:45 /a /b ro,nosuid - fuse.sealfs s rw\n", "0:45"));
+  EXPECT_TRUE(shows_read_only(both + "40 25 0:45 /a /b rw,nosuid - fuse.sealfs s ro\n", "0:45"));
+  EXPECT_FALSE(shows_read_only(both + "40 25 0:45 /a /b rw - fuse.sealfs ro rw,ro\n", "0:45"));
+  EXPECT_TRUE(shows_read_only("40 25 0:45 cut", "0:45"));
+  EXPECT_FALSE(shows_read_only("", "0:45"));
+}
+
 // A host over an arena, and a program of it that is this process.
 class InterceptHost : public ::testing::Test {
  protected:
@@ -116,6 +129,7 @@ class InterceptHost : public ::testing::Test {
     char file[] = "/tmp/sealfs-intercept-XXXXXX";
     file_ = mkostemp(file, O_CLOEXEC);
     unlink(file);
+    directory_ = ::open("/tmp", O_PATH | O_DIRECTORY | O_CLOEXEC);
     socket_name_ = "test-" + std::to_string(getpid());
     HostOptions options;
     options.device = device_of(file_);
@@ -134,6 +148,7 @@ class InterceptHost : public ::testing::Test {
     if (base_ != nullptr) munmap(base_, kRegionBytes);
     if (socket_ >= 0) ::close(socket_);
     ::close(file_);
+    ::close(directory_);
   }
 
   // "major:minor" as mountinfo has it for the mount that the file lies in.
@@ -159,11 +174,13 @@ class InterceptHost : public ::testing::Test {
   }
 
   // The handle of `file_`, opened as JavaScript would answer.
-  uint32_t open_file() {
+  uint32_t open_file() { return open_descriptor(file_); }
+
+  uint32_t open_descriptor(int fd) {
     struct stat entry;
-    EXPECT_EQ(fstat(file_, &entry), 0);
+    EXPECT_EQ(fstat(fd, &entry), 0);
     auto* lane = reinterpret_cast<Lane*>(base_ + kLanesOffset);
-    lane->request = Request{static_cast<uint32_t>(Operation::kOpen), static_cast<uint32_t>(file_),
+    lane->request = Request{static_cast<uint32_t>(Operation::kOpen), static_cast<uint32_t>(fd),
                             entry.st_ino, 0, 0};
     reinterpret_cast<Header*>(base_)->bell = 1;
     answer_all(host_->harvest(), 0);
@@ -219,7 +236,8 @@ class InterceptHost : public ::testing::Test {
       const bool ends = kind == CallKind::kClose || kind == CallKind::kGone;
       if (ends || kind == CallKind::kHello) continue;
       if (call.slot != 0) {
-        ASSERT_TRUE(arena_->contains(call.slot, std::max(call.length_bytes, 96u)));
+        const uint32_t bytes = call.length_bytes + call.second_bytes;
+        ASSERT_TRUE(arena_->contains(call.slot, std::max(bytes, 96u)));
       }
       const AnswerRecord answer{call.call, status, call.length_bytes};
       memcpy(host_->answers().push(), &answer, sizeof answer);
@@ -229,6 +247,7 @@ class InterceptHost : public ::testing::Test {
 
   std::string socket_name_;
   int file_ = -1;
+  int directory_ = -1;
   std::shared_ptr<Arena> arena_;
   std::shared_ptr<Host> host_;
   uint32_t free_messages_ = 0;
@@ -299,9 +318,65 @@ TEST_F(InterceptHost, RefusesWhatIsOutOfBounds) {
   }
 }
 
+TEST_F(InterceptHost, PassesOnPathsThatAreInOrder) {
+  attach();
+  const uint32_t handle = open_descriptor(directory_);
+  auto* lane = reinterpret_cast<Lane*>(base_ + kLanesOffset) + 5;
+  lane->request = Request{static_cast<uint32_t>(Operation::kRename), handle, 0, 3, 1, handle, 4};
+  memcpy(base_ + kDataOffset + 5 * kDataBytes, "oldnew!", 7);
+  reinterpret_cast<Header*>(base_)->bell = 1 << 5;
+  const uint32_t records = host_->harvest();
+  if (lane->reply.status == static_cast<uint32_t>(Fallback::kPath)) {
+    GTEST_SKIP() << "something of the device of /tmp is mounted read-only here";
+  }
+  ASSERT_EQ(records, 1u);
+  EXPECT_EQ(record(0).kind, static_cast<uint32_t>(CallKind::kRename));
+  EXPECT_EQ(record(0).length_bytes, 3u);
+  EXPECT_EQ(record(0).second_bytes, 4u);
+  EXPECT_EQ(record(0).second_inode, record(0).inode);
+  EXPECT_EQ(record(0).flags, 1u);
+  EXPECT_EQ(memcmp(arena_->at(record(0).slot), "oldnew!", 7), 0);
+  answer_all(1, 0);
+  EXPECT_EQ(lane->reply.status, 0u);
+}
+
+TEST_F(InterceptHost, RefusesPathsThatAreNot) {
+  attach();
+  const uint32_t file = open_file();
+  const uint32_t handle = open_descriptor(directory_);
+  auto* lane = reinterpret_cast<Lane*>(base_ + kLanesOffset);
+  const auto number = [](Operation operation) { return static_cast<uint32_t>(operation); };
+  const Request wrong[] = {
+      {number(Operation::kUnlink), file, 0, 1, 0},
+      {number(Operation::kUnlink), handle + 1, 0, 1, 0},
+      {number(Operation::kUnlink), handle, 0, kPathBytesMax + 1, 0},
+      {number(Operation::kUnlink), handle, 0, 1, 1},
+      {number(Operation::kUnlink), handle, 0, 1, 0, handle, 1},
+      {number(Operation::kMakeDirectory), handle, 0, 1, 02755},
+      {number(Operation::kMakeDirectory), handle, 0, 1, 01000 << kUmaskShift},
+      {number(Operation::kAccess), handle, 0, 1, 8},
+      {number(Operation::kRename), handle, 0, 1, 4, handle, 1},
+      {number(Operation::kRename), handle, 0, 1, 0, handle, 0},
+      {number(Operation::kRename), handle, 0, 1, 0, file, 1},
+      {number(Operation::kRename), handle, 0, 1, 0, 0, 1},
+      {number(Operation::kLink), handle, 0, 1, 0, handle, UINT32_MAX},
+      {number(Operation::kSymlink), handle, 0, 1, 0, handle, 1},
+      {number(Operation::kSymlink), handle, 0, 1, 0, 0, kPathBytesMax + 1},
+  };
+  for (const Request& request : wrong) {
+    lane->request = request;
+    lane->reply.status = 0;
+    reinterpret_cast<Header*>(base_)->bell = 1;
+    EXPECT_EQ(host_->harvest(), 0u) << request.operation;
+    EXPECT_GE(lane->reply.status, kFallbackFirst);
+    EXPECT_LE(lane->reply.status, kFallbackLast);
+  }
+}
+
 TEST_F(InterceptHost, SurvivesGarbage) {
   attach();
   const uint32_t handle = open_file();
+  const uint32_t directory = open_descriptor(directory_);
   const unsigned seed = std::random_device{}();
   SCOPED_TRACE("seed " + std::to_string(seed));
   std::mt19937 random(seed);
@@ -313,9 +388,12 @@ TEST_F(InterceptHost, SurvivesGarbage) {
       auto* request = reinterpret_cast<uint32_t*>(&lane->request);
       // Small numbers are operations, handles and lengths that are nearly right.
       for (size_t w = 0; w < sizeof(Request) / 4; w++) {
-        request[w] = random() % 2 == 0 ? random() % 9 : static_cast<uint32_t>(random());
+        request[w] = random() % 2 == 0 ? random() % 25 : static_cast<uint32_t>(random());
       }
-      if (random() % 2 == 0) lane->request.handle = handle;
+      if (random() % 2 == 0) lane->request.handle = random() % 2 == 0 ? handle : directory;
+      if (random() % 2 == 0) lane->request.second_handle = random() % 2 == 0 ? directory : 0;
+      if (random() % 2 == 0) lane->request.second_length %= kDataOffset;
+      if (random() % 2 == 0) lane->request.flags = 0;
       if (random() % 2 == 0) lane->request.length %= 2 * kDataBytes;
       if (random() % 2 == 0) lane->request.offset %= wire::kFileBytesMax;
       lane->state = static_cast<uint32_t>(random());

@@ -1,5 +1,5 @@
 /**
- * Requests that wait until the kernel has been told to forget an inode's attributes. Two kinds of them: programs'
+ * Requests that wait until the kernel has been told to forget an inode's attributes, or more. Two kinds of them: programs'
  * own changes that the kernel did not see (intercept-front.ts), before they are answered; and, in FuseFront,
  * opens of inodes whose attributes the kernel may still believe although no lease covers them: the answer to a
  * look-up was on its way to its process when they were recalled, so the notice found nothing to make
@@ -17,17 +17,17 @@ interface Waiting<T> {
 export class AfterNotices<T> {
   #waiting: Waiting<T>[] = [];
   #written = 0;
-  readonly #forget: (inode: number) => number;
+  readonly #forget: (inode: number, operation: T) => number;
   readonly #proceed: (operation: T) => void;
 
   /** `forget`: as KernelCache.forgetAttributes. `proceed`: now or later. */
-  constructor(forget: (inode: number) => number, proceed: (operation: T) => void) {
+  constructor(forget: (inode: number, operation: T) => number, proceed: (operation: T) => void) {
     this.#forget = forget;
     this.#proceed = proceed;
   }
 
   start(operation: T, inode: number): void {
-    const number = this.#forget(inode);
+    const number = this.#forget(inode, operation);
     const isWritten = number > 0 && number <= this.#written;
     if (number === NOTHING_TOLD || isWritten) this.#proceed(operation);
     else this.#waiting.push({ operation, inode, number });

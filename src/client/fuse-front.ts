@@ -27,6 +27,7 @@ import { callerIsDying } from './callers.js';
 import type { FileSystemCore } from './core.js';
 import { dispatchLock } from './fuse-locks.js';
 import { FuseOperation } from './fuse-operation.js';
+import { KnownDirectories } from './known-directories.js';
 import type { KernelValidity } from './leases/kernel-validity.js';
 import { NOTHING_TOLD } from './leases/recalls.js';
 import { ListAttributes } from './listing-page.js';
@@ -94,6 +95,8 @@ export class FuseFront implements FuseHandler {
   onMounted: (info: FuseInfo) => void = () => undefined;
   /** Under leases: what the kernel may believe. */
   validity: KernelValidity | null = null;
+  /** Those of which the kernel has heard. */
+  readonly directories = new KnownDirectories();
   /** FuseSession.notifyInode and notifyEpoch: written up to this number. */
   onKernelNotified: (number: number) => void = () => undefined;
 

@@ -18,14 +18,15 @@ import type { FileSystemCore } from './core.js';
 import { credentialsOf } from './credentials.js';
 import type { Credentials } from './credentials.js';
 import { InterceptOperation } from './intercept-operation.js';
+import { NOTHING_TOLD, NO_ROOM } from './leases/recalls.js';
+import { NO_FOLLOW } from './name-call.js';
+import type { NameCall } from './name-call.js';
 
 /** open(2) */
 const O_DSYNC = 0o10000;
 const O_NOATIME = 0o1000000;
 /** fcntl.h: of every architecture that sealfs runs on. */
 const O_DIRECTORY = 0o200000;
-/** Of CallRecord.flags of Stat. */
-const NO_FOLLOW = 1;
 
 export interface InterceptFrontDeps {
   core: FileSystemCore;
@@ -34,6 +35,10 @@ export interface InterceptFrontDeps {
   answer(call: number, status: number, value: number): void;
   /** KernelValidity.forgetChanged. */
   forgetChanged(inode: number): number;
+  /** KernelValidity.forgetChangedNames. */
+  forgetChangedNames(directory: number): number;
+  /** KnownDirectories.mayHave. */
+  mayKnow(directory: number): boolean;
   /** Pages that the kernel may have of the inode are to go, soon. */
   dropPages(inode: number): void;
   /** The text of /proc/PID/status; '': there is no such process. */
@@ -64,7 +69,8 @@ export class InterceptFront {
     this.arena = deps.arena;
     this.#deps = deps;
     this.#untold = new AfterNotices<InterceptOperation>(
-      (inode) => deps.forgetChanged(inode),
+      (inode, { names }) =>
+        names.changes ? this.#forgetAll(names) : this.#deps.forgetChanged(inode),
       (operation) => {
         this.#answer(operation);
       },
@@ -113,6 +119,7 @@ export class InterceptFront {
     operation.readsSilently = (call.flags & O_NOATIME) !== 0;
     operation.synchronous = call.kind === CallKind.Write && (call.flags & O_DSYNC) !== 0;
     operation.changes = false;
+    operation.names.changes = false;
     operation.writes = 0;
     this.#dispatch(operation, call);
   }
@@ -155,9 +162,47 @@ export class InterceptFront {
           (call.flags & NO_FOLLOW) === 0,
         );
         return;
+      case CallKind.Unlink:
+      case CallKind.RemoveDirectory:
+      case CallKind.MakeDirectory:
+      case CallKind.Access:
+      case CallKind.ReadLink:
+      case CallKind.Rename:
+      case CallKind.Link:
+      case CallKind.Symlink:
+        operation.names.start(call, this.#programs.get(call.program) ?? NOBODY);
+        return;
       default:
         operation.replyError(Fallback.Overloaded);
     }
+  }
+
+  /** All that a change of names concerns: the number of the last of the notices. */
+  #forgetAll({ inodes, directories }: NameCall): number {
+    let last = NOTHING_TOLD;
+    let isComplete = true;
+    for (let i = 0; i < inodes.length + directories.length; i++) {
+      const isInode = i < inodes.length;
+      const one = isInode ? inodes[i]! : directories[i - inodes.length]!;
+      if (one === 0) continue;
+      const told = isInode ? this.#deps.forgetChanged(one) : this.#deps.forgetChangedNames(one);
+      if (told === NO_ROOM) isComplete = false;
+      else if (told > last) last = told;
+    }
+    return isComplete ? last : NO_ROOM;
+  }
+
+  /**
+   * Of InterceptOperation: names are about to change. The kernel is told beside the request; once more in the end only
+   * if it has been told anything to believe meanwhile.
+   */
+  changing(operation: InterceptOperation): void {
+    this.#forgetAll(operation.names);
+  }
+
+  /** Of InterceptOperation. */
+  kernelKnows(directory: number): boolean {
+    return this.#deps.mayKnow(directory);
   }
 
   /** Of InterceptOperation: the core has answered. */
@@ -167,7 +212,8 @@ export class InterceptFront {
       this.#deps.dropPages(operation.inode);
     }
     // A change that failed may have changed something all the same.
-    if (operation.changes) this.#untold.start(operation, operation.inode);
+    if (operation.changes || operation.names.changes)
+      this.#untold.start(operation, operation.inode);
     else this.#answer(operation);
   }
 

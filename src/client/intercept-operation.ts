@@ -8,11 +8,12 @@ import { Fallback } from '../native/intercept.js';
 import type { FileAttributes } from './attributes.js';
 import { FileAttributes as AttributesView } from './attributes.js';
 import type { InterceptFront } from './intercept-front.js';
+import { NameCall } from './name-call.js';
+import type { NameCallOwner } from './name-call.js';
 import { PathWalk } from './path-walk.js';
-import type { WalkOwner } from './path-walk.js';
 import { PageUse, VALID_AS_OPTIONS } from './request.js';
 
-export class InterceptOperation implements WalkOwner {
+export class InterceptOperation implements NameCallOwner {
   uid = 0;
   gid = 0;
   umask = 0;
@@ -36,6 +37,8 @@ export class InterceptOperation implements WalkOwner {
   value = 0;
   /** Of a call by path. */
   readonly walk: PathWalk;
+  /** Of a call that looks at or changes names. */
+  readonly names: NameCall;
   readonly #front: InterceptFront;
   readonly #view: FileAttributes;
 
@@ -43,6 +46,7 @@ export class InterceptOperation implements WalkOwner {
     this.#front = front;
     this.#view = new AttributesView(front.arena.words, 0);
     this.walk = new PathWalk(front.core, front.arena, this);
+    this.names = new NameCall(front.core, front.arena, this);
   }
 
   asksPermissions(): boolean {
@@ -57,11 +61,12 @@ export class InterceptOperation implements WalkOwner {
 
   replyError(status: number): void {
     if (this.walk.active) this.walk.failed(status);
+    else if (this.names.active) this.names.failed(status);
     else this.#end(status, 0);
   }
 
   replyDone(): void {
-    this.#end(0, 0);
+    this.names.done();
   }
 
   replyAttributes(attributes: FileAttributes): void {
@@ -70,10 +75,31 @@ export class InterceptOperation implements WalkOwner {
   }
 
   replyEntry(attributes: FileAttributes): void {
-    this.walk.arrived(attributes);
+    if (this.walk.active) this.walk.arrived(attributes);
+    else this.names.arrived(attributes);
+  }
+
+  replyText(offset: number, lengthBytes: number): void {
+    this.names.arrivedText(offset, lengthBytes);
+  }
+
+  kernelKnows(directory: number): boolean {
+    return this.#front.kernelKnows(directory);
+  }
+
+  changing(): void {
+    this.#front.changing(this);
+  }
+
+  named(status: number, value: number): void {
+    this.#end(status, value);
   }
 
   walked(status: number, attributes: FileAttributes | null): void {
+    if (this.names.active) {
+      this.names.walked(status, attributes);
+      return;
+    }
     if (attributes !== null) {
       this.#view.offset = this.slot;
       this.#view.copyFrom(attributes);
@@ -101,10 +127,6 @@ export class InterceptOperation implements WalkOwner {
 
   replyCreated(_attributes: FileAttributes, handle: number): void {
     this.#front.core.closeHandle(handle);
-    this.#unasked();
-  }
-
-  replyText(): void {
     this.#unasked();
   }
 

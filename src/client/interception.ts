@@ -23,6 +23,8 @@ export interface InterceptableMount {
   /** The kernel may keep pages of files. */
   cachesPages: boolean;
   dropPages(inode: number): void;
+  /** The kernel may have heard of the directory. */
+  mayKnow(directory: number): boolean;
 }
 
 /** Why programs on this mount cannot be intercepted; '' if they can. */
@@ -45,9 +47,11 @@ export class Interception {
         this.#host.answer(call, status, value);
       },
       forgetChanged: (inode) => validity.forgetChanged(inode),
+      forgetChangedNames: (directory) => validity.forgetChangedNames(directory),
       dropPages: (inode) => {
         mount.dropPages(inode);
       },
+      mayKnow: (directory) => mount.mayKnow(directory),
     });
     this.#host = new InterceptHost(
       reactor,

@@ -208,13 +208,15 @@ class ActiveMount implements Mount {
     const mount = {
       mountPoint: this.#session.mountpoint,
       rootInode: options.volume.rootInode,
-      allowOther: options.allowOther ?? process.getuid?.() === 0,
+      // As the session has it: a mount of root's is for everybody.
+      allowOther: options.allowOther === true || process.getuid?.() === 0,
       validity: this.#front.validity,
       directIo: this.#front.openFlags !== 0,
       cachesPages: this.#client.core.pages.enabled,
       dropPages: (inode: number): void => {
         this.#session.notifyPages(inode);
       },
+      mayKnow: (directory: number): boolean => this.#front.directories.mayHave(directory),
     };
     this.#interception = Interception.offer(this.#client, mount, (message) =>
       options.log?.info(message),

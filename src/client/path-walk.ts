@@ -5,14 +5,17 @@
  *
  *   start ── attributes of the base ──> may pass? ── look up the next name ──┐
  *                                          ^── its attributes, more names ───┴── the last one's: done
+ *
+ * Or up to the directory that has, or is to have, the last name (`startAtParent`).
  */
 import { ESTALE, errno } from '../common/errno.js';
 import type { ArenaMemory } from '../native/arena-memory.js';
 import { Fallback } from '../native/intercept.js';
-import { FLAG_ACCESS_ACL, S_IFLNK, S_IFMT } from './attributes.js';
+import { S_IFLNK, S_IFMT } from './attributes.js';
 import type { FileAttributes } from './attributes.js';
 import type { FileSystemCore } from './core.js';
 import type { Credentials } from './credentials.js';
+import { mayPass } from './permissions.js';
 import { NameReference } from './request.js';
 import type { ClientRequest } from './request.js';
 
@@ -20,27 +23,12 @@ import type { ClientRequest } from './request.js';
 const NAMES_MAX = 64;
 const SLASH = 47;
 const DOT = 46;
-const EXECUTE = 1;
-
-/**
- * 0: `who` may pass through the directory; EACCES; or Fallback.Path: its access control list decides. Rules:
- * path_resolution(7), acl(5), capabilities(7).
- */
-export function mayPass(attributes: FileAttributes, who: Credentials): number {
-  if (who.passesDirectories) return 0;
-  const { mode } = attributes;
-  if (attributes.uid === who.uid) return ((mode >> 6) & EXECUTE) !== 0 ? 0 : errno.EACCES;
-  if ((attributes.flags & FLAG_ACCESS_ACL) !== 0) return Fallback.Path;
-  const { gid } = attributes;
-  const isMember = gid === who.gid || who.groups.includes(gid);
-  return ((isMember ? mode >> 3 : mode) & EXECUTE) !== 0 ? 0 : errno.EACCES;
-}
 
 /** What a walk asks of the core. */
 export type WalkedTree = Pick<FileSystemCore, 'lookup' | 'getAttributes'>;
 
 export interface WalkOwner extends ClientRequest {
-  /** The walk's end: 0 with the attributes of what the path names, or an errno or Fallback. */
+  /** The walk's end: 0 with the attributes of what the path leads to, or an errno or Fallback. */
   walked(status: number, attributes: FileAttributes | null): void;
 }
 
@@ -58,6 +46,7 @@ export class PathWalk {
   #names = 0;
   #directory = 0;
   #follows = false;
+  #stopsAtParent = false;
 
   constructor(core: WalkedTree, arena: ArenaMemory, owner: WalkOwner) {
     this.#core = core;
@@ -67,6 +56,23 @@ export class PathWalk {
 
   /** The path lies at `path` until the end. `follows`: a link as the last name is followed. */
   start(who: Credentials, base: number, path: number, lengthBytes: number, follows: boolean): void {
+    this.#follows = follows;
+    this.#stopsAtParent = false;
+    this.#start(who, base, path, lengthBytes);
+  }
+
+  /** The same up to the last name, which `last` is afterwards: ends with attributes of its directory. */
+  startAtParent(who: Credentials, base: number, path: number, lengthBytes: number): void {
+    this.#stopsAtParent = true;
+    this.#start(who, base, path, lengthBytes);
+  }
+
+  /** The name that the last step was about; it lies in the path. */
+  get last(): NameReference {
+    return this.#name;
+  }
+
+  #start(who: Credentials, base: number, path: number, lengthBytes: number): void {
     const { bytes } = this.#arena;
     const isPlain = lengthBytes > 0 && bytes[path] !== SLASH;
     if (
@@ -82,7 +88,6 @@ export class PathWalk {
     this.#at = path;
     this.#end = path + lengthBytes;
     this.#names = 0;
-    this.#follows = follows;
     this.#core.getAttributes(this.#owner, base);
   }
 
@@ -119,10 +124,10 @@ export class PathWalk {
       return;
     }
     this.#directory = attributes.inode;
-    this.#next();
+    this.#next(attributes);
   }
 
-  #next(): void {
+  #next(directory: FileAttributes): void {
     const { bytes } = this.#arena;
     let from = this.#at;
     let to = from;
@@ -137,7 +142,12 @@ export class PathWalk {
       this.#finish(Fallback.Path, null);
       return;
     }
+    this.#name.set(bytes, from, to - from);
+    if (this.#stopsAtParent && to === this.#end) {
+      this.#finish(0, directory);
+      return;
+    }
     this.#at = to === this.#end ? to : to + 1;
-    this.#core.lookup(this.#owner, this.#directory, this.#name.set(bytes, from, to - from));
+    this.#core.lookup(this.#owner, this.#directory, this.#name);
   }
 }

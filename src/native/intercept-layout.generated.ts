@@ -17,10 +17,25 @@ export const CallKind = {
   Stat: 6,
   /** of `inode`, which is open; likewise */
   FileStat: 7,
+  /** of a path below `inode`, as Stat */
+  Unlink: 16,
+  RemoveDirectory: 17,
+  /** flags: mode, and the caller's umask shifted by 16 */
+  MakeDirectory: 18,
+  /** flags: access(2)'s mode */
+  Access: 19,
+  /** value: bytes of the text, which is to be put in the slot */
+  ReadLink: 20,
+  /** a second path below `secondInode` lies behind the first; flags: renameat2(2)'s */
+  Rename: 21,
+  /** likewise, the new name; flags: bit 0 links are not followed */
+  Link: 22,
+  /** behind the path lies the link's text */
+  Symlink: 23,
 } as const;
 
 export const CallRecord = {
-  SIZE: 48,
+  SIZE: 64,
   /** uint */
   kind: 0,
   /** uint: names the call in its answer */
@@ -39,6 +54,12 @@ export const CallRecord = {
   lengthBytes: 40,
   /** uint: arena offset of data or text; the host's again with the answer */
   slot: 44,
+  /** ulong: of the directory that a second path begins at */
+  secondInode: 48,
+  /** uint: of the second path or text */
+  secondBytes: 56,
+  /** uint */
+  reserved: 60,
 } as const;
 
 export const AnswerRecord = {

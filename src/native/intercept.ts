@@ -111,6 +111,14 @@ export class InterceptCall {
   get slot(): number {
     return this.#word(CallRecord.slot);
   }
+  /** Of calls with two paths: the directory that the second begins at. */
+  get secondInode(): number {
+    return readU53(this.#words, this.#at + CallRecord.secondInode);
+  }
+  /** Of the path or text that lies behind the first. */
+  get secondBytes(): number {
+    return this.#word(CallRecord.secondBytes);
+  }
 }
 
 const HEADER_BYTES = 64;

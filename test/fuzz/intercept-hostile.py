@@ -7,7 +7,7 @@ directory, seed, seconds = sys.argv[1], int(sys.argv[2]), float(sys.argv[3])
 LANES, LANE, DATA, DATA_BYTES = 64, 4096, 65536, 1 << 20
 REGION = DATA + LANES * DATA_BYTES
 BELL, ASLEEP = 64, 128
-OPERATIONS = 16  # some more than there are
+OPERATIONS = 26  # some more than there are
 end = time.monotonic() + seconds
 pipes = []
 
@@ -63,8 +63,9 @@ class Writer:
         except BlockingIOError:
             pass
 
-    def request(self, lane, operation, handle, offset, length, flags):
-        struct.pack_into("<IIIIQII", self.region, LANE + 128 * lane, 1, 0, operation, handle, offset, length, flags)
+    def request(self, lane, operation, handle, offset, length, flags, second=(0, 0)):
+        struct.pack_into("<IIIIQIIII", self.region, LANE + 128 * lane, 1, 0, operation, handle, offset, length, flags,
+                         *second)
 
     def learn(self):
         """Handles of what can be opened, as the library would."""
@@ -93,8 +94,12 @@ class Writer:
         parts = [b"own", b"..", b".", b"", b"x" * 300, b"\xff\0\x01", b"own-1", b"dir"]
         path = b"/".join(self.chance.choices(parts, k=self.chance.randrange(1, 80)))[:DATA_BYTES]
         self.region[DATA + lane * DATA_BYTES:DATA + lane * DATA_BYTES + len(path)] = path
-        self.request(lane, 5 + self.chance.randrange(OPERATIONS - 5), self.chance.choice(self.handles), 0, len(path),
-                     self.chance.randrange(3))
+        # Cut anywhere, it is two paths.
+        first = self.chance.choice([len(path), self.chance.randrange(len(path) + 1)])
+        rest, handle = len(path) - first, self.chance.choice(self.handles)
+        second = self.chance.choice([(0, 0), (0, rest), (handle, rest)])
+        self.request(lane, 5 + self.chance.randrange(OPERATIONS - 5), self.chance.choice(self.handles), 0, first,
+                     self.chance.choice([0, 1, 2, 0o22000755]), second)
         self.ring(1 << lane)
 
     def noise(self):

@@ -68,7 +68,9 @@ describe('calls of intercepted programs', () => {
       arena,
       answer: (number, status, value) => answers.push([number, status, value]),
       forgetChanged: () => told,
+      forgetChangedNames: () => told,
       dropPages: (inode) => dropped.push(inode),
+      mayKnow: () => false,
       statusOf: () => 'Uid:\t0\t0\t0\t5\nGid:\t0\t0\t0\t6\nCapEff:\t0\n',
     });
     front.onCall(call({ kind: CallKind.Hello, offset: 1234 }));

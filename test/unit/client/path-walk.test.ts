@@ -4,19 +4,13 @@
  */
 import assert from 'node:assert/strict';
 import { errno } from '../../../src/common/errno.js';
-import {
-  FLAG_ACCESS_ACL,
-  FileAttributes,
-  S_IFDIR,
-  S_IFLNK,
-  S_IFREG,
-} from '../../../src/client/attributes.js';
+import { FileAttributes, S_IFDIR, S_IFLNK, S_IFREG } from '../../../src/client/attributes.js';
 import { credentialsOf } from '../../../src/client/credentials.js';
 import type { Credentials } from '../../../src/client/credentials.js';
 import { InterceptOperation } from '../../../src/client/intercept-operation.js';
 import type { InterceptFront } from '../../../src/client/intercept-front.js';
-import { mayPass } from '../../../src/client/path-walk.js';
-import type { WalkedTree } from '../../../src/client/path-walk.js';
+import { PathWalk } from '../../../src/client/path-walk.js';
+import type { WalkOwner, WalkedTree } from '../../../src/client/path-walk.js';
 import type { ClientRequest, NameReference } from '../../../src/client/request.js';
 import { createPlainArena } from '../../../src/native/arena-memory.js';
 import { Fallback } from '../../../src/native/intercept.js';
@@ -29,6 +23,9 @@ const user: Credentials = {
   groups: [200],
   dropsSetId: true,
   passesDirectories: false,
+  overrides: false,
+  ownsAll: false,
+  isPlain: true,
 };
 
 interface Node {
@@ -56,35 +53,6 @@ function attributesOf({ inode, mode, uid, gid, flags }: Node): FileAttributes {
   return new FileAttributes(words, lent);
 }
 
-describe('who may pass a directory', () => {
-  const ways: [string, Node, Credentials, number][] = [
-    ['its owner', node(1, S_IFDIR | 0o100, 1000), user, 0],
-    [
-      'not its owner whom the mode keeps out',
-      node(1, S_IFDIR | 0o077, 1000, 100),
-      user,
-      errno.EACCES,
-    ],
-    ['its group', node(1, S_IFDIR | 0o010, 0, 100), user, 0],
-    ['a supplementary group', node(1, S_IFDIR | 0o010, 0, 200), user, 0],
-    ['not its group whom the mode keeps out', node(1, S_IFDIR | 0o701, 0, 200), user, errno.EACCES],
-    ['others', node(1, S_IFDIR | 0o001), user, 0],
-    ['not others', node(1, S_IFDIR | 0o776), user, errno.EACCES],
-    ['who has the capability', node(1, S_IFDIR), { ...user, passesDirectories: true }, 0],
-    [
-      'whom a list may name: the kernel decides',
-      node(1, S_IFDIR | 0o777, 0, 0, FLAG_ACCESS_ACL),
-      user,
-      Fallback.Path,
-    ],
-  ];
-  for (const [name, directory, who, expected] of ways) {
-    it(name, () => {
-      assert.equal(mayPass(attributesOf(directory), who), expected);
-    });
-  }
-});
-
 describe('credentials from /proc/PID/status', () => {
   const status = [
     'Name:\tx',
@@ -102,6 +70,9 @@ describe('credentials from /proc/PID/status', () => {
       groups: [8, 9],
       dropsSetId: false,
       passesDirectories: true,
+      overrides: true,
+      ownsAll: false,
+      isPlain: false,
     });
   });
 
@@ -176,6 +147,30 @@ describe('a path below a directory', () => {
     assert.equal(walk('a/closed'), 6);
     assert.equal(walk('a/closed/f'), -errno.EACCES);
     assert.equal(walk('a/closed/none'), -errno.EACCES);
+  });
+
+  it('is followed to the directory of its last name', () => {
+    for (const [path, inode, last] of [
+      ['a/b/none', 3, 'none'],
+      ['a//./b/f', 3, 'f'],
+      ['new', 1, 'new'],
+    ] as const) {
+      let found: FileAttributes | null = null;
+      const owner = { walked: (_: number, at: FileAttributes | null) => (found = at) };
+      const replies = {
+        replyAttributes: (at: FileAttributes) => walk.arrived(at),
+        replyEntry: (at: FileAttributes) => walk.arrived(at),
+      };
+      const slot = arena.messages.take();
+      arena.bytes.set(Buffer.from(path), slot);
+      const walk = new PathWalk(tree, arena, { ...owner, ...replies } as unknown as WalkOwner);
+      walk.startAtParent(user, 1, slot, path.length);
+      assert.equal((found as FileAttributes | null)?.inode, inode);
+      const { bytes, offset, lengthBytes } = walk.last;
+      assert.equal(Buffer.from(bytes.subarray(offset, offset + lengthBytes)).toString(), last);
+      arena.messages.give(slot);
+    }
+    assert.ok(!asked.includes('a/b/none'));
   });
 
   it('is left to the kernel when it is not plain', () => {

@@ -10,16 +10,18 @@ describe('what the kernel believes of an inode that changes behind it', () => {
   let nowMs: number;
   let room: boolean;
   let told: number[];
+  let epochs: number;
   let validity: KernelValidity;
 
   beforeEach(() => {
     nowMs = 10_000;
     room = true;
     told = [];
+    epochs = 0;
     validity = new KernelValidity(() => nowMs);
     const notices = {
       notifyInode: (inode: number): number => (room ? told.push(inode) : 0),
-      notifyEpoch: (): number => 0,
+      notifyEpoch: (): number => (room ? ++epochs : 0),
     };
     validity.ready(notices, true);
   });
@@ -57,5 +59,26 @@ describe('what the kernel believes of an inode that changes behind it', () => {
     assert.equal(validity.forgetChanged(7), NO_ROOM);
     room = true;
     assert.equal(validity.forgetChanged(7), 1);
+  });
+
+  it('is told once to forget names, until it has heard one of the directory', () => {
+    assert.equal(validity.forgetChangedNames(7), NOTHING_TOLD);
+    validity.nameMs(7, 6000);
+    assert.equal(validity.forgetChangedNames(7), 1);
+    assert.equal(validity.forgetChangedNames(7), 1, 'who comes later waits for the same notice');
+    validity.nameMs(8, 6000);
+    assert.equal(validity.forgetChangedNames(7), 1);
+    assert.equal(validity.forgetChangedNames(8), 2);
+    validity.tellsName(7, 6000);
+    assert.equal(validity.forgetChangedNames(7), 3);
+    assert.equal(epochs, 3);
+  });
+
+  it('is told again when there was no room for a notice of names', () => {
+    validity.nameMs(7, 6000);
+    room = false;
+    assert.equal(validity.forgetChangedNames(7), NO_ROOM);
+    room = true;
+    assert.equal(validity.forgetChangedNames(7), 1);
   });
 });
