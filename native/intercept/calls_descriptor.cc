@@ -42,6 +42,7 @@ using CloneStart = int(void*);
 Next<int(CloneStart*, void*, int, void*, ...)> next_clone{"clone"};
 
 int open_at(int directory, const char* path, int flags, unsigned mode) {
+  const report::Timing timing(report::kOpen);
   const int fd = next_openat(directory, path, flags, mode);
   if (fd >= 0) descriptors::opened(fd);
   return fd;

@@ -161,6 +161,15 @@ Attachment* attach(uint32_t major, uint32_t minor, bool* later) {
   return found;
 }
 
+// Whether one that is left to the kernel is a file of a mount is of interest only to who wants to
+// know.
+uint32_t reason_if_ours(int fd, uint32_t why) {
+  struct statx shown;
+  if (!report::wanted() || !ask(fd, &shown) || !may_be_mounted(shown)) return report::kNotOurs;
+  const bool is_ours = attachment_of(shown.stx_dev_major, shown.stx_dev_minor) != nullptr;
+  return is_ours ? why : report::kNotOurs;
+}
+
 // The word of a descriptor that is the kernel's, with the reason in the place of a handle.
 uint64_t kernel_because(uint32_t why) { return kKernel | uint64_t{why} << kHandleShift; }
 
@@ -181,7 +190,7 @@ uint64_t introduce(int fd, const struct statx& shown, uint64_t before, Attachmen
   request.offset = shown.stx_ino;
   const Reply reply = mount->call(lane, request);
   mount->end(lane);
-  report::count(report::kOpen, reply.status);
+  report::count(report::kIntroduce, reply.status);
   if (reply.status != 0) return kernel_because(reply.status);
   const int flags = static_cast<int>(syscall(SYS_fcntl, fd, F_GETFL));
   if (flags < 0) return kKernel;
@@ -302,6 +311,7 @@ void opened(int fd) {
   if (entry == nullptr || !is_at_home()) return;
   use_up_to(fd);
   replace(entry, kUnknown | kOwnsOffset | uint64_t{epoch.load()} << kEpochShift);
+  report::count(report::kOpen, reason_if_ours(fd, report::kDescriptor));
 }
 
 void forget(int fd) {
@@ -360,15 +370,6 @@ bool leaves_first(Entry* entry, int fd, uint64_t word) {
   return entry->word.compare_exchange_strong(word, word | kTried);
 }
 
-// Of one that is left to the kernel: whether it is a file of a mount is of interest only to who
-// wants to know.
-uint32_t reason_to_leave(int fd) {
-  struct statx shown;
-  if (!report::wanted() || !ask(fd, &shown) || !may_be_mounted(shown)) return report::kNotOurs;
-  const bool is_ours = attachment_of(shown.stx_dev_major, shown.stx_dev_minor) != nullptr;
-  return is_ours ? report::kFirst : report::kNotOurs;
-}
-
 static Use find_use(int fd, struct statx* shown, bool may_meet) {
   Use none;
   Entry* entry = entry_of(fd);
@@ -402,7 +403,7 @@ Use use(int fd, size_t bytes, bool writes, struct statx* shown) {
   const bool is_small = bytes < kWorthMeeting && (writes || bytes % kPageBytes != 0);
   if (is_small && entry != nullptr && is_at_home() && leaves_first(entry, fd, entry->word.load())) {
     Use none;
-    none.why = reason_to_leave(fd);
+    none.why = reason_if_ours(fd, report::kFirst);
     return none;
   }
   return find_use(fd, shown, true);

@@ -122,7 +122,7 @@ uint32_t introduce(int directory, const char* path, const struct statx& shown,
     request.offset = shown.stx_ino;
     const Reply reply = attachment->call(lane, request);
     attachment->end(lane);
-    report::count(report::kOpen, reply.status);
+    report::count(report::kIntroduce, reply.status);
     if (reply.status == 0) handle = static_cast<uint32_t>(reply.value);
   }
   syscall(SYS_close, fd);

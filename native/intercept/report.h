@@ -14,6 +14,7 @@ namespace sealfs::intercept::report {
 
 enum Call : uint32_t {
   kOpen,
+  kIntroduce,
   kRead,
   kWrite,
   kStat,
@@ -35,6 +36,7 @@ constexpr uint32_t kSharedOffset = 4202;  // the offset is not this process's al
 constexpr uint32_t kOpenMode = 4203;      // append, or a limit on file sizes
 constexpr uint32_t kFirst = 4205;         // the first small transfer of an open file
 constexpr uint32_t kRemembered = 4204;    // the kernel knows the path, or was told it lately
+constexpr uint32_t kDescriptor = 4206;    // a descriptor comes from the kernel
 
 // Where the report goes; null: nobody wants it.
 extern const char* destination;

@@ -46,6 +46,7 @@ const reasons: Record<string, string> = {
   4203: 'opened for appending, or file sizes are limited',
   4204: 'the kernel remembers the path',
   4205: 'the first small transfer after open',
+  4206: 'descriptors come from the kernel',
 };
 
 /** A line that was cut, by a process that was killed, does not count. */

@@ -151,6 +151,8 @@ os.execvp("true", ["true"])'`;
     assert.ok(Number(row[3]) > 0 && Number(row[4]) > 0, row.join());
     assert.match(row[5]!, /\b2 opened for O_DIRECT/);
     assert.match(row[5]!, /\b3 the first small transfer/);
+    const opens = reportRows(programs).find(([call]) => call === 'open')!;
+    assert.deepEqual(opens.slice(0, 3), ['open', '0', '3']);
     assert.deepEqual(silent, []);
     const { stderr } = report('cat counted > /dev/null');
     assert.match(stderr, /µs each/);
