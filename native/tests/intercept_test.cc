@@ -12,8 +12,11 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include <atomic>
+#include <chrono>
 #include <random>
 #include <set>
+#include <thread>
 
 #include "native/common/wire.generated.h"
 #include "native/intercept_host/host.h"
@@ -394,6 +397,9 @@ TEST_F(InterceptHost, SurvivesGarbage) {
       if (random() % 2 == 0) lane->request.second_handle = random() % 2 == 0 ? directory : 0;
       if (random() % 2 == 0) lane->request.second_length %= kDataOffset;
       if (random() % 2 == 0) lane->request.flags = 0;
+      // Closed, they would be no handles any more, and all requests refused for that alone.
+      const bool closes = lane->request.operation == static_cast<uint32_t>(Operation::kClose);
+      if (closes) lane->request.handle = handle + 0x10000;
       if (random() % 2 == 0) lane->request.length %= 2 * kDataBytes;
       if (random() % 2 == 0) lane->request.offset %= wire::kFileBytesMax;
       lane->state = static_cast<uint32_t>(random());
@@ -401,9 +407,53 @@ TEST_F(InterceptHost, SurvivesGarbage) {
     }
     words[random() % (kLanesOffset / 4)] = static_cast<uint32_t>(random());
     __atomic_store_n(&header->bell, uint64_t{random()} << 32 | random(), __ATOMIC_SEQ_CST);
-    if (random() % 64 == 0) (void)!send(socket_, "garbage", random() % 8, MSG_DONTWAIT);
+    // Not an empty message: that is how a connection ends.
+    if (random() % 64 == 0) (void)!send(socket_, "garbage", 1 + random() % 7, MSG_DONTWAIT);
     answer_all(random() % 16 == 0 ? look() : host_->harvest(), random() % 3 == 0 ? 5 : 0);
   }
+  EXPECT_GT(host_->counters().calls, 1000u);
+  ::close(socket_);
+  socket_ = -1;
+  answer_all(look(), 0);
+  look();
+  EXPECT_EQ(arena_->free_messages(), free_messages_);
+  EXPECT_EQ(arena_->free_bulk(), free_bulk_);
+  EXPECT_EQ(host_->outstanding(), 0u);
+}
+
+// What is judged must be what is used, however it changes in between.
+TEST_F(InterceptHost, SurvivesAWriterThatNeverStops) {
+  attach();
+  const uint32_t handle = open_file();
+  const unsigned seed = std::random_device{}();
+  SCOPED_TRACE("seed " + std::to_string(seed));
+  std::atomic<bool> stop{false};
+  std::thread writer([&] {
+    std::mt19937 random(seed);
+    const uint32_t wanted[] = {0, 1, 3, 4, 5, 6, 4096, kDataBytes, kDataBytes + 1};
+    auto* words = reinterpret_cast<uint32_t*>(base_);
+    while (!stop.load(std::memory_order_relaxed)) {
+      const uint32_t lane = (kLanesOffset + sizeof(Lane) * (random() % kLanes)) / 4;
+      const uint32_t field = random() % 8;
+      uint32_t* word = words + lane + field;
+      uint32_t value = random() % 64 == 0 ? static_cast<uint32_t>(random())
+                                          : wanted[random() % std::size(wanted)];
+      if (field == offsetof(Lane, request.handle) / 4 && random() % 4 != 0) value = handle;
+      __atomic_store_n(word, value, __ATOMIC_RELAXED);
+      const uint64_t bits = uint64_t{random()} << 32 | random();
+      if (random() % 16 == 0) {
+        __atomic_store_n(&reinterpret_cast<Header*>(base_)->bell, bits, __ATOMIC_SEQ_CST);
+      }
+    }
+  });
+  // Long enough on a busy machine, too.
+  const auto end = std::chrono::steady_clock::now() + std::chrono::seconds(10);
+  while (host_->counters().calls < 50'000 && std::chrono::steady_clock::now() < end) {
+    answer_all(host_->harvest(), 0);
+  }
+  stop = true;
+  writer.join();
+  EXPECT_GT(host_->counters().calls, 100u);
   ::close(socket_);
   socket_ = -1;
   answer_all(look(), 0);
