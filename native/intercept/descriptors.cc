@@ -181,6 +181,7 @@ uint32_t reason_of(uint64_t word) {
 
 // The word for this descriptor, which was unknown, with the mount's handle for it.
 uint64_t introduce(int fd, const struct statx& shown, uint64_t before, Attachment* mount) {
+  const report::Timing timing(report::kIntroduce);
   const int lane = mount->begin();
   if (lane < 0) return before;
   Request request{};

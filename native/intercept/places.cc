@@ -109,6 +109,7 @@ bool ask(int directory, const char* path, struct statx* shown) {
 // The handle of the directory that `ask` has shown, 0: none.
 uint32_t introduce(int directory, const char* path, const struct statx& shown,
                    Attachment* attachment) {
+  const report::Timing timing(report::kIntroduce);
   const int flags = O_PATH | O_DIRECTORY | O_CLOEXEC;
   const int fd =
       static_cast<int>(syscall(SYS_openat, directory, *path == '\0' ? "." : path, flags, 0));
