@@ -242,6 +242,11 @@ export class FileSystemCore {
     this.#namespace.lookup(request, parent, name);
   }
 
+  /** The inode of this name as far as is held here, without a question: 0: there is none, UNKNOWN: who knows. */
+  nameHeld(parent: number, name: NameReference): number {
+    return this.#context.leases.find(parent, name);
+  }
+
   /** `mode` with the type; EEXIST when the name is taken. */
   makeNode(
     request: ClientRequest,

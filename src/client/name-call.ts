@@ -3,7 +3,8 @@
  * a file system, in the kernel's order, then the operation of the core that FUSE calls, too.
  *
  *   access, readlink      path ──> inode ──> judged, or its text
- *   unlink, rmdir         path ──> directory ──> name looked up ──> may it go? ──> core
+ *   unlink, rmdir         path ──> directory ──> name looked up, if it is not known which inode has it, or if that
+ *                                                one's owner matters ──> may it go? ──> core
  *   mkdir, symlink        path ──> directory ──> may it get names? ──> core
  *                                                   └─ no: is the name taken? EEXIST comes first
  *   link                  path ──> inode ──> new path as mkdir's
@@ -21,6 +22,7 @@ import { S_IFLNK, S_IFMT } from './attributes.js';
 import type { FileAttributes } from './attributes.js';
 import type { FileSystemCore } from './core.js';
 import type { Credentials } from './credentials.js';
+import { UNKNOWN } from './leases/leases.js';
 import type { PathWalk, WalkOwner } from './path-walk.js';
 import { isSticky, mayAccess, mayChange } from './permissions.js';
 import { NameReference } from './request.js';
@@ -44,6 +46,7 @@ const CHANGE = 5;
 export type NamedTree = Pick<
   FileSystemCore,
   | 'lookup'
+  | 'nameHeld'
   | 'unlink'
   | 'removeDirectory'
   | 'makeDirectory'
@@ -216,8 +219,27 @@ export class NameCall {
         else this.#walkToNew();
         return;
       default:
-        this.#look(place, NAME);
+        this.#remove(place);
     }
+  }
+
+  /** The target sees to the kind of what is removed; only who may remove it takes its owner. */
+  #remove(place: Place): void {
+    const mayRemoveAll = place.status === 0 && !place.isSticky;
+    const inode = mayRemoveAll ? this.#core.nameHeld(place.inode, place.name) : UNKNOWN;
+    if (inode === UNKNOWN) this.#look(place, NAME);
+    else if (inode === 0) this.#finish(errno.ENOENT, 0);
+    else this.#removeInode(inode);
+  }
+
+  #removeInode(inode: number): void {
+    // Nobody may make names in it from now on: the kernel sees to that.
+    if (this.#kind === CallKind.RemoveDirectory && this.#owner.kernelKnows(inode)) {
+      this.#finish(Fallback.Path, 0);
+      return;
+    }
+    this.#inode = inode;
+    this.#change();
   }
 
   #look(place: Place, step: number): void {
@@ -274,16 +296,8 @@ export class NameCall {
     const isDirectory = attributes.isDirectory();
     const removes = this.#kind === CallKind.RemoveDirectory;
     if (status === 0 && isDirectory !== removes) status = removes ? errno.ENOTDIR : errno.EISDIR;
-    // Nobody may make names in it from now on: the kernel sees to that.
-    else if (status === 0 && removes && this.#owner.kernelKnows(attributes.inode)) {
-      status = Fallback.Path;
-    }
-    if (status !== 0) {
-      this.#finish(status, 0);
-      return;
-    }
-    this.#inode = attributes.inode;
-    this.#change();
+    if (status === 0) this.#removeInode(attributes.inode);
+    else this.#finish(status, 0);
   }
 
   #lookedOld(attributes: FileAttributes | null): void {

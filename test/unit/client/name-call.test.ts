@@ -6,6 +6,7 @@ import assert from 'node:assert/strict';
 import { FileAttributes, S_IFDIR, S_IFLNK, S_IFREG } from '../../../src/client/attributes.js';
 import type { FileSystemCore } from '../../../src/client/core.js';
 import { InterceptFront } from '../../../src/client/intercept-front.js';
+import { UNKNOWN } from '../../../src/client/leases/leases.js';
 import { NOTHING_TOLD } from '../../../src/client/leases/recalls.js';
 import type { ClientRequest, NameReference } from '../../../src/client/request.js';
 import { ESTALE, errno } from '../../../src/common/errno.js';
@@ -64,6 +65,8 @@ describe('a call that changes names', () => {
   let outcome: number;
   let isDue: boolean;
   let known: number;
+  let held: number;
+  let lookups: number;
   let slot: number;
   let front: InterceptFront;
 
@@ -76,10 +79,14 @@ describe('a call that changes names', () => {
   const core = {
     getAttributes: (request: ClientRequest) => request.replyAttributes(attributesOf(nodes['']!)),
     lookup: (request: ClientRequest, parent: number, name: NameReference) => {
+      lookups++;
       const above = Object.keys(nodes).find((path) => nodes[path]!.inode === parent)!;
       const found = nodes[above === '' ? text(name) : `${above}/${text(name)}`];
       if (found === undefined) request.replyError(errno.ENOENT);
       else request.replyEntry(attributesOf(found));
+    },
+    nameHeld: (parent: number, name: NameReference) => {
+      return held === UNKNOWN || parent !== ROOT ? UNKNOWN : (nodes[text(name)]?.inode ?? 0);
     },
     unlink: (request: ClientRequest, parent: number, name: NameReference) => {
       end(request, `unlink ${parent} ${text(name)}`);
@@ -128,6 +135,8 @@ describe('a call that changes names', () => {
     outcome = 0;
     isDue = false;
     known = 0;
+    held = UNKNOWN;
+    lookups = 0;
     slot = arena.messages.take();
     front = new InterceptFront({
       core: core as unknown as FileSystemCore,
@@ -207,6 +216,18 @@ describe('a call that changes names', () => {
       assert.deepEqual(done, []);
     }
     assert.deepEqual(forgotten, []);
+  });
+
+  it('asks nobody which inode has a name that is held', () => {
+    held = 0;
+    assert.equal(call(CallKind.Unlink, 'f'), 0);
+    assert.deepEqual([done, lookups, forgotten], [['unlink 1 f'], 0, [1, 2, 1, 2]]);
+    assert.equal(call(CallKind.Unlink, 'none'), errno.ENOENT);
+    assert.equal(call(CallKind.RemoveDirectory, 'd'), 0);
+    known = 4;
+    assert.equal(call(CallKind.RemoveDirectory, 'd'), Fallback.Path);
+    assert.equal(lookups, 0);
+    assert.equal(call(CallKind.Unlink, 'sticky/f'), errno.EPERM, 'its owner matters');
   });
 
   it('does nothing between two names of one inode', () => {
