@@ -28,11 +28,13 @@ import { FileSyncs } from './file-sync.js';
 import { FileWrites } from './file-write.js';
 import { HandleTable } from './handles.js';
 import type { ListAttributes } from './listing-page.js';
+import { UNKNOWN } from './leases/leases.js';
 import type { LeaseCounters } from './leases/leases.js';
 import type { PageCache } from './leases/page-cache.js';
 import type { Recalls } from './leases/recalls.js';
 import type { Notices } from './leases/notices.js';
 import { Namespace } from './namespace.js';
+import { checkName } from './operation.js';
 import { OpenFileTable } from './open-file.js';
 import type { OpenFile } from './open-file.js';
 import { OpenOperations } from './open-operations.js';
@@ -244,7 +246,12 @@ export class FileSystemCore {
 
   /** The inode of this name as far as is held here, without a question: 0: there is none, UNKNOWN: who knows. */
   nameHeld(parent: number, name: NameReference): number {
-    return this.#context.leases.find(parent, name);
+    return checkName(name) === 0 ? this.#context.leases.find(parent, name) : UNKNOWN;
+  }
+
+  /** S_IFMT bits of the inode, 0: not known here. */
+  typeHeld(inode: number): number {
+    return this.#context.leases.typeOf(inode);
   }
 
   /** `mode` with the type; EEXIST when the name is taken. */

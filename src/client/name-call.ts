@@ -18,7 +18,7 @@ import { ESTALE, errno } from '../common/errno.js';
 import type { ArenaMemory } from '../native/arena-memory.js';
 import { CallKind, Fallback } from '../native/intercept.js';
 import type { InterceptCall } from '../native/intercept.js';
-import { S_IFLNK, S_IFMT } from './attributes.js';
+import { S_IFDIR, S_IFLNK, S_IFMT } from './attributes.js';
 import type { FileAttributes } from './attributes.js';
 import type { FileSystemCore } from './core.js';
 import type { Credentials } from './credentials.js';
@@ -47,6 +47,7 @@ export type NamedTree = Pick<
   FileSystemCore,
   | 'lookup'
   | 'nameHeld'
+  | 'typeHeld'
   | 'unlink'
   | 'removeDirectory'
   | 'makeDirectory'
@@ -215,8 +216,8 @@ export class NameCall {
         else this.#look(place, NAME);
         return;
       case CallKind.Rename:
-        if (isNew) this.#look(this.#place, NAME);
-        else this.#walkToNew();
+        if (!isNew) this.#walkToNew();
+        else if (!this.#renameHeld()) this.#look(this.#place, NAME);
         return;
       default:
         this.#remove(place);
@@ -310,16 +311,46 @@ export class NameCall {
     this.#look(this.#newPlace, NEW_NAME);
   }
 
-  #lookedNew(attributes: FileAttributes | null): void {
-    const replaced = attributes?.inode ?? 0;
-    const status = this.#judgeNew(attributes);
+  /** A rename of and over nothing but files, between directories where no owner matters. False: they are asked for. */
+  #renameHeld(): boolean {
+    const inode = this.#heldFile(this.#place);
+    const replaced = this.#heldFile(this.#newPlace);
+    if (inode === UNKNOWN || replaced === UNKNOWN) return false;
+    const flags = this.#flags;
+    if (inode === 0 || (replaced === 0 && (flags & RENAME_EXCHANGE) !== 0)) {
+      this.#finish(errno.ENOENT, 0);
+    } else if (replaced !== 0 && (flags & RENAME_NOREPLACE) !== 0) {
+      this.#finish(errno.EEXIST, 0);
+    } else {
+      this.#inode = inode;
+      this.#changeOver(replaced);
+    }
+    return true;
+  }
+
+  /** What has the name: an inode that is no directory, or 0; UNKNOWN: something else, or who knows. */
+  #heldFile(place: Place): number {
+    if (place.status !== 0 || place.isSticky) return UNKNOWN;
+    const inode = this.#core.nameHeld(place.inode, place.name);
+    if (inode <= 0) return inode;
+    const type = this.#core.typeHeld(inode);
+    return type === 0 || type === S_IFDIR ? UNKNOWN : inode;
+  }
+
+  #changeOver(replaced: number): void {
     // Two names of one inode: rename(2) does nothing.
-    if (status !== 0 || replaced === this.#inode) {
-      this.#finish(status, 0);
+    if (replaced === this.#inode) {
+      this.#finish(0, 0);
       return;
     }
     this.inodes[3] = replaced;
     this.#change();
+  }
+
+  #lookedNew(attributes: FileAttributes | null): void {
+    const status = this.#judgeNew(attributes);
+    if (status !== 0) this.#finish(status, 0);
+    else this.#changeOver(attributes?.inode ?? 0);
   }
 
   #judgeNew(attributes: FileAttributes | null): number {

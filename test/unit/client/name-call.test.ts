@@ -3,7 +3,13 @@
  * its errno and in its order, what it alone can decide is left to it, and after a change it forgets all that changed.
  */
 import assert from 'node:assert/strict';
-import { FileAttributes, S_IFDIR, S_IFLNK, S_IFREG } from '../../../src/client/attributes.js';
+import {
+  FileAttributes,
+  S_IFDIR,
+  S_IFLNK,
+  S_IFMT,
+  S_IFREG,
+} from '../../../src/client/attributes.js';
 import type { FileSystemCore } from '../../../src/client/core.js';
 import { InterceptFront } from '../../../src/client/intercept-front.js';
 import { UNKNOWN } from '../../../src/client/leases/leases.js';
@@ -88,6 +94,8 @@ describe('a call that changes names', () => {
     nameHeld: (parent: number, name: NameReference) => {
       return held === UNKNOWN || parent !== ROOT ? UNKNOWN : (nodes[text(name)]?.inode ?? 0);
     },
+    typeHeld: (inode: number) =>
+      (Object.values(nodes).find((node) => node.inode === inode)?.mode ?? 0) & S_IFMT,
     unlink: (request: ClientRequest, parent: number, name: NameReference) => {
       end(request, `unlink ${parent} ${text(name)}`);
     },
@@ -227,6 +235,20 @@ describe('a call that changes names', () => {
     known = 4;
     assert.equal(call(CallKind.RemoveDirectory, 'd'), Fallback.Path);
     assert.equal(lookups, 0);
+    for (const [path, second, flags, status, expected] of [
+      ['f', 'new', 0, 0, 'rename 1 f 1 new 0'],
+      ['f', 'mine', 2, 0, 'rename 1 f 1 mine 2'],
+      ['f', 'mine', 1, errno.EEXIST, undefined],
+      ['f', 'new', 2, errno.ENOENT, undefined],
+      ['none', 'new', 0, errno.ENOENT, undefined],
+      ['f', 'same', 0, 0, undefined],
+    ] as const) {
+      assert.equal(call(CallKind.Rename, path, second, flags), status);
+      assert.equal(done[0], expected);
+    }
+    assert.equal(lookups, 0);
+    assert.equal(call(CallKind.Rename, 'd', 'new'), Fallback.Path);
+    assert.equal(call(CallKind.Rename, 'f', 'd'), Fallback.Path);
     assert.equal(call(CallKind.Unlink, 'sticky/f'), errno.EPERM, 'its owner matters');
   });
 
