@@ -151,7 +151,22 @@ bool Witness::is_same() const {
   return poll(&ended, 1, 0) == 0;
 }
 
+// By the kernel's memory alone: no request to the file system, which may be this very process.
+bool Witness::is_on(uint32_t number, std::string_view device) const {
+  char path[64];
+  snprintf(path, sizeof path, "/proc/%d/fd/%u", static_cast<int>(pid_), number);
+  struct statx shown;
+  if (statx(AT_FDCWD, path, AT_STATX_DONT_SYNC | AT_NO_AUTOMOUNT, STATX_INO, &shown) != 0) {
+    return false;
+  }
+  char found[32];
+  snprintf(found, sizeof found, "%u:%u", shown.stx_dev_major, shown.stx_dev_minor);
+  return device == found;
+}
+
 bool Witness::descriptor(uint32_t number, std::string_view device, Descriptor* descriptor) {
+  // What the kernel tells of others may be long: of an epoll descriptor, all that it watches.
+  if (!is_on(number, device)) return false;
   char name[32];
   snprintf(name, sizeof name, "fdinfo/%u", number);
   uint64_t mount_id = 0;

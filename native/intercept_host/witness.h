@@ -40,6 +40,7 @@ class Witness {
   bool descriptor(uint32_t number, std::string_view device, Descriptor* descriptor);
   // It lives, and its effective user is the one that attached.
   bool is_same() const;
+  bool is_on(uint32_t number, std::string_view device) const;
 
  private:
   std::string file(const char* name) const;
