@@ -1,5 +1,5 @@
 /**
- * Entry point of `npm run bench`: node dist/bench/main.js [rpc|meta|data|fuse|posix|sharing|all] [--tiny] [--json]
+ * Entry point of `npm run bench`: node dist/bench/main.js [rpc|meta|data|fuse|posix|sharing|intercept|all] [--tiny] [--json]
  *
  * --tiny runs every bench for an instant, so that the tests keep them from rotting; its figures
  * mean nothing. --inside is for the run inside a cluster.

@@ -6,7 +6,16 @@ import { execFile } from 'node:child_process';
 import { promisify } from 'node:util';
 import { nativeProgram } from './processes.js';
 
-export type MicroMode = 'stat' | 'create-close' | 'seq-write' | 'seq-read';
+export type MicroMode =
+  | 'stat'
+  | 'create-close'
+  | 'open-close'
+  | 'unlink'
+  | 'lookup'
+  | 'seq-write'
+  | 'seq-read'
+  | 'small-read'
+  | 'small-write';
 
 export interface MicroOptions {
   mode: MicroMode;
@@ -16,12 +25,14 @@ export interface MicroOptions {
   seconds: number;
   /** Most operations of one process; without it only the time ends them. */
   count?: number;
-  /** stat: how many files each process stats in turn. 1000 by default. */
+  /** stat, open-close, unlink, lookup: how many files each process has. 1000 by default. */
   files?: number;
   /** seq-*: length of each process's file. 256 MiB by default. */
   bytes?: number;
   /** O_DIRECT in seq-*. */
   direct?: boolean;
+  /** Beside this process's own. */
+  environment?: NodeJS.ProcessEnv;
   /** All processes in one directory, instead of one each. */
   shared?: boolean;
 }
@@ -48,7 +59,8 @@ export async function runMicroRanks(options: MicroOptions): Promise<MicroResult>
   if (options.direct === true) words.push('--direct');
   if (options.shared === true) words.push('--shared');
   try {
-    const { stdout } = await promisify(execFile)(nativeProgram('sealfs_rank'), words);
+    const env = { ...process.env, ...options.environment };
+    const { stdout } = await promisify(execFile)(nativeProgram('sealfs_rank'), words, { env });
     return JSON.parse(stdout) as MicroResult;
   } catch (error) {
     const said = (error as { stderr?: string }).stderr?.trim() ?? '';

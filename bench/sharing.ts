@@ -23,7 +23,8 @@ const MILLION = 1_000_000;
 /** A directory is delegated as long as it is in one piece: up to 8,000 entries, or fewer in a great hurry. */
 const DELEGATED_FILES = 5000;
 
-class SharingMount {
+/** A mount of its own in a process of its own, whose requests can be counted. */
+export class SharingMount {
   readonly dir: string;
   readonly #child: ChildProcess;
 

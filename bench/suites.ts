@@ -7,6 +7,7 @@ import { localHome } from '../src/transport/select.js';
 import { benchDataInside } from './data.js';
 import { benchTransport } from './endpoint.js';
 import { benchFuseInside, dataLimits } from './fuse.js';
+import { benchInterceptInside } from './intercept.js';
 import { benchMetaInside } from './meta.js';
 import { benchPosixInside } from './posix.js';
 import { benchProgram, underCluster } from './processes.js';
@@ -22,6 +23,7 @@ export const suiteNames = [
   'fuse',
   'posix',
   'sharing',
+  'intercept',
   'rdma',
   'all',
 ] as const;
@@ -59,6 +61,7 @@ export async function runSuite(
   const rows = await benchRpc(tiny);
   rows.push(...clusterSuite('meta', tiny), ...clusterSuite('all', tiny));
   rows.push(...clusterSuite('posix', tiny), ...clusterSuite('sharing', tiny));
+  rows.push(...clusterSuite('intercept', tiny));
   return { rows };
 }
 
@@ -67,6 +70,7 @@ export async function runInside(suite: SuiteName, tiny: boolean): Promise<Report
   if (suite === 'meta') return { rows: await benchMetaInside(tiny) };
   if (suite === 'posix') return { rows: await benchPosixInside(tiny) };
   if (suite === 'sharing') return { rows: await benchSharingInside(tiny) };
+  if (suite === 'intercept') return { rows: await benchInterceptInside(tiny) };
   if (suite === 'fuse') return { rows: await benchFuseInside(tiny) };
   const rows = await benchDataInside(tiny);
   if (suite === 'all') rows.push(...(await benchFuseInside(tiny, dataLimits(rows))));

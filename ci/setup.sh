@@ -9,7 +9,7 @@ packages=(g++ make cmake ninja-build pkg-config util-linux fuse3 libfuse3-dev li
   libibverbs-dev librdmacm-dev)
 if [ "$purpose" != build ]; then
   packages+=(acl attr git rsync sqlite3 stress-ng postgresql)
-  packages+=(libgtest-dev flatbuffers-compiler clang-format procps fio)
+  packages+=(libgtest-dev flatbuffers-compiler clang-format procps fio openmpi-bin python3 python3-mpi4py)
 fi
 
 missing=()

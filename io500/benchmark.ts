@@ -5,6 +5,7 @@
  */
 import { exec } from 'node:child_process';
 import { randomInt } from 'node:crypto';
+import type { Stats } from 'node:fs';
 import { mkdir, mkdtemp, rm, stat, statfs, writeFile } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
 import { promisify } from 'node:util';
@@ -35,6 +36,8 @@ export interface BenchmarkOptions {
   resultDir: string | undefined;
   /** Leaves the data directory behind. */
   keep: boolean;
+  /** A library that the ranks are started with, ahead of what LD_PRELOAD says. */
+  preload?: string | undefined;
 }
 
 /** Removing data from a mount whose servers are gone may never end. */
@@ -103,6 +106,7 @@ export class Benchmark {
         options.np,
         randomInt(1, 2 ** 47),
         dataDir,
+        options.preload,
       );
       return new Benchmark(options, { ...options.config, datadir: dataDir }, dataDir, ranks);
     } catch (error) {
@@ -146,6 +150,7 @@ export class Benchmark {
       dir: resolve(options.dir),
       np: options.np,
       scale: options.scale,
+      intercepted: options.preload !== undefined,
       config: this.config,
       resultDir: options.resultDir,
       startedAt: this.startedAt,
@@ -295,17 +300,24 @@ function sum(values: number[]): number {
 const because = (error: unknown): string =>
   error instanceof Error ? error.message : String(error);
 
+export interface FreeSpace {
+  /** st_dev, stat(2). */
+  device: number;
+  bytes: number;
+  inodes: number;
+}
+
 /** What is free where `dir` lies. UsageError when it is not a directory. */
-export async function freeSpace(dir: string): Promise<{ bytes: number; inodes: number }> {
-  let isDirectory: boolean;
+export async function freeSpace(dir: string): Promise<FreeSpace> {
+  let shown: Stats;
   try {
-    isDirectory = (await stat(dir)).isDirectory();
+    shown = await stat(dir);
   } catch (error) {
     throw new UsageError(`${dir} cannot be used: ${because(error)}`, { cause: error });
   }
-  if (!isDirectory) throw new UsageError(`${dir} is not a directory`);
+  if (!shown.isDirectory()) throw new UsageError(`${dir} is not a directory`);
   const free = await statfs(dir);
-  return { bytes: free.bavail * free.bsize, inodes: free.ffree };
+  return { device: shown.dev, bytes: free.bavail * free.bsize, inodes: free.ffree };
 }
 
 /** A new directory for one run's data, with the folders that all ranks share. */

@@ -31,6 +31,11 @@ export interface Io500Deps {
     transport: string | undefined;
     bind: string | undefined;
   }) => Promise<TemporaryMount>;
+  /**
+   * For --intercept: the library that ranks on this directory are started with. Throws where it could do nothing.
+   * Without it only the kernel's way can be measured.
+   */
+  preloadFor?: (directory: string) => string;
   /** Where the result goes; process.stdout by default. */
   stdout?: { write(text: string): unknown };
   /** Where progress goes; process.stderr by default. */
@@ -50,6 +55,7 @@ interface Flags {
   out?: string;
   io500Binary?: string;
   mpirun: string;
+  intercept: boolean;
   keep: boolean;
   json: boolean;
 }
@@ -58,6 +64,7 @@ const examples = `
 Examples:
   sealfs bench io500 --dir /mnt/data --np 4 --scale smoke
   sealfs bench io500 --dir /mnt/sealfs --compare /var/tmp --scale laptop --json
+  sealfs bench io500 --dir /mnt/sealfs --intercept --compare /mnt/sealfs
   sealfs bench io500 --manager http://node1:7300 --volume scratch --np 16 --scale full --out dir
 
 The built-in load generator's figures are unofficial; --io500-binary runs the official program.`;
@@ -98,6 +105,7 @@ export function registerIo500(bench: Command, deps: Io500Deps): Command {
     .option('--out <dir>', 'where the result files go; default: io500-results/<time>')
     .option('--io500-binary <path>', 'run the official program instead')
     .option('--mpirun <command>', 'launcher of the official program', 'mpirun')
+    .option('--intercept', 'ranks bypass the kernel (those on --dir, not on --compare)', false)
     .option('--keep', 'leave the data directory behind', false)
     .option('--json', 'print the result as JSON', false)
     .addHelpText('after', examples)
@@ -149,7 +157,8 @@ export async function runIo500(flags: Flags, deps: Io500Deps): Promise<void> {
   const mount = await mountFor(flags, deps);
   try {
     const dir = mount?.path ?? flags.dir ?? config.datadir!;
-    await measure({ flags, deps, config, scale, dir, signal: interrupted.signal });
+    const preload = preloadFor(flags, deps, dir);
+    await measure({ flags, deps, config, scale, dir, preload, signal: interrupted.signal });
   } finally {
     process.off('SIGINT', onSignal);
     process.off('SIGTERM', onSignal);
@@ -166,17 +175,26 @@ async function mountFor(flags: Flags, deps: Io500Deps): Promise<TemporaryMount |
   return deps.mountVolume({ manager, volume, transport, bind });
 }
 
+function preloadFor(flags: Flags, deps: Io500Deps, dir: string): string | undefined {
+  if (!flags.intercept) return undefined;
+  if (deps.preloadFor === undefined) {
+    throw new SealfsError('UNSUPPORTED', 'this program cannot intercept: run sealfs bench io500');
+  }
+  return deps.preloadFor(dir);
+}
+
 interface Measurement {
   flags: Flags;
   deps: Io500Deps;
   config: Io500Config;
   scale: Scale;
   dir: string;
+  preload: string | undefined;
   signal: AbortSignal;
 }
 
 async function measure(measurement: Measurement): Promise<void> {
-  const { flags, deps, config } = measurement;
+  const { flags, deps, config, dir, preload } = measurement;
   const stdout = deps.stdout ?? process.stdout;
   const out = resolve(
     flags.out ?? join(config.resultdir ?? 'io500-results', compactTime(new Date())),
@@ -190,13 +208,13 @@ async function measure(measurement: Measurement): Promise<void> {
     return;
   }
   if (flags.compare === undefined) {
-    const [run] = await ownRuns(measurement, [{ label: '', dir: measurement.dir, out }]);
+    const [run] = await ownRuns(measurement, [{ label: '', dir, preload, out }]);
     print(formatReport(run!), toJson(run!));
     return;
   }
   const [a, b] = await ownRuns(measurement, [
-    { label: 'A', dir: measurement.dir, out: join(out, 'a') },
-    { label: 'B', dir: flags.compare, out: join(out, 'b') },
+    { label: 'A', dir, preload, out: join(out, 'a') },
+    { label: 'B', dir: flags.compare, preload: undefined, out: join(out, 'b') },
   ]);
   const comparison = { a: a!, b: b! };
   print(formatComparison(comparison), comparisonToJson(comparison));
@@ -207,7 +225,7 @@ function officialRun(
   binary: string,
   out: string,
 ): ReturnType<typeof runOfficial> {
-  const { flags, deps, config, scale, dir, signal } = measurement;
+  const { flags, deps, config, scale, dir, preload, signal } = measurement;
   return runOfficial({
     binary,
     mpirun: flags.mpirun,
@@ -217,19 +235,25 @@ function officialRun(
     config,
     resultDir: out,
     keep: flags.keep,
+    preload,
     progress: deps.stderr ?? process.stderr,
     signal,
   });
 }
 
-function ownRuns(
-  measurement: Measurement,
-  targets: { label: string; dir: string; out: string }[],
-): ReturnType<typeof runBenchmarks> {
+interface OwnTarget {
+  label: string;
+  dir: string;
+  preload: string | undefined;
+  out: string;
+}
+
+function ownRuns(measurement: Measurement, targets: OwnTarget[]): ReturnType<typeof runBenchmarks> {
   const { flags, deps, config, scale, signal } = measurement;
   const rankBinary = findRankBinary();
-  const options = (dir: string, out: string): BenchmarkOptions => ({
+  const options = ({ dir, preload, out }: OwnTarget): BenchmarkOptions => ({
     dir,
+    preload,
     np: flags.np,
     scale,
     config,
@@ -239,7 +263,7 @@ function ownRuns(
     keep: flags.keep,
   });
   return runBenchmarks({
-    targets: targets.map(({ label, dir, out }) => ({ label, options: options(dir, out) })),
+    targets: targets.map((target) => ({ label: target.label, options: options(target) })),
     progress: deps.stderr ?? process.stderr,
     signal,
   });

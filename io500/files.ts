@@ -82,6 +82,7 @@ export function formatResult(run: RunResult): string {
     pair('config-hash', hashOf(formatConfig(run.config))),
     pair('result-dir', run.resultDir ?? ''),
     pair('mode', 'unofficial'),
+    ...(run.intercepted ? [pair('intercepted', 'yes')] : []),
     `; START ${recordTime(run.startedAt)}`,
     ...phases,
     '',

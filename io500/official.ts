@@ -6,6 +6,7 @@ import { spawn } from 'node:child_process';
 import { access, constants, mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
 import { SealfsError, UsageError } from '../src/common/errors.js';
+import { withPreload } from '../src/common/preload.js';
 import { formatConfig, type Io500Config, type Scale } from './config.js';
 import { phases } from './phases.js';
 import type { ProgressSink } from './progress.js';
@@ -21,6 +22,8 @@ export interface OfficialOptions {
   config: Io500Config;
   resultDir: string;
   keep: boolean;
+  /** A library that the ranks are started with. */
+  preload?: string | undefined;
   progress: ProgressSink;
   signal?: AbortSignal;
 }
@@ -101,6 +104,7 @@ export async function runOfficial(options: OfficialOptions): Promise<RunResult> 
       dir: resolve(options.dir),
       np: options.np,
       scale: options.scale,
+      intercepted: options.preload !== undefined,
       config,
       resultDir,
       startedAt,
@@ -132,13 +136,24 @@ async function readSummary(resultDir: string): Promise<string> {
   }
 }
 
+/**
+ * What the launcher starts for each rank. By env(1), because launchers differ in which variables of theirs reach the
+ * ranks, on other hosts above all; and the launcher itself has no need of the library.
+ */
+function rankCommand({ preload, binary }: OfficialOptions, ini: string): string[] {
+  const program = [resolve(binary), ini];
+  return preload === undefined
+    ? program
+    : ['env', `LD_PRELOAD=${withPreload(preload)}`, ...program];
+}
+
 function launch(options: OfficialOptions, ini: string): Promise<void> {
   const words = options.mpirun.split(/\s+/).filter((word) => word !== '');
   if (words.length === 0) throw new UsageError('--mpirun names no program');
   const [program, ...launcherOptions] = words;
   const child = spawn(
     program!,
-    [...launcherOptions, '-np', String(options.np), resolve(options.binary), ini],
+    [...launcherOptions, '-np', String(options.np), ...rankCommand(options, ini)],
     {
       stdio: ['ignore', 'pipe', 'pipe'],
       // Open MPI refuses root otherwise, and test machines and containers run as root.

@@ -151,7 +151,13 @@ export class RankGroup {
   private onBroken: (error: Error) => void = () => undefined;
 
   /** Starts `np` ranks on the data directory `dir` and waits until all of them answer. */
-  static async start(binary: string, np: number, seed: number, dir: string): Promise<RankGroup> {
+  static async start(
+    binary: string,
+    np: number,
+    seed: number,
+    dir: string,
+    preload: string | undefined,
+  ): Promise<RankGroup> {
     const group = new RankGroup();
     const greeted = new Promise<void>((resolve, reject) => {
       group.onGreeted = resolve;
@@ -159,7 +165,7 @@ export class RankGroup {
     });
     const handler = group.onLine.bind(group);
     for (let rank = 0; rank < np; rank++) {
-      group.ranks.push(new RankProcess(binary, { rank, np, seed, dir }, handler));
+      group.ranks.push(new RankProcess(binary, { rank, np, seed, dir, preload }, handler));
     }
     try {
       await greeted;

@@ -6,6 +6,7 @@ import { existsSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { SealfsError } from '../src/common/errors.js';
+import { withPreload } from '../src/common/preload.js';
 
 /** How long a killed rank may take to die; one stuck in a dead mount is then left behind. */
 const killWaitMs = 5000;
@@ -36,6 +37,8 @@ export interface RankIdentity {
   seed: number;
   /** Absolute path of the data directory. */
   dir: string;
+  /** A library that it is started with. */
+  preload: string | undefined;
 }
 
 /** Called for every line, and once with undefined when the process is gone, with the reason. */
@@ -53,7 +56,9 @@ export class RankProcess {
     this.rank = identity.rank;
     this.handler = handler;
     const words = [identity.rank, identity.np, identity.seed].map(String);
-    this.child = spawn(binary, ['serve', ...words, identity.dir]);
+    const { dir, preload } = identity;
+    const env = preload === undefined ? {} : { LD_PRELOAD: withPreload(preload) };
+    this.child = spawn(binary, ['serve', ...words, dir], { env: { ...process.env, ...env } });
     this.child.stdout.setEncoding('utf8').on('data', (text: string) => this.onText(text));
     this.child.stderr.setEncoding('utf8').on('data', (text: string) => {
       this.complaint = (this.complaint + text).slice(-1000);

@@ -22,7 +22,8 @@ function about(run: RunResult): string {
       ? 'official IO500 program'
       : 'unofficial, by the load generator of sealfs';
   const wall = `stonewall ${run.config.stonewallSeconds} s`;
-  return `IO500 (${program}): ${run.dir}, ${run.np} ranks, ${run.scale} scale, ${wall}`;
+  const how = run.intercepted ? ', intercepted' : '';
+  return `IO500 (${program}): ${run.dir}, ${run.np} ranks${how}, ${run.scale} scale, ${wall}`;
 }
 
 function scoreLine(run: RunResult): string {
@@ -142,6 +143,7 @@ export function toJson(run: RunResult): object {
     dir: run.dir,
     np: run.np,
     scale: run.scale,
+    intercepted: run.intercepted,
     stonewallSeconds: run.config.stonewallSeconds,
     resultDir: run.resultDir ?? null,
     startedAt: run.startedAt.toISOString(),

@@ -44,6 +44,8 @@ export interface RunResult {
   dir: string;
   np: number;
   scale: Scale;
+  /** The ranks ran with the preload library. */
+  intercepted: boolean;
   config: Io500Config;
   resultDir: string | undefined;
   startedAt: Date;

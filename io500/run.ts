@@ -68,12 +68,20 @@ export async function runBenchmarks(request: RunRequest): Promise<RunResult[]> {
   }
 }
 
-/** All targets do the same, so the smallest of them bounds a run that is not a full one. */
+/**
+ * All targets do the same, so the smallest of them bounds a run that is not a full one. Those on one file system
+ * share what is free there.
+ */
 async function commonConfig(request: RunRequest): Promise<Io500Config> {
   let { config } = request.targets[0]!.options;
-  for (const { options } of request.targets) {
-    const space = await freeSpace(resolve(options.dir));
-    if (options.scale !== 'full') config = fitToSpace(config, options.np, space);
+  const spaces = await Promise.all(
+    request.targets.map(({ options }) => freeSpace(resolve(options.dir))),
+  );
+  for (const [i, { options }] of request.targets.entries()) {
+    const { device, bytes, inodes } = spaces[i]!;
+    const sharers = spaces.filter((other) => other.device === device).length;
+    const share = { bytes: bytes / sharers, inodes: inodes / sharers };
+    if (options.scale !== 'full') config = fitToSpace(config, options.np, share);
   }
   return config;
 }

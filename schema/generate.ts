@@ -1,6 +1,6 @@
 /**
  * Writes the generated code from schema/: `wire.fbs` and the layouts that one addon and its
- * TypeScript share (`fuse.fbs`, `core.fbs`, `engine.fbs`, `extent.fbs`), all fixed structs, become
+ * TypeScript share (`fuse.fbs`, `core.fbs`, `engine.fbs`, `extent.fbs`, `intercept.fbs`), all fixed structs, become
  * offset tables for TypeScript and structs for C++, `data.fbs` (kept on disk) offset tables,
  * `limits.json` constants for both, and `control.fbs` (tables) FlatBuffers' own TypeScript. Fixed structs use the plain subset of FlatBuffers that
  * needs no compiler: enums, and structs of scalars and structs.
@@ -184,6 +184,7 @@ for (const [name, header, namespace] of [
   ['core', 'native/common/turn_state.generated.h', 'sealfs'],
   ['engine', 'native/common/engine_layout.generated.h', 'sealfs::engine'],
   ['extent', 'native/extent/layout.generated.h', 'sealfs::extent'],
+  ['intercept', 'native/intercept_host/calls.generated.h', 'sealfs::intercept'],
 ] as const) {
   const layout = parse(readFileSync(`schema/${name}.fbs`, 'utf8'));
   write(`src/native/${name}-layout.generated.ts`, typescriptStructs(layout));

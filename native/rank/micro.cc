@@ -29,6 +29,8 @@ namespace {
 
 constexpr uint64_t kProcessesMax = 256;
 constexpr uint64_t kTransferBytes = 1 << 20;
+constexpr uint64_t kSmallBytes = 4096;
+constexpr uint64_t kSmallStride = 7919;  // a prime, so that all pieces are met
 constexpr uint64_t kDefaultFiles = 1000;
 constexpr uint64_t kDefaultBytes = 256 << 20;
 constexpr useconds_t kPollUs = 200;
@@ -78,23 +80,26 @@ struct Worker {
     if (close(fd) != 0) fail("close %s: %s", path, std::strerror(errno));
   }
 
+  void removeFile(uint64_t i) {
+    if (unlink(fileAt(i)) != 0) fail("unlink %s: %s", path, std::strerror(errno));
+  }
+
   void removeFiles(uint64_t files) {
-    for (uint64_t i = 0; i < files; i++) {
-      if (unlink(fileAt(i)) != 0) fail("unlink %s: %s", path, std::strerror(errno));
-    }
+    for (uint64_t i = 0; i < files; i++) removeFile(i);
   }
 
   // Setting up is over: waits until all processes are here, then runs `operation(i)` until the
-  // time or the count is over, and `finish()`, inside the time.
+  // time or the count is over, or `limit` reached, and `finish()`, inside the time.
   template <class Operation, class Finish>
-  uint64_t measure(Operation&& operation, Finish&& finish) {
+  uint64_t measure(Operation&& operation, Finish&& finish, uint64_t limit = UINT64_MAX) {
     shared->ready.fetch_add(1);
     while (!shared->go.load()) usleep(kPollUs);
     Result& result = shared->results[index];
     result.startNs = nowNs();
     uint64_t deadline = result.startNs + static_cast<uint64_t>(options->seconds * 1e9);
     uint64_t i = 0;
-    while (i < options->count && nowNs() < deadline) operation(i++);
+    limit = std::min(limit, options->count);
+    while (i < limit && nowNs() < deadline) operation(i++);
     finish();
     result.endNs = nowNs();
     result.operations = i;
@@ -119,6 +124,37 @@ void runStat(Worker& worker) {
 void runCreateClose(Worker& worker) {
   uint64_t created = worker.measure([&](uint64_t i) { worker.createFile(i); }, [] {});
   worker.removeFiles(created);
+}
+
+// Each of its files once, until there are no more.
+void runUnlink(Worker& worker) {
+  const uint64_t files = worker.options->files;
+  for (uint64_t i = 0; i < files; i++) worker.createFile(i);
+  uint64_t i = worker.measure([&](uint64_t at) { worker.removeFile(at); }, [] {}, files);
+  for (; i < files; i++) worker.removeFile(i);
+}
+
+// Files of others, in --dir itself, each once: none of them is known here. Their names
+// (bench/strange-names.ts) follow no order, so that nobody looks them up ahead. The first ones are
+// not timed: they make the directory known.
+void runLookup(Worker& worker) {
+  constexpr uint64_t kFirst = 16;
+  const auto look = [&](uint64_t i) {
+    char name[17] = {};
+    uint64_t word = (i + 1) * 0x9e3779b97f4a7c15u;
+    for (char& letter : name) {
+      if (&letter == &name[16]) break;
+      letter = static_cast<char>('a' + (word >> 60));
+      word <<= 4;
+    }
+    std::snprintf(worker.path, sizeof worker.path, "%s/%s", worker.options->dir, name);
+    struct stat status;
+    if (stat(worker.path, &status) != 0) fail("stat %s: %s", worker.path, std::strerror(errno));
+  };
+  const uint64_t files = worker.options->files;
+  const uint64_t first = std::min(files - 1, kFirst);
+  for (uint64_t i = 0; i < first; i++) look(i);
+  worker.measure([&](uint64_t i) { look(first + i); }, [] {}, files - first);
 }
 
 int openData(Worker& worker, int flags) {
@@ -180,6 +216,46 @@ void runSequentialRead(Worker& worker) {
   worker.removeFiles(1);
 }
 
+// Pieces of 4 KiB, spread over the file, one at a time.
+void runSmall(Worker& worker, bool writes) {
+  uint8_t* buffer = allocateBuffer(kSmallBytes);
+  Pattern pattern(1, FileKind::kMicro, worker.index);
+  pattern.fill(buffer, kSmallBytes);
+  const int fd = openData(worker, O_CREAT | O_RDWR);
+  const uint64_t pieces = worker.options->bytes / kSmallBytes;
+  for (uint64_t i = 0; i < pieces; i++) {
+    writeFully(fd, buffer, kSmallBytes, i * kSmallBytes, worker.path);
+  }
+  worker.measure(
+      [&](uint64_t i) {
+        const uint64_t position = i * kSmallStride % pieces * kSmallBytes;
+        if (writes) {
+          writeFully(fd, buffer, kSmallBytes, position, worker.path);
+        } else {
+          readFully(fd, buffer, kSmallBytes, position, worker.path);
+        }
+      },
+      [] {});
+  close(fd);
+  worker.removeFiles(1);
+}
+
+void runSmallRead(Worker& worker) { runSmall(worker, false); }
+void runSmallWrite(Worker& worker) { runSmall(worker, true); }
+
+void runOpenClose(Worker& worker) {
+  uint64_t files = worker.options->files;
+  for (uint64_t i = 0; i < files; i++) worker.createFile(i);
+  worker.measure(
+      [&](uint64_t i) {
+        const int fd = open(worker.fileAt(i % files), O_RDONLY | O_CLOEXEC);
+        if (fd < 0) fail("open %s: %s", worker.path, std::strerror(errno));
+        close(fd);
+      },
+      [] {});
+  worker.removeFiles(files);
+}
+
 struct Mode {
   const char* name;
   void (*run)(Worker&);
@@ -191,13 +267,21 @@ constexpr Mode kModes[] = {
     {"create-close", runCreateClose, 0},
     {"seq-write", runSequentialWrite, kTransferBytes},
     {"seq-read", runSequentialRead, kTransferBytes},
+    {"open-close", runOpenClose, 0},
+    {"unlink", runUnlink, 0},
+    {"lookup", runLookup, 0},
+    {"small-read", runSmallRead, 0},
+    {"small-write", runSmallWrite, 0},
 };
 
 const Mode& modeOf(const char* name) {
   for (const Mode& mode : kModes) {
     if (std::strcmp(mode.name, name) == 0) return mode;
   }
-  fail("unknown mode '%s': one of serve, stat, create-close, seq-write, seq-read", name);
+  fail(
+      "unknown mode '%s': one of serve, stat, create-close, open-close, unlink, lookup, seq-write, "
+      "seq-read, small-read, small-write",
+      name);
 }
 
 uint64_t parseNumber(const char* option, const char* text) {

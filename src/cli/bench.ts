@@ -4,7 +4,10 @@
  */
 import { Option } from 'commander';
 import type { Command } from 'commander';
+import { existsSync } from 'node:fs';
 import { registerIo500 } from '../../io500/cli.js';
+import { UsageError } from '../common/errors.js';
+import { offersInterception, preloadLibrary } from '../native/preload.js';
 import { addExample, addJsonOption } from './common-options.js';
 import { transportChoices } from '../transport/choices.js';
 import type { TransportChoice } from '../transport/choices.js';
@@ -19,6 +22,7 @@ const suites = [
   ['data', '1 MiB and odd-sized records to the real disk, beside fio'],
   ['fuse', 'stat, create, read and write through a mount, beside a mount without a cluster'],
   ['posix', 'renames, operations across targets, rm -rf, clones, beside what they should cost'],
+  ['intercept', 'programs that bypass the kernel, beside the same through FUSE'],
   ['sharing', 'what leases save on a mount, beside one without, and what a recall costs'],
   ['rdma', 'the rdma transport between two devices, beside perftest'],
   ['all', 'all of these but rdma, one after the other'],
@@ -30,6 +34,22 @@ interface SuiteOptions {
   transport?: TransportChoice;
 }
 
+/** The preload library, for ranks on a directory where it is of use. */
+export function preloadFor(directory: string): string {
+  const library = preloadLibrary();
+  if (!isInterceptable(directory)) {
+    throw new UsageError(
+      `--intercept: no mount process answers for ${directory}; docs/intercept.md says when one does`,
+    );
+  }
+  return library;
+}
+
+/** A directory that is not there is found out by the benchmark, which says more of it. */
+function isInterceptable(directory: string): boolean {
+  return !existsSync(directory) || offersInterception(directory);
+}
+
 export function addBench(program: Command): void {
   const bench = program.command('bench').description('measure: IO500, and each layer by itself');
   addExample(
@@ -39,6 +59,7 @@ export function addBench(program: Command): void {
   );
   registerIo500(bench, {
     version: version(),
+    preloadFor,
     mountVolume: (request) => mountTemporarily(request, program.opts<{ config?: string }>().config),
   });
   for (const [name, description] of suites) {

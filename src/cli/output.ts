@@ -9,8 +9,12 @@ export function printLine(line: string): void {
   process.stdout.write(`${line}\n`);
 }
 
-/** Borderless columns, headed; every row has a cell for each head. */
 export function printTable(head: readonly string[], rows: readonly (readonly string[])[]): void {
+  printLine(tableText(head, rows));
+}
+
+/** Borderless columns, headed; every row has a cell for each head. */
+export function tableText(head: readonly string[], rows: readonly (readonly string[])[]): string {
   const none = Object.fromEntries(
     ['top', 'bottom', 'left', 'right']
       .flatMap((side) => [side, `${side}-mid`, `${side}-left`, `${side}-right`])
@@ -24,7 +28,7 @@ export function printTable(head: readonly string[], rows: readonly (readonly str
   });
   table.push(...rows.map((row) => [...row]));
   const lines = table.toString().split('\n');
-  printLine(lines.map((line) => line.trimEnd()).join('\n'));
+  return lines.map((line) => line.trimEnd()).join('\n');
 }
 
 const lineIntervalMs = 5000;

@@ -9,6 +9,7 @@ import { describeForParent, reportFailure } from './failure.js';
 import { addFind } from './find-command.js';
 import { addFsck } from './fsck-command.js';
 import { takeChildRole, tellParent } from './lifetime.js';
+import { addIntercept } from './intercept-command.js';
 import { addManager } from './manager-command.js';
 import { addMount, addUmount } from './mount-command.js';
 import { addRm } from './rm-command.js';
@@ -32,6 +33,7 @@ export function buildProgram(args: readonly string[] = []): Command {
     .configureOutput({ outputError: () => undefined })
     .addHelpText('after', '\nExample:\n  sealfs up -- sh -c \'cp -r . "$SEALFS_MOUNT"\'');
   addUp(program, args.includes('--'));
+  addIntercept(program);
   for (const add of [addManager, addServer, addMount, addUmount, addVolume, addCluster]) {
     add(program);
   }
@@ -41,10 +43,23 @@ export function buildProgram(args: readonly string[] = []): Command {
   addFsck(program);
   addBench(program);
   program.hook('preAction', (_program, action) => {
+    giveOwnConfig(program, action);
     applySettings(action, program.opts<{ config?: string }>().config);
   });
   completeErrors(program);
   return program;
+}
+
+/**
+ * commander takes --config for the program's wherever it stands. Of a command that has one itself (bench io500, whose
+ * file is the benchmark's own) it is the command's.
+ */
+function giveOwnConfig(program: Command, action: Command): void {
+  const { config } = program.opts<{ config?: string }>();
+  const own = action.options.some((option) => option.long === '--config');
+  if (action === program || !own || config === undefined) return;
+  action.setOptionValueWithSource('config', config, 'cli');
+  program.setOptionValue('config', undefined);
 }
 
 /**

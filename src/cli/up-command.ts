@@ -5,7 +5,6 @@
 import { Option } from 'commander';
 import type { Command } from 'commander';
 import { spawn } from 'node:child_process';
-import type { ChildProcess } from 'node:child_process';
 import { mkdirSync, rmSync } from 'node:fs';
 import { constants } from 'node:os';
 import { join } from 'node:path';
@@ -13,6 +12,7 @@ import { SealfsError, UsageError } from '../common/errors.js';
 import { addExample, addJsonOption, addTransportOption } from './common-options.js';
 import type { TransportFlags } from './common-options.js';
 import { ExitStatus } from './failure.js';
+import { Signals, endOfCommand } from './foreground-command.js';
 import { LocalCluster, defaultVolume } from './local-cluster.js';
 import { checkMountPoint, resolveMountPoint } from './mount-table.js';
 import { integer, localAddress, path, size } from './option-values.js';
@@ -195,52 +195,3 @@ async function runCommand(
 }
 
 const killAfterMs = 5000;
-const commandNotFound = 127;
-
-/** Its exit status as a shell has it: 128 + signal if one ended it. */
-function endOfCommand(child: ChildProcess, program: string): Promise<number> {
-  return new Promise((resolve) => {
-    child.once('error', (error: NodeJS.ErrnoException) => {
-      const reason = error.code === 'ENOENT' ? 'there is no such command' : error.message;
-      process.stderr.write(`sealfs: ${program}: ${reason}\n`);
-      resolve(commandNotFound);
-    });
-    child.once('exit', (code, signal) => {
-      resolve(signal === null ? (code ?? 1) : 128 + constants.signals[signal]);
-    });
-  });
-}
-
-/** SIGINT, SIGTERM and SIGHUP, held until close: the cluster is always taken down in order. */
-class Signals {
-  readonly first: Promise<NodeJS.Signals>;
-  private command: ChildProcess | undefined;
-  private readonly handler: (name: NodeJS.Signals) => void;
-  private count = 0;
-
-  constructor() {
-    let resolveFirst: (name: NodeJS.Signals) => void = () => undefined;
-    this.first = new Promise((resolve) => {
-      resolveFirst = resolve;
-    });
-    this.handler = (name) => {
-      resolveFirst(name);
-      this.count += 1;
-      // A terminal has sent Ctrl-C to the command as well; whoever insists means it.
-      const insists = this.count > 2;
-      if (name === 'SIGINT' && process.stdin.isTTY && !insists) return;
-      this.command?.kill(insists ? 'SIGKILL' : name);
-    };
-    for (const name of handled) process.on(name, this.handler);
-  }
-
-  forwardTo(command: ChildProcess): void {
-    this.command = command;
-  }
-
-  close(): void {
-    for (const name of handled) process.off(name, this.handler);
-  }
-}
-
-const handled = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const;

@@ -1,37 +1,41 @@
 /**
- * Opens of inodes whose attributes the kernel may still believe although no lease covers them: the answer to a
+ * Requests that wait until the kernel has been told to forget an inode's attributes, or more. Two kinds of them: programs'
+ * own changes that the kernel did not see (intercept-front.ts), before they are answered; and, in FuseFront,
+ * opens of inodes whose attributes the kernel may still believe although no lease covers them: the answer to a
  * look-up was on its way to its process when they were recalled, so the notice found nothing to make
  * invalid (docs/internals.md, "Notices"). Once a file is open its name is not asked for any more, so
  * the kernel is told again, and the open goes on when that is written.
  */
-import type { FuseOperation } from './fuse-operation.js';
 import { NOTHING_TOLD, NO_ROOM } from './leases/recalls.js';
 
-interface Waiting {
-  operation: FuseOperation;
+interface Waiting<T> {
+  operation: T;
   inode: number;
   number: number;
 }
 
-export class AfterNotices {
-  #waiting: Waiting[] = [];
-  readonly #forget: (inode: number) => number;
-  readonly #proceed: (operation: FuseOperation) => void;
+export class AfterNotices<T> {
+  #waiting: Waiting<T>[] = [];
+  #written = 0;
+  readonly #forget: (inode: number, operation: T) => number;
+  readonly #proceed: (operation: T) => void;
 
-  /** `forget`: KernelCache.forgetAttributes. `proceed`: with the open, now or later. */
-  constructor(forget: (inode: number) => number, proceed: (operation: FuseOperation) => void) {
+  /** `forget`: as KernelCache.forgetAttributes. `proceed`: now or later. */
+  constructor(forget: (inode: number, operation: T) => number, proceed: (operation: T) => void) {
     this.#forget = forget;
     this.#proceed = proceed;
   }
 
-  start(operation: FuseOperation, inode: number): void {
-    const number = this.#forget(inode);
-    if (number === NOTHING_TOLD) this.#proceed(operation);
+  start(operation: T, inode: number): void {
+    const number = this.#forget(inode, operation);
+    const isWritten = number > 0 && number <= this.#written;
+    if (number === NOTHING_TOLD || isWritten) this.#proceed(operation);
     else this.#waiting.push({ operation, inode, number });
   }
 
   /** All notices up to this number are written. */
   written(number: number): void {
+    this.#written = number;
     if (this.#waiting.length === 0) return;
     const waiting = this.#waiting;
     this.#waiting = [];
@@ -42,8 +46,8 @@ export class AfterNotices {
     }
   }
 
-  /** Nobody waits for this open any more. False: it is not here. */
-  remove(operation: FuseOperation): boolean {
+  /** Nobody waits for this one any more. False: it is not here. */
+  remove(operation: T): boolean {
     const at = this.#waiting.findIndex((one) => one.operation === operation);
     if (at >= 0) this.#waiting.splice(at, 1);
     return at >= 0;

@@ -28,11 +28,13 @@ import { FileSyncs } from './file-sync.js';
 import { FileWrites } from './file-write.js';
 import { HandleTable } from './handles.js';
 import type { ListAttributes } from './listing-page.js';
+import { UNKNOWN } from './leases/leases.js';
 import type { LeaseCounters } from './leases/leases.js';
 import type { PageCache } from './leases/page-cache.js';
 import type { Recalls } from './leases/recalls.js';
 import type { Notices } from './leases/notices.js';
 import { Namespace } from './namespace.js';
+import { checkName } from './operation.js';
 import { OpenFileTable } from './open-file.js';
 import type { OpenFile } from './open-file.js';
 import { OpenOperations } from './open-operations.js';
@@ -242,6 +244,16 @@ export class FileSystemCore {
     this.#namespace.lookup(request, parent, name);
   }
 
+  /** The inode of this name as far as is held here, without a question: 0: there is none, UNKNOWN: who knows. */
+  nameHeld(parent: number, name: NameReference): number {
+    return checkName(name) === 0 ? this.#context.leases.find(parent, name) : UNKNOWN;
+  }
+
+  /** S_IFMT bits of the inode, 0: not known here. */
+  typeHeld(inode: number): number {
+    return this.#context.leases.typeOf(inode);
+  }
+
   /** `mode` with the type; EEXIST when the name is taken. */
   makeNode(
     request: ClientRequest,
@@ -379,6 +391,27 @@ export class FileSystemCore {
     this.#locks.handleClosed(handle);
     this.#opens.closeHandle(entry);
     request.replyDone();
+  }
+
+  /** Somebody here has this file open: not a directory. */
+  isOpen(inode: number): boolean {
+    return (this.#context.files.peek(inode)?.openCount ?? 0) > 0;
+  }
+
+  /** The kernel may have pages of the file from now on, until nobody here has it open any more. */
+  noteInKernel(handle: number): void {
+    const file = this.#handles.get(handle)?.file ?? null;
+    if (file !== null) file.inKernel = true;
+  }
+
+  /** Reads and writes of the file must pass the kernel: see OpenFile.inKernel. */
+  isInKernel(handle: number): boolean {
+    return this.#handles.get(handle)?.file?.inKernel === true;
+  }
+
+  /** Reading the inode now changes its access time, as far as is known. */
+  isAccessDue(inode: number): boolean {
+    return this.#context.options.accessTimes && this.#context.facts.isAccessDue(inode);
   }
 
   /** The same without a request: for a handle whose opener has gone. */

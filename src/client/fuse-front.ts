@@ -27,6 +27,7 @@ import { callerIsDying } from './callers.js';
 import type { FileSystemCore } from './core.js';
 import { dispatchLock } from './fuse-locks.js';
 import { FuseOperation } from './fuse-operation.js';
+import { KnownDirectories } from './known-directories.js';
 import type { KernelValidity } from './leases/kernel-validity.js';
 import { NOTHING_TOLD } from './leases/recalls.js';
 import { ListAttributes } from './listing-page.js';
@@ -76,6 +77,7 @@ const WIRE_BYTES = DirEntry.SIZE + Attributes.SIZE + 8;
 const KERNEL_BYTES = 160;
 const DIRECT = OpenFlag.DirectIo | OpenFlag.ParallelDirectWrites;
 const INTERRUPT_CHECK_MS = 250;
+const PAGE_BYTES = 4096;
 /** Of one copy_file_range: its answer has 32 bits. */
 const COPY_BYTES_MAX = 2 ** 31;
 /** Above all values of Operation. */
@@ -93,6 +95,8 @@ export class FuseFront implements FuseHandler {
   onMounted: (info: FuseInfo) => void = () => undefined;
   /** Under leases: what the kernel may believe. */
   validity: KernelValidity | null = null;
+  /** Those of which the kernel has heard. */
+  readonly directories = new KnownDirectories();
   /** FuseSession.notifyInode and notifyEpoch: written up to this number. */
   onKernelNotified: (number: number) => void = () => undefined;
 
@@ -109,7 +113,7 @@ export class FuseFront implements FuseHandler {
   /** The kernel says whose writes take set-ID bits away. */
   #killPriv = false;
   #slotsLeft = false;
-  readonly #opens = new AfterNotices(
+  readonly #opens = new AfterNotices<FuseOperation>(
     (inode) => this.validity?.forgetAttributes(inode) ?? NOTHING_TOLD,
     (operation) => {
       this.#openNow(operation);
@@ -360,6 +364,8 @@ export class FuseFront implements FuseHandler {
       const length = Math.min(lengthBytes, COPY_BYTES_MAX);
       this.core.copyRange(operation, handle, wideOffset, otherHandle, otherOffset, length, landing);
     } else if (reading) {
+      // Whole pages: perhaps for a mapping.
+      if (((fuse.offset | bytes) & (PAGE_BYTES - 1)) === 0) this.core.noteInKernel(fuse.handle);
       this.core.read(operation, fuse.handle, fuse.offset, bytes, landing);
     } else if (fuse.operation === Operation.GetXattr) {
       this.core.getXattr(operation, fuse.inode, this.#nameOf(fuse), bytes, landing);

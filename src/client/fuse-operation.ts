@@ -129,6 +129,7 @@ export class FuseOperation implements ClientRequest {
     const fuse = this.#end();
     this.#recycle();
     if (fuse === null) return;
+    if (attributes.isDirectory()) this.#front.directories.add(attributes.inode);
     const attributesMs = this.#attributesMs(attributes.inode);
     fuse.replyEntry(attributes.offset, this.#entryMs(fuse), attributesMs);
   }

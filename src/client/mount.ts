@@ -11,6 +11,8 @@ import { ClientProcess } from './client-process.js';
 import type { ClientProcessOptions } from './client-process.js';
 import type { ClientCounters, TargetConnection } from './context.js';
 import { KernelValidity } from './leases/kernel-validity.js';
+import { Interception } from './interception.js';
+import type { InterceptCounters } from '../native/intercept.js';
 import type { LeaseCounters } from './leases/leases.js';
 import { FuseFront, defaultFuseFrontOptions } from './fuse-front.js';
 
@@ -53,6 +55,8 @@ export interface MountStats {
   operations: Record<string, number>;
   client: ClientCounters;
   leases: LeaseCounters;
+  /** Absent where programs cannot be intercepted. */
+  intercept?: InterceptCounters & { attached: number };
   /** Calls to targets since the mount began. */
   requests: number;
   /** The same by opcode. */
@@ -115,6 +119,7 @@ class ActiveMount implements Mount {
   readonly #client: ClientProcess;
   readonly #front: FuseFront;
   readonly #session: FuseSession;
+  #interception: Interception | undefined;
   #reportEnd: (reason: string) => void = () => undefined;
   #ending: Promise<void> | undefined;
 
@@ -154,6 +159,7 @@ class ActiveMount implements Mount {
     }
     this.#front.onKernelNotified = (number) => {
       client.core.recalls.written(number);
+      this.#interception?.written(number);
     };
     this.#front.onGone = (reason) => {
       this.#front.validity?.ended();
@@ -181,6 +187,7 @@ class ActiveMount implements Mount {
         options.log?.info(`data goes through the page cache: ${why}`);
       }
       mount.#cachePages(info, options);
+      mount.#offerInterception(options);
     } catch (error) {
       mount.#session.close();
       throw error;
@@ -195,6 +202,25 @@ class ActiveMount implements Mount {
     } else {
       options.log?.info('cache=auto has no effect with this kernel');
     }
+  }
+
+  #offerInterception(options: MountOptions): void {
+    const mount = {
+      mountPoint: this.#session.mountpoint,
+      rootInode: options.volume.rootInode,
+      // As the session has it: a mount of root's is for everybody.
+      allowOther: options.allowOther === true || process.getuid?.() === 0,
+      validity: this.#front.validity,
+      directIo: this.#front.openFlags !== 0,
+      cachesPages: this.#client.core.pages.enabled,
+      dropPages: (inode: number): void => {
+        this.#session.notifyPages(inode);
+      },
+      mayKnow: (directory: number): boolean => this.#front.directories.mayHave(directory),
+    };
+    this.#interception = Interception.offer(this.#client, mount, (message) =>
+      options.log?.info(message),
+    );
   }
 
   async unmount(): Promise<void> {
@@ -215,6 +241,7 @@ class ActiveMount implements Mount {
   }
 
   async #close(reason: string): Promise<void> {
+    this.#interception?.close();
     this.#session.close();
     await this.#client.close();
     this.#reportEnd(reason);
@@ -227,6 +254,7 @@ class ActiveMount implements Mount {
       operations: this.#front.operations,
       client: core.counters,
       leases: core.leases,
+      ...(this.#interception === undefined ? {} : { intercept: this.#interception.counters }),
       requests: core.requests,
       requestsOf: core.requestsOf,
       framesSent: core.framesSent,

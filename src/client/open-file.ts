@@ -45,6 +45,8 @@ export class OpenFile {
   openCount = 0;
   /** Handles that the kernel caches pages for (leases/page-cache.ts). */
   cachedHandles = 0;
+  /** The kernel may have pages of it, or somebody has locked it: every access must be the kernel's to see. */
+  inKernel = false;
   registration = REGISTRATION_NONE;
   readonly openWaiters: OpenWaiter[] = [];
 
@@ -87,6 +89,7 @@ export class OpenFile {
     this.users = 0;
     this.openCount = 0;
     this.cachedHandles = 0;
+    this.inKernel = false;
     this.registration = REGISTRATION_NONE;
     this.knownSize = 0;
     this.knownSizeMs = -Infinity;

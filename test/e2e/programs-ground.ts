@@ -3,7 +3,7 @@
  * and a local directory beside it. All programs*.test and fsx.test files share it: the first starts it;
  * after the last its servers are killed, and what they leave is checked as `sealfs fsck` does.
  * SEALFS_PROGRAM_ROUNDS says how long the tests are: 1 (npm test) seconds each, 2 (npm run test:full)
- * minutes.
+ * minutes. SEALFS_PROGRAMS_INTERCEPT=1: under the preload library (docs/intercept.md).
  */
 import { spawn, spawnSync } from 'node:child_process';
 import type { ChildProcess } from 'node:child_process';
@@ -11,8 +11,11 @@ import { chmodSync, mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { TestCluster } from '../support/cluster.js';
 import { assertKilledClean } from '../support/fsck.js';
+import { preloaded } from '../support/preload.js';
 
 export const rounds = Number(process.env['SEALFS_PROGRAM_ROUNDS'] ?? '1');
+const isIntercepted = process.env['SEALFS_PROGRAMS_INTERCEPT'] === '1';
+const preload = isIntercepted ? preloaded() : {};
 
 export interface Ground {
   readonly cluster: TestCluster;
@@ -33,7 +36,9 @@ async function start(): Promise<Ground> {
     // Other users must reach what lies below, PostgreSQL's above all.
     chmodSync(cluster.dir, 0o755);
     const everybody = process.getuid?.() === 0 ? ',allow_other' : '';
-    const mount = cluster.mount('mnt', `attr=1,entry=1${everybody}`);
+    // Interception needs leases.
+    const remembers = isIntercepted ? 'coherence=leases' : 'attr=1,entry=1';
+    const mount = cluster.mount('mnt', `${remembers}${everybody}`);
     const other = cluster.mount('other', 'attr=0,entry=0');
     const local = join(cluster.dir, 'local');
     mkdirSync(local);
@@ -96,7 +101,8 @@ export interface StartOptions {
 
 export function startProgram(program: string, args: string[], options: StartOptions = {}): Running {
   const { input, timeoutMs = 60_000, ...rest } = options;
-  const child = spawn(program, args, { ...rest, stdio: ['pipe', 'pipe', 'pipe'] });
+  const env = { ...(rest.env ?? process.env), ...preload };
+  const child = spawn(program, args, { ...rest, env, stdio: ['pipe', 'pipe', 'pipe'] });
   let out = '';
   let err = '';
   child.stdout.on('data', (data: Buffer) => (out += data.toString()));
@@ -127,8 +133,8 @@ export async function run(
   options: StartOptions = {},
 ): Promise<string> {
   const args = ['-c', `set -euo pipefail; ${commands}`];
-  const env = { ...process.env, LC_ALL: 'C', TZ: 'UTC' };
-  const { status, signal, out, err } = await startProgram('bash', args, { cwd, env, ...options })
+  const env = { ...process.env, LC_ALL: 'C', TZ: 'UTC', ...options.env };
+  const { status, signal, out, err } = await startProgram('bash', args, { cwd, ...options, env })
     .ended;
   if (status === 0) return out;
   const last = `${out.slice(-2000)}\n${err.slice(-4000)}`.trim();

@@ -6,7 +6,7 @@
  * All files of this folder share one cluster, started by the first and stopped after the last. Local
  * is the file system of the temporary directory, or SEALFS_POSIX_REFERENCE=DIRECTORY. The mount has the
  * options of SEALFS_POSIX_OPTIONS, for instance attr=0,entry=0; none by default. SEALFS_POSIX_FULL=1 runs what
- * takes minutes, too.
+ * takes minutes, too; SEALFS_POSIX_INTERCEPT=1 runs all of it under the preload library.
  */
 import assert from 'node:assert/strict';
 import { spawn, spawnSync } from 'node:child_process';
@@ -15,6 +15,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { packageRoot } from '../../src/native/load.js';
 import { TestCluster } from '../support/cluster.js';
+import { preloaded } from '../support/preload.js';
 
 const RUN_TIMEOUT_MS = process.env['SEALFS_POSIX_FULL'] === undefined ? 50_000 : 280_000;
 
@@ -122,6 +123,9 @@ function check(calls: string[], actual: string[], wanted: string[], who: string,
   assert.equal(wrong.length, 0, `${wrong.length} of ${calls.length} calls:\n${shown}`);
 }
 
+/** What it runs, it runs under the preload library (docs/intercept.md). */
+export const isIntercepted = process.env['SEALFS_POSIX_INTERCEPT'] === '1';
+
 function run(
   program: string,
   args: string[],
@@ -129,7 +133,8 @@ function run(
   input: string,
 ): Promise<{ status: number | null; out: string; err: string }> {
   return new Promise((resolve, reject) => {
-    const child = spawn(program, args, { cwd, env: { ...process.env, LC_ALL: 'C' } });
+    const env = { ...process.env, LC_ALL: 'C', ...(isIntercepted ? preloaded() : {}) };
+    const child = spawn(program, args, { cwd, env });
     const timer = setTimeout(() => child.kill('SIGKILL'), RUN_TIMEOUT_MS);
     let out = '';
     let err = '';

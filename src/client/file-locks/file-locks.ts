@@ -242,7 +242,9 @@ export class FileLocks {
 
   #markHandle(held: HeldLocks): void {
     const handle = this.#handles.get(held.handle);
-    if (handle?.inode === held.inode) handle.hasLocks = true;
+    if (handle?.inode !== held.inode) return;
+    handle.hasLocks = true;
+    if (handle.file !== null) handle.file.inKernel = true;
   }
 
   /** Of LockOperation: it waits, at its target. */

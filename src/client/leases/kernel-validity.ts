@@ -29,6 +29,14 @@ export class KernelValidity implements KernelCache {
   /** Until when the kernel may believe names of directories, attributes of inodes. */
   readonly #namesUntil = new Float64Array(CELLS);
   readonly #attributesUntil = new Float64Array(CELLS);
+  /** By cell: the inode that `forgetChanged` told of, its notice, and whether nothing was said of the cell since. */
+  readonly #toldInode = new Float64Array(CELLS);
+  readonly #toldNumber = new Float64Array(CELLS);
+  /** By cell of a directory: how often all names had been forgotten when one of its was last told. */
+  readonly #namesEpoch = new Float64Array(CELLS);
+  #epochs = 0;
+  /** The notice of the last time. */
+  #epochNumber = NOTHING_TOLD;
 
   constructor(nowMs: () => number) {
     this.#nowMs = nowMs;
@@ -48,18 +56,21 @@ export class KernelValidity implements KernelCache {
   /** For how long a name in `directory` that is answered now is to be believed. */
   nameMs(directory: number, leasedMs: number): number {
     if (!this.#namesWork || leasedMs <= 0) return 0;
-    this.#note(this.#namesUntil, directory, leasedMs);
+    this.tellsName(directory, leasedMs);
     return leasedMs;
   }
 
   /** Of KernelCache. */
   tellsName(home: number, forMs: number): void {
-    if (this.#namesWork && forMs > 0) this.#note(this.#namesUntil, home, forMs);
+    if (!this.#namesWork || forMs <= 0) return;
+    this.#note(this.#namesUntil, home, forMs);
+    this.#namesEpoch[cellOf(home)] = this.#epochs;
   }
 
   attributesMs(inode: number, leasedMs: number): number {
     if (leasedMs <= 0 || this.#notices === null) return 0;
     this.#note(this.#attributesUntil, inode, leasedMs);
+    this.#toldInode[cellOf(inode)] = 0;
     return leasedMs;
   }
 
@@ -80,12 +91,41 @@ export class KernelValidity implements KernelCache {
     return this.#notices.notifyInode(inode) || NO_ROOM;
   }
 
+  /**
+   * The same after a change of ours that the kernel did not see, of an inode that it has open: what was told since the
+   * last answer about it is not told again. The number of that notice is returned once more.
+   */
+  forgetChanged(inode: number): number {
+    const cell = cellOf(inode);
+    if (this.#toldInode[cell] === inode) return this.#toldNumber[cell]!;
+    const number = this.forgetAttributes(inode);
+    if (number > 0) {
+      this.#toldInode[cell] = inode;
+      this.#toldNumber[cell] = number;
+    }
+    return number;
+  }
+
   forgetNames(directory: number): number {
     return this.#mayBelieve(this.#namesUntil, directory) ? this.forgetAllNames() : NOTHING_TOLD;
   }
 
+  /**
+   * The same after a change of ours that the kernel did not see: where no name of the directory was told since all
+   * were forgotten the last time, that notice counts once more. (An answer that was asked for before a notice is not
+   * believed after it: FUSE_NOTIFY_INC_EPOCH.)
+   */
+  forgetChangedNames(directory: number): number {
+    const isForgotten = this.#namesEpoch[cellOf(directory)]! < this.#epochs;
+    return isForgotten ? this.#epochNumber : this.forgetNames(directory);
+  }
+
   forgetAllNames(): number {
     if (this.#notices === null || !this.#namesWork) return NOTHING_TOLD;
-    return this.#notices.notifyEpoch() || NO_ROOM;
+    const number = this.#notices.notifyEpoch() || NO_ROOM;
+    if (number === NO_ROOM) return number;
+    this.#epochs++;
+    this.#epochNumber = number;
+    return number;
   }
 }

@@ -182,6 +182,13 @@ export class Leases {
     return this.#trustMs(directory) === 0 ? NONE : at;
   }
 
+  /** S_IFMT bits of the inode, 0: not known here. They are the same for ever. */
+  typeOf(inode: number): number {
+    const slot = this.enabled ? this.#inodes.find(inode) : NONE;
+    if (slot === NONE || (this.#inodes.flags(slot) & INODE_PERMISSIONS) === 0) return 0;
+    return this.#inodes.words[(this.#inodes.attributes(slot) + Attributes.mode) >>> 2]! & S_IFMT;
+  }
+
   /** Whether attributes that are asked for now may well be leased as a whole. */
   mayLeaseWhole(directory: number): boolean {
     const slot = this.#inodes.find(directory);

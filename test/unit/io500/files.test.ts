@@ -56,6 +56,7 @@ function runResult(factor: number): RunResult {
     dir: '/mnt/x',
     np: 2,
     scale: 'full',
+    intercepted: false,
     config: defaultConfig('full'),
     resultDir: '/tmp/out',
     startedAt: new Date(2026, 6, 1, 9, 5, 3),

@@ -14,6 +14,8 @@ import { defaultConfig, type Io500Config } from '../../../io500/config.js';
 import type { Phase, PhaseName } from '../../../io500/phases.js';
 import { findRankBinary } from '../../../io500/rank-process.js';
 import { runBenchmarks, type RunRequest } from '../../../io500/run.js';
+import { preloadFor } from '../../../src/cli/bench.js';
+import { preloadLibrary } from '../../../src/native/preload.js';
 
 const silent = { write: (): boolean => true };
 
@@ -325,8 +327,9 @@ describe('io500 run', function () {
         [['--dir', dir, '--volume', 'v'], /exclude each other/],
         [['--dir', dir, '--config', join(dir, 'absent.ini')], /--config: ENOENT/],
         [['--dir', dir, '--io500-binary', join(dir, 'absent')], /is not a program/],
+        [['--dir', dir, '--intercept'], /no mount process answers/],
       ] as [string[], RegExp][]) {
-        await assert.rejects(sealfs(words), (error: unknown) => {
+        await assert.rejects(sealfs(words, { preloadFor }), (error: unknown) => {
           assert(error instanceof SealfsError, String(error));
           assert.equal(error.code, 'USAGE');
           assert.match(error.message, pattern);
@@ -347,6 +350,7 @@ describe('io500 run', function () {
         out=$(sed -n 's/^resultdir = //p' "$1")
         data=$(sed -n 's/^datadir = //p' "$1")
         [ -d "$data" ] || exit 9
+        echo "$LD_PRELOAD" > "$out/preload"
         cat > "$out/result_summary.txt" <<'EOF'
 IO500 version io500-sc26 (standard)
 [RESULT]       ior-easy-write        2.250000 GiB/s : time 300.100 seconds
@@ -376,6 +380,18 @@ EOF
         ],
       );
       assert(!readdirSync(dir).some((name) => name.startsWith('io500-official-')));
+      assert.equal(
+        readFileSync(join(out, 'preload'), 'utf8').trim(),
+        process.env['LD_PRELOAD'] ?? '',
+      );
+
+      // The launcher's own environment need not reach its ranks.
+      writeFileSync(mpirun, '#!/bin/sh\nshift 2; exec env -i PATH="$PATH" "$@"\n');
+      await sealfs([...words, '--mpirun', mpirun, '--out', out, '--intercept'], {
+        preloadFor: () => preloadLibrary(),
+      });
+      assert.match(readFileSync(join(out, 'preload'), 'utf8'), /libsealfs_intercept\.so/);
+      assert.equal((JSON.parse(printed) as { intercepted: boolean }).intercepted, true);
     });
   });
 });

@@ -1,0 +1,148 @@
+// Goal: what a preloaded program (native/intercept) and the mount process (native/intercept_host)
+// show each other, declared once. docs/intercept.md has the same as tables, and the reasons.
+//
+//   region (a sealed memfd of the mount process, one for each program):
+//     0        Header
+//     4096     Lane[kLanes]                  one for each thread that is in a call
+//     65536    data area[kLanes]             kDataBytes each: what lane i writes or has read
+//
+//   lane:  free ── program: fill request, state = submitted, bell bit ──> submitted
+//            ^                                                             │ mount: request copied
+//            └── program: reply read ── done <── mount: reply, state ──────┘
+//
+// The program may write anywhere at any time: the mount process copies a request once, judges the
+// copy, and believes nothing that it has not written outside of this memory.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+namespace sealfs::intercept {
+
+constexpr uint32_t kMagic = 0x53464c31;  // "SFL1"; another layout gets another number
+constexpr uint32_t kLanes = 64;          // bits of the bell
+constexpr uint32_t kDataBytes = 1 << 20;
+constexpr uint32_t kLanesOffset = 4096;
+constexpr uint32_t kDataOffset = 65536;
+constexpr uint64_t kRegionBytes = kDataOffset + uint64_t{kLanes} * kDataBytes;
+
+enum class Operation : uint32_t {
+  kOpen =
+      1,  // descriptor `handle` of the program, of inode `offset`: value is the handle for others
+  kClose = 2,     // of a handle; nothing is waited for
+  kRead = 3,      // handle, offset, length: value bytes lie in the data area
+  kWrite = 4,     // handle, offset, length: from the data area; value: bytes
+  kStat = 5,      // handle (0: none), length bytes of path: a StatReply in the data area
+  kFileStat = 6,  // handle: the same of an open file
+  // By path below the directory `handle`, `length` bytes in the data area, as kStat.
+  kUnlink = 16,
+  kRemoveDirectory = 17,
+  kMakeDirectory = 18,  // flags: mode, kUmaskShift: the caller's umask
+  kAccess = 19,         // flags: access(2)'s mode
+  kReadLink = 20,       // value: bytes of the link's text, in the data area
+  // A second text of `second_length` bytes lies behind the first: a path below `second_handle`, …
+  kRename = 21,  // … the new one; flags: renameat2(2)'s
+  kLink = 22,    // … the new one; flags: kNoFollow
+  kSymlink = 23  // … or what the link says: `second_handle` is 0
+};
+
+// Of kStat and kLink.
+constexpr uint32_t kNoFollow = 1;
+// Of kMakeDirectory.
+constexpr uint32_t kUmaskShift = 16;
+constexpr uint32_t kDirectoryModeMask = 01777;
+constexpr uint32_t kUmaskMask = 0777;
+// Without the NUL, as PATH_MAX has it.
+constexpr uint32_t kPathBytesMax = 4095;
+
+// A reply's status: 0, an errno, or one of these: the program is to ask the kernel instead.
+enum class Fallback : uint32_t {
+  kBadHandle = 4097,   // not a handle of this program
+  kNotHere = 4098,     // the descriptor is of no file of this mount
+  kMode = 4099,        // a descriptor opened in a way that only the kernel serves
+  kInKernel = 4100,    // pages or locks of the file are in the kernel
+  kPath = 4101,        // a path that only the kernel can follow: links, "..", mounts, ACLs
+  kBadRequest = 4102,  // the request contradicts the protocol
+  kFull = 4103,        // no room for more handles or requests
+  kOverloaded = 4104,  // the core refused for a reason of its own
+};
+constexpr uint32_t kFallbackFirst = 4097;
+constexpr uint32_t kFallbackLast = 4104;
+
+// Words that both sides change at the same time are accessed by atomic builtins only.
+struct Header {
+  uint32_t magic;  // constant once the region is handed out
+  uint32_t lanes;
+  uint32_t data_bytes;
+  uint32_t reserved0;
+  uint8_t padding0[48];
+  uint64_t bell;  // program: bit i, lane i is submitted; mount: takes them all
+  uint8_t padding1[56];
+  uint32_t asleep;  // mount: 1, it sleeps; who makes it 0 sends a byte on the socket
+  uint8_t padding2[60];
+};
+static_assert(offsetof(Header, bell) == 64 && offsetof(Header, asleep) == 128);
+static_assert(sizeof(Header) == 192);
+
+enum LaneState : uint32_t { kFree = 0, kSubmitted = 1, kDone = 2 };
+
+struct Request {
+  uint32_t operation;
+  uint32_t handle;
+  uint64_t offset;
+  uint32_t length;
+  uint32_t flags;
+  uint32_t second_handle = 0;  // of calls with two paths
+  uint32_t second_length = 0;
+};
+static_assert(sizeof(Request) == 32);
+
+struct Reply {
+  uint32_t status;
+  uint32_t reserved;
+  uint64_t value;
+};
+static_assert(sizeof(Reply) == 16);
+
+struct Lane {
+  uint32_t state;    // a futex word
+  uint32_t waiting;  // program: 1, it sleeps on `state`, or is about to
+  Request request;
+  uint8_t padding0[24];
+  Reply reply;
+  uint8_t padding1[48];
+};
+static_assert(offsetof(Lane, reply) == 64 && sizeof(Lane) == 128);
+static_assert(kLanesOffset + kLanes * sizeof(Lane) <= kDataOffset);
+
+// As statx(2) shows it.
+struct StatReply {
+  uint64_t inode;
+  uint64_t size;
+  uint64_t blocks;  // of 512 bytes
+  int64_t atime_seconds;
+  int64_t mtime_seconds;
+  int64_t ctime_seconds;
+  uint32_t atime_nanoseconds;
+  uint32_t mtime_nanoseconds;
+  uint32_t ctime_nanoseconds;
+  uint32_t mode;
+  uint32_t links;
+  uint32_t uid;
+  uint32_t gid;
+  uint32_t rdev;
+};
+static_assert(sizeof(StatReply) == 80);
+
+// The first and only message of the mount process on the socket; with it comes the region's memfd.
+// From then on the connection says by its end that either side has gone.
+struct Welcome {
+  uint32_t magic;
+  uint32_t status;  // 0, or the errno with which the program is refused; then nothing comes with it
+};
+
+// Name of the socket in the abstract name space: this, and the device of the mount as
+// "major:minor".
+constexpr char kSocketPrefix[] = "sealfs-intercept/";
+
+}  // namespace sealfs::intercept

@@ -1,0 +1,97 @@
+// Goal: host.h. Here: calls by path. What is judged here is their form, and where they begin;
+// permissions on the way are src/client/path-walk.ts.
+#include <fcntl.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "native/common/arena.h"
+#include "native/intercept_host/host.h"
+
+namespace sealfs::intercept {
+namespace {
+
+// renameat2(2), of which the others are the kernel's.
+constexpr uint32_t kRenameFlags = 3;
+static_assert(2 * kPathBytesMax <= kMessageSlot);
+
+bool has_second_path(CallKind kind) { return kind == CallKind::kRename || kind == CallKind::kLink; }
+
+bool has_second_text(CallKind kind) { return has_second_path(kind) || kind == CallKind::kSymlink; }
+
+bool changes(const Request& request, CallKind kind) {
+  // "May I write?" has another answer where nothing may be changed.
+  if (kind == CallKind::kAccess) return (request.flags & W_OK) != 0;
+  return kind != CallKind::kStat && kind != CallKind::kReadLink;
+}
+
+uint32_t known_flags(CallKind kind) {
+  switch (kind) {
+    case CallKind::kStat:
+    case CallKind::kLink:
+      return kNoFollow;
+    case CallKind::kMakeDirectory:
+      return kDirectoryModeMask | kUmaskMask << kUmaskShift;
+    case CallKind::kAccess:
+      return R_OK | W_OK | X_OK;
+    case CallKind::kRename:
+      return kRenameFlags;
+    default:
+      return 0;
+  }
+}
+
+bool is_in_order(const Request& request, CallKind kind) {
+  if (request.length > kPathBytesMax || request.second_length > kPathBytesMax) return false;
+  const bool has_length = request.second_length > 0;
+  const bool has_handle = request.second_handle != 0;
+  return (request.flags & ~known_flags(kind)) == 0 && has_length == has_second_text(kind) &&
+         has_handle == has_second_path(kind);
+}
+
+bool is_directory(const OpenHandle* handle) { return (handle->flags & O_DIRECTORY) != 0; }
+
+}  // namespace
+
+// False: the kernel knows what the path leads to, or whether it may be changed.
+bool Host::may_walk(const Program& program, const Request& request, CallKind kind) {
+  if (mounts_.is_covered()) return false;
+  // Changes ask more of who makes them: one that is somebody else by now is asked by the kernel.
+  return !changes(request, kind) || (!mounts_.is_read_only() && program.witness.is_same());
+}
+
+// False: there is no slot for it now.
+bool Host::take_path(Program* program, uint32_t lane, const Request& request, CallKind kind) {
+  const OpenHandle* base = handles_.find(program->number, request.handle);
+  const bool has_second = has_second_path(kind);
+  const OpenHandle* second =
+      has_second ? handles_.find(program->number, request.second_handle) : base;
+  if (!is_in_order(request, kind)) {
+    refuse(program, lane, Fallback::kBadRequest);
+  } else if (base == nullptr || second == nullptr) {
+    refuse(program, lane, Fallback::kBadHandle);
+  } else if (!is_directory(base) || !is_directory(second)) {
+    refuse(program, lane, Fallback::kMode);
+  } else if (!may_walk(*program, request, kind)) {
+    refuse(program, lane, Fallback::kPath);
+  } else {
+    const uint32_t slot = take_slot(kMessageSlot);
+    if (slot == 0) return false;
+    const uint32_t bytes = request.length + request.second_length;
+    memcpy(arena_->at(slot), program->region->data(lane), bytes);
+    CallRecord fields{};
+    fields.flags = request.flags;
+    fields.handle = base->core;
+    fields.length_bytes = request.length;
+    fields.second_inode = has_second ? second->inode : 0;
+    fields.second_bytes = request.second_length;
+    Call call;
+    call.lane = lane;
+    call.kind = kind;
+    call.slot = slot;
+    call.inode = base->inode;
+    push_call(program, call, fields);
+  }
+  return true;
+}
+
+}  // namespace sealfs::intercept

@@ -1,0 +1,517 @@
+// Protects the mount process from programs: a region whose every byte may be garbage, what the
+// kernel says of descriptors, handles of others. The hostile program is this test, writing to the
+// region's memory, and a child that attaches over the socket.
+#include <errno.h>
+#include <fcntl.h>
+#include <gtest/gtest.h>
+#include <stddef.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/mman.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include <atomic>
+#include <chrono>
+#include <random>
+#include <set>
+#include <thread>
+
+#include "native/common/wire.generated.h"
+#include "native/intercept_host/host.h"
+
+namespace sealfs::intercept {
+namespace {
+
+Lane* lane_of(const Region& region, uint32_t index) {
+  return reinterpret_cast<Lane*>(region.base() + kLanesOffset) + index;
+}
+
+Header* header_of(const Region& region) { return reinterpret_cast<Header*>(region.base()); }
+
+TEST(InterceptRegion, CannotBeCut) {
+  const auto region = Region::create();
+  ASSERT_NE(region, nullptr);
+  EXPECT_NE(ftruncate(region->fd(), 0), 0);
+  EXPECT_EQ(errno, EPERM);
+}
+
+TEST(InterceptRegion, GivesALaneOnceUntilItIsDone) {
+  const auto region = Region::create();
+  header_of(*region)->bell = 0b101;
+  EXPECT_EQ(region->take_bells(), 0b101u);
+  header_of(*region)->bell = 0b111;
+  EXPECT_EQ(region->take_bells(), 0b010u);
+  region->done(0, 0, 7);
+  EXPECT_EQ(lane_of(*region, 0)->state, static_cast<uint32_t>(kDone));
+  EXPECT_EQ(lane_of(*region, 0)->reply.value, 7u);
+  header_of(*region)->bell = 0b111;
+  EXPECT_EQ(region->take_bells(), 0b001u);
+}
+
+TEST(InterceptRegion, FindsAgainWhatWasPutBack) {
+  const auto region = Region::create();
+  header_of(*region)->bell = 0b11;
+  EXPECT_EQ(region->take_bells(), 0b11u);
+  region->put_back(0b10);
+  EXPECT_TRUE(region->bell_rung());
+  EXPECT_EQ(region->take_bells(), 0b10u);
+  EXPECT_FALSE(region->bell_rung());
+}
+
+TEST(InterceptHandles, NameNothingOfOthersAndNothingTwice) {
+  Handles handles;
+  const uint32_t one = handles.add(1, 100, 5, O_RDWR);
+  ASSERT_NE(one, 0u);
+  EXPECT_NE(handles.find(1, one), nullptr);
+  EXPECT_EQ(handles.find(2, one), nullptr);
+  EXPECT_EQ(handles.find(0, one), nullptr);
+  EXPECT_EQ(handles.find(1, 0), nullptr);
+  EXPECT_EQ(handles.find(1, 0xffffffff), nullptr);
+  handles.remove(one);
+  EXPECT_EQ(handles.find(1, one), nullptr);
+  const uint32_t two = handles.add(1, 100, 6, O_RDWR);
+  EXPECT_NE(one, two);
+  EXPECT_EQ(handles.find(1, one), nullptr);
+  EXPECT_EQ(handles.find(1, two)->core, 6u);
+}
+
+TEST(InterceptWitness, ReadsDescriptorsAndMounts) {
+  Descriptor descriptor;
+  uint64_t mount = 0;
+  const char* text = "pos:\t0\nflags:\t02100002\nmnt_id:\t36\nino:\t5651077450956801\n";
+  ASSERT_TRUE(parse_fdinfo(text, &descriptor, &mount));
+  EXPECT_EQ(descriptor.inode, 5651077450956801u);
+  EXPECT_EQ(descriptor.flags & O_ACCMODE, static_cast<uint32_t>(O_RDWR));
+  EXPECT_EQ(mount, 36u);
+  EXPECT_FALSE(parse_fdinfo("pos:\t0\nflags:\t02\nmnt_id:\t36\n", &descriptor, &mount));
+  EXPECT_FALSE(parse_fdinfo("flags:\t9\nmnt_id:\t36\nino:\t1\n", &descriptor, &mount));
+  EXPECT_FALSE(parse_fdinfo("", &descriptor, &mount));
+  const char* mounts =
+      "25 1 8:1 / / rw - ext4 /dev/x rw\n36 25 0:45 / /mnt rw - fuse.sealfs s rw\n";
+  EXPECT_TRUE(is_mount_of(mounts, 36, "0:45"));
+  EXPECT_FALSE(is_mount_of(mounts, 25, "0:45"));
+  EXPECT_FALSE(is_mount_of(mounts, 36, "0:4"));
+  EXPECT_FALSE(is_mount_of(mounts, 3, "0:45"));
+  EXPECT_FALSE(is_mount_of("", 36, "0:45"));
+}
+
+TEST(InterceptMounts, KnowsWhatLiesBelow) {
+  const char* text =
+      "25 1 8:1 / / rw - ext4 x rw\n36 25 0:45 / /mnt/a\\040b rw - fuse.sealfs s rw\n";
+  EXPECT_TRUE(covers_part_of(text, "/mnt"));
+  EXPECT_FALSE(covers_part_of(text, "/mnt/a b"));
+  EXPECT_FALSE(covers_part_of(text, "/mn"));
+  const char* more = "40 36 0:50 / /mnt/a\\040b/c rw - tmpfs t rw\n";
+  EXPECT_TRUE(covers_part_of(more, "/mnt/a b"));
+  EXPECT_FALSE(covers_part_of("", "/mnt"));
+  EXPECT_FALSE(covers_part_of("garbage", "/mnt"));
+}
+
+TEST(InterceptMounts, KnowsWhatMustNotBeChanged) {
+  const std::string other = "25 1 8:1 / / ro,relatime - ext4 x ro\n";
+  const std::string both = "36 25 0:45 / /m rw,nosuid shared:1 - fuse.sealfs s rw,user_id=0\n";
+  EXPECT_FALSE(shows_read_only(other + both, "0:45"));
+  EXPECT_TRUE(shows_read_only(other + both, "8:1"));
+  EXPECT_FALSE(shows_read_only(other + both, "0:4"));
+  EXPECT_TRUE(shows_read_only(both + "40 25 0:45 /a /b ro,nosuid - fuse.sealfs s rw\n", "0:45"));
+  EXPECT_TRUE(shows_read_only(both + "40 25 0:45 /a /b rw,nosuid - fuse.sealfs s ro\n", "0:45"));
+  EXPECT_FALSE(shows_read_only(both + "40 25 0:45 /a /b rw - fuse.sealfs ro rw,ro\n", "0:45"));
+  EXPECT_TRUE(shows_read_only("40 25 0:45 cut", "0:45"));
+  EXPECT_FALSE(shows_read_only("", "0:45"));
+}
+
+// A host over an arena, and a program of it that is this process.
+class InterceptHost : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    std::string error;
+    arena_ = Arena::create({.message_slots = 64, .bulk_slots = 8}, &error);
+    ASSERT_NE(arena_, nullptr) << error;
+    // On a file system whose files are on the device that it is mounted as: not all are.
+    char file[] = "/dev/shm/sealfs-intercept-XXXXXX";
+    file_ = mkostemp(file, O_CLOEXEC);
+    unlink(file);
+    directory_ = ::open("/dev/shm", O_PATH | O_DIRECTORY | O_CLOEXEC);
+    socket_name_ = "test-" + std::to_string(getpid());
+    HostOptions options;
+    options.device = device_of(file_);
+    options.socket_name = socket_name_;
+    options.mountpoint = "/nowhere";
+    options.any_user = true;
+    options.keep_bulk = 1;
+    options.keep_messages = 2;
+    host_ = Host::create(arena_, options, &error);
+    ASSERT_NE(host_, nullptr) << error;
+    free_messages_ = arena_->free_messages();
+    free_bulk_ = arena_->free_bulk();
+  }
+
+  void TearDown() override {
+    if (base_ != nullptr) munmap(base_, kRegionBytes);
+    if (socket_ >= 0) ::close(socket_);
+    ::close(file_);
+    ::close(directory_);
+  }
+
+  // "major:minor" as mountinfo has it for the mount that the file lies in.
+  static std::string device_of(int fd) {
+    const auto read_all = [](const std::string& path) {
+      std::string text;
+      char buffer[4096];
+      const int from = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
+      for (ssize_t got; (got = ::read(from, buffer, sizeof buffer)) > 0;) {
+        text.append(buffer, static_cast<size_t>(got));
+      }
+      ::close(from);
+      return text;
+    };
+    Descriptor descriptor;
+    uint64_t mount = 0;
+    EXPECT_TRUE(
+        parse_fdinfo(read_all("/proc/self/fdinfo/" + std::to_string(fd)), &descriptor, &mount));
+    const std::string mounts = "\n" + read_all("/proc/self/mountinfo");
+    const std::string start = "\n" + std::to_string(mount) + " ";
+    size_t at = mounts.find(' ', mounts.find(start) + start.size()) + 1;
+    return mounts.substr(at, mounts.find(' ', at) - at);
+  }
+
+  // The handle of `file_`, opened as JavaScript would answer.
+  uint32_t open_file() { return open_descriptor(file_); }
+
+  uint32_t open_descriptor(int fd) {
+    struct stat entry;
+    EXPECT_EQ(fstat(fd, &entry), 0);
+    auto* lane = reinterpret_cast<Lane*>(base_ + kLanesOffset);
+    lane->request = Request{static_cast<uint32_t>(Operation::kOpen), static_cast<uint32_t>(fd),
+                            entry.st_ino, 0, 0};
+    reinterpret_cast<Header*>(base_)->bell = 1;
+    answer_all(host_->harvest(), 0);
+    EXPECT_EQ(lane->reply.status, 0u);
+    return static_cast<uint32_t>(lane->reply.value);
+  }
+
+  void attach() {
+    socket_ = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
+    sockaddr_un address{};
+    address.sun_family = AF_UNIX;
+    const std::string name = kSocketPrefix + socket_name_;
+    memcpy(address.sun_path + 1, name.data(), name.size());
+    const auto bytes = static_cast<socklen_t>(offsetof(sockaddr_un, sun_path) + 1 + name.size());
+    ASSERT_EQ(connect(socket_, reinterpret_cast<sockaddr*>(&address), bytes), 0);
+    look();
+    Welcome welcome{};
+    iovec part{&welcome, sizeof welcome};
+    alignas(cmsghdr) char control[CMSG_SPACE(sizeof(int))];
+    msghdr message{};
+    message.msg_iov = &part;
+    message.msg_iovlen = 1;
+    message.msg_control = control;
+    message.msg_controllen = sizeof control;
+    ASSERT_EQ(recvmsg(socket_, &message, MSG_DONTWAIT), static_cast<ssize_t>(sizeof welcome));
+    ASSERT_EQ(welcome.magic, kMagic);
+    ASSERT_EQ(welcome.status, 0u);
+    int fd;
+    memcpy(&fd, CMSG_DATA(CMSG_FIRSTHDR(&message)), sizeof fd);
+    void* base = mmap(nullptr, kRegionBytes, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+    ::close(fd);
+    ASSERT_NE(base, MAP_FAILED);
+    base_ = static_cast<uint8_t*>(base);
+  }
+
+  // As after a sleep: sockets are looked at, too.
+  uint32_t look() {
+    host_->arm();
+    return host_->harvest();
+  }
+
+  CallRecord record(uint32_t index) {
+    CallRecord copy;
+    memcpy(&copy, host_->records().record(index), sizeof copy);
+    return copy;
+  }
+
+  // As JavaScript would: every call gets some answer.
+  void answer_all(uint32_t count, uint32_t status) {
+    for (uint32_t i = 0; i < count; i++) {
+      const CallRecord call = record(i);
+      const auto kind = static_cast<CallKind>(call.kind);
+      const bool ends = kind == CallKind::kClose || kind == CallKind::kGone;
+      if (ends || kind == CallKind::kHello) continue;
+      if (call.slot != 0) {
+        const uint32_t bytes = call.length_bytes + call.second_bytes;
+        ASSERT_TRUE(arena_->contains(call.slot, std::max(bytes, 96u)));
+      }
+      const AnswerRecord answer{call.call, status, call.length_bytes};
+      memcpy(host_->answers().push(), &answer, sizeof answer);
+    }
+    host_->submit();
+  }
+
+  std::string socket_name_;
+  int file_ = -1;
+  int directory_ = -1;
+  std::shared_ptr<Arena> arena_;
+  std::shared_ptr<Host> host_;
+  uint32_t free_messages_ = 0;
+  uint32_t free_bulk_ = 0;
+  int socket_ = -1;
+  uint8_t* base_ = nullptr;
+};
+
+TEST_F(InterceptHost, TellsWhoAttachesAndWhoLeaves) {
+  attach();
+  ASSERT_EQ(host_->records().count(), 1u);
+  EXPECT_EQ(record(0).kind, static_cast<uint32_t>(CallKind::kHello));
+  EXPECT_EQ(record(0).offset, static_cast<uint64_t>(getpid()));
+  ::close(socket_);
+  socket_ = -1;
+  ASSERT_EQ(look(), 1u);
+  EXPECT_EQ(record(0).kind, static_cast<uint32_t>(CallKind::kGone));
+}
+
+TEST_F(InterceptHost, RefusesDescriptorsOfOtherMounts) {
+  attach();
+  const int fd = ::open("/proc/self/exe", O_RDONLY | O_CLOEXEC);
+  auto* lane = reinterpret_cast<Lane*>(base_ + kLanesOffset);
+  lane->request =
+      Request{static_cast<uint32_t>(Operation::kOpen), static_cast<uint32_t>(fd), 1, 0, 0};
+  reinterpret_cast<Header*>(base_)->bell = 1;
+  EXPECT_EQ(host_->harvest(), 0u);
+  EXPECT_EQ(lane->state, static_cast<uint32_t>(kDone));
+  EXPECT_EQ(lane->reply.status, static_cast<uint32_t>(Fallback::kNotHere));
+  ::close(fd);
+}
+
+// The kernel's text of an epoll descriptor grows with what it watches, and takes as long.
+TEST_F(InterceptHost, IsNotHeldUpByWhatIsLongToTell) {
+  attach();
+  rlimit limit{};
+  ASSERT_EQ(getrlimit(RLIMIT_NOFILE, &limit), 0);
+  limit.rlim_cur = limit.rlim_max;
+  ASSERT_EQ(setrlimit(RLIMIT_NOFILE, &limit), 0);
+  int ends[2];
+  ASSERT_EQ(pipe2(ends, O_CLOEXEC), 0);
+  const int watcher = epoll_create1(EPOLL_CLOEXEC);
+  std::vector<int> copies;
+  for (int i = 0; i < 4000; i++) {
+    const int copy = fcntl(ends[0], F_DUPFD_CLOEXEC, 0);
+    epoll_event event{};
+    if (copy < 0 || epoll_ctl(watcher, EPOLL_CTL_ADD, copy, &event) != 0) break;
+    copies.push_back(copy);
+  }
+  auto* lane = reinterpret_cast<Lane*>(base_ + kLanesOffset);
+  auto best = std::chrono::steady_clock::duration::max();
+  for (int round = 0; round < 10; round++) {
+    for (uint32_t i = 0; i < kLanes; i++) {
+      lane[i].request =
+          Request{static_cast<uint32_t>(Operation::kOpen), static_cast<uint32_t>(watcher), 1, 0, 0};
+    }
+    reinterpret_cast<Header*>(base_)->bell = ~uint64_t{0};
+    const auto began = std::chrono::steady_clock::now();
+    EXPECT_EQ(host_->harvest(), 0u);
+    best = std::min(best, std::chrono::steady_clock::now() - began);
+    EXPECT_EQ(lane->reply.status, static_cast<uint32_t>(Fallback::kNotHere));
+  }
+  EXPECT_LT(best, std::chrono::milliseconds(50));
+  for (const int copy : copies) ::close(copy);
+  ::close(watcher);
+  ::close(ends[0]);
+  ::close(ends[1]);
+}
+
+TEST_F(InterceptHost, PassesOnWhatIsInOrder) {
+  attach();
+  const uint32_t handle = open_file();
+  auto* lane = reinterpret_cast<Lane*>(base_ + kLanesOffset) + 5;
+  lane->request = Request{static_cast<uint32_t>(Operation::kWrite), handle, 4096, 3, 0};
+  memcpy(base_ + kDataOffset + 5 * kDataBytes, "abc", 3);
+  reinterpret_cast<Header*>(base_)->bell = 1 << 5;
+  ASSERT_EQ(host_->harvest(), 1u);
+  EXPECT_EQ(record(0).kind, static_cast<uint32_t>(CallKind::kWrite));
+  EXPECT_EQ(record(0).offset, 4096u);
+  EXPECT_EQ(memcmp(arena_->at(record(0).slot), "abc", 3), 0);
+  answer_all(1, 0);
+  EXPECT_EQ(lane->state, static_cast<uint32_t>(kDone));
+  EXPECT_EQ(lane->reply.value, 3u);
+}
+
+TEST_F(InterceptHost, RefusesWhatIsOutOfBounds) {
+  attach();
+  const uint32_t handle = open_file();
+  auto* lane = reinterpret_cast<Lane*>(base_ + kLanesOffset);
+  const Request wrong[] = {
+      {static_cast<uint32_t>(Operation::kRead), handle, 0, kDataBytes + 1, 0},
+      {static_cast<uint32_t>(Operation::kRead), handle, 0, 0, 0},
+      {static_cast<uint32_t>(Operation::kRead), handle, UINT64_MAX, 10, 0},
+      {static_cast<uint32_t>(Operation::kWrite), handle, wire::kFileBytesMax, 1, 0},
+      {static_cast<uint32_t>(Operation::kWrite), handle + 1, 0, 1, 0},
+      {static_cast<uint32_t>(Operation::kStat), handle, 0, 1, 0},
+      {77, handle, 0, 1, 0},
+  };
+  for (const Request& request : wrong) {
+    lane->request = request;
+    reinterpret_cast<Header*>(base_)->bell = 1;
+    EXPECT_EQ(host_->harvest(), 0u);
+    EXPECT_GE(lane->reply.status, kFallbackFirst);
+    EXPECT_LE(lane->reply.status, kFallbackLast);
+  }
+}
+
+TEST_F(InterceptHost, PassesOnPathsThatAreInOrder) {
+  attach();
+  const uint32_t handle = open_descriptor(directory_);
+  auto* lane = reinterpret_cast<Lane*>(base_ + kLanesOffset) + 5;
+  lane->request = Request{static_cast<uint32_t>(Operation::kRename), handle, 0, 3, 1, handle, 4};
+  memcpy(base_ + kDataOffset + 5 * kDataBytes, "oldnew!", 7);
+  reinterpret_cast<Header*>(base_)->bell = 1 << 5;
+  const uint32_t records = host_->harvest();
+  if (lane->reply.status == static_cast<uint32_t>(Fallback::kPath)) {
+    GTEST_SKIP() << "something of the device of /tmp is mounted read-only here";
+  }
+  ASSERT_EQ(records, 1u);
+  EXPECT_EQ(record(0).kind, static_cast<uint32_t>(CallKind::kRename));
+  EXPECT_EQ(record(0).length_bytes, 3u);
+  EXPECT_EQ(record(0).second_bytes, 4u);
+  EXPECT_EQ(record(0).second_inode, record(0).inode);
+  EXPECT_EQ(record(0).flags, 1u);
+  EXPECT_EQ(memcmp(arena_->at(record(0).slot), "oldnew!", 7), 0);
+  answer_all(1, 0);
+  EXPECT_EQ(lane->reply.status, 0u);
+}
+
+TEST_F(InterceptHost, RefusesPathsThatAreNot) {
+  attach();
+  const uint32_t file = open_file();
+  const uint32_t handle = open_descriptor(directory_);
+  auto* lane = reinterpret_cast<Lane*>(base_ + kLanesOffset);
+  const auto number = [](Operation operation) { return static_cast<uint32_t>(operation); };
+  const Request wrong[] = {
+      {number(Operation::kUnlink), file, 0, 1, 0},
+      {number(Operation::kUnlink), handle + 1, 0, 1, 0},
+      {number(Operation::kUnlink), handle, 0, kPathBytesMax + 1, 0},
+      {number(Operation::kUnlink), handle, 0, 1, 1},
+      {number(Operation::kUnlink), handle, 0, 1, 0, handle, 1},
+      {number(Operation::kMakeDirectory), handle, 0, 1, 02755},
+      {number(Operation::kMakeDirectory), handle, 0, 1, 01000 << kUmaskShift},
+      {number(Operation::kAccess), handle, 0, 1, 8},
+      {number(Operation::kRename), handle, 0, 1, 4, handle, 1},
+      {number(Operation::kRename), handle, 0, 1, 0, handle, 0},
+      {number(Operation::kRename), handle, 0, 1, 0, file, 1},
+      {number(Operation::kRename), handle, 0, 1, 0, 0, 1},
+      {number(Operation::kLink), handle, 0, 1, 0, handle, UINT32_MAX},
+      {number(Operation::kSymlink), handle, 0, 1, 0, handle, 1},
+      {number(Operation::kSymlink), handle, 0, 1, 0, 0, kPathBytesMax + 1},
+  };
+  for (const Request& request : wrong) {
+    lane->request = request;
+    lane->reply.status = 0;
+    reinterpret_cast<Header*>(base_)->bell = 1;
+    EXPECT_EQ(host_->harvest(), 0u) << request.operation;
+    EXPECT_GE(lane->reply.status, kFallbackFirst);
+    EXPECT_LE(lane->reply.status, kFallbackLast);
+  }
+}
+
+TEST_F(InterceptHost, SurvivesGarbage) {
+  attach();
+  const uint32_t handle = open_file();
+  const uint32_t directory = open_descriptor(directory_);
+  const unsigned seed = std::random_device{}();
+  SCOPED_TRACE("seed " + std::to_string(seed));
+  std::mt19937 random(seed);
+  auto* words = reinterpret_cast<uint32_t*>(base_);
+  auto* header = reinterpret_cast<Header*>(base_);
+  for (int round = 0; round < 20'000; round++) {
+    for (int i = 0; i < 8; i++) {
+      auto* lane = reinterpret_cast<Lane*>(base_ + kLanesOffset) + random() % kLanes;
+      auto* request = reinterpret_cast<uint32_t*>(&lane->request);
+      // Small numbers are operations, handles and lengths that are nearly right.
+      for (size_t w = 0; w < sizeof(Request) / 4; w++) {
+        request[w] = random() % 2 == 0 ? random() % 25 : static_cast<uint32_t>(random());
+      }
+      if (random() % 2 == 0) lane->request.handle = random() % 2 == 0 ? handle : directory;
+      if (random() % 2 == 0) lane->request.second_handle = random() % 2 == 0 ? directory : 0;
+      if (random() % 2 == 0) lane->request.second_length %= kDataOffset;
+      if (random() % 2 == 0) lane->request.flags = 0;
+      // Closed, they would be no handles any more, and all requests refused for that alone.
+      const bool closes = lane->request.operation == static_cast<uint32_t>(Operation::kClose);
+      if (closes) lane->request.handle = handle + 0x10000;
+      if (random() % 2 == 0) lane->request.length %= 2 * kDataBytes;
+      if (random() % 2 == 0) lane->request.offset %= wire::kFileBytesMax;
+      lane->state = static_cast<uint32_t>(random());
+      lane->waiting = random() % 2;
+    }
+    words[random() % (kLanesOffset / 4)] = static_cast<uint32_t>(random());
+    __atomic_store_n(&header->bell, uint64_t{random()} << 32 | random(), __ATOMIC_SEQ_CST);
+    // Not an empty message: that is how a connection ends.
+    if (random() % 64 == 0) (void)!send(socket_, "garbage", 1 + random() % 7, MSG_DONTWAIT);
+    answer_all(random() % 16 == 0 ? look() : host_->harvest(), random() % 3 == 0 ? 5 : 0);
+  }
+  EXPECT_GT(host_->counters().calls, 1000u);
+  ::close(socket_);
+  socket_ = -1;
+  answer_all(look(), 0);
+  look();
+  EXPECT_EQ(arena_->free_messages(), free_messages_);
+  EXPECT_EQ(arena_->free_bulk(), free_bulk_);
+  EXPECT_EQ(host_->outstanding(), 0u);
+}
+
+// What is judged must be what is used, however it changes in between.
+TEST_F(InterceptHost, SurvivesAWriterThatNeverStops) {
+  attach();
+  const uint32_t handle = open_file();
+  const unsigned seed = std::random_device{}();
+  SCOPED_TRACE("seed " + std::to_string(seed));
+  std::atomic<bool> stop{false};
+  std::thread writer([&] {
+    std::mt19937 random(seed);
+    const uint32_t wanted[] = {0, 1, 3, 4, 5, 6, 4096, kDataBytes, kDataBytes + 1};
+    auto* words = reinterpret_cast<uint32_t*>(base_);
+    while (!stop.load(std::memory_order_relaxed)) {
+      const uint32_t lane = (kLanesOffset + sizeof(Lane) * (random() % kLanes)) / 4;
+      const uint32_t field = random() % 8;
+      uint32_t* word = words + lane + field;
+      uint32_t value = random() % 64 == 0 ? static_cast<uint32_t>(random())
+                                          : wanted[random() % std::size(wanted)];
+      if (field == offsetof(Lane, request.handle) / 4 && random() % 4 != 0) value = handle;
+      __atomic_store_n(word, value, __ATOMIC_RELAXED);
+      const uint64_t bits = uint64_t{random()} << 32 | random();
+      if (random() % 16 == 0) {
+        __atomic_store_n(&reinterpret_cast<Header*>(base_)->bell, bits, __ATOMIC_SEQ_CST);
+      }
+    }
+  });
+  // Long enough on a busy machine, too.
+  const auto end = std::chrono::steady_clock::now() + std::chrono::seconds(10);
+  while (host_->counters().calls < 50'000 && std::chrono::steady_clock::now() < end) {
+    answer_all(host_->harvest(), 0);
+  }
+  stop = true;
+  writer.join();
+  EXPECT_GT(host_->counters().calls, 100u);
+  ::close(socket_);
+  socket_ = -1;
+  answer_all(look(), 0);
+  look();
+  EXPECT_EQ(arena_->free_messages(), free_messages_);
+  EXPECT_EQ(arena_->free_bulk(), free_bulk_);
+  EXPECT_EQ(host_->outstanding(), 0u);
+}
+
+TEST_F(InterceptHost, IgnoresAnswersToNoCall) {
+  attach();
+  for (const uint32_t call : {0u, 1u, Host::kCalls, 0xffffffffu}) {
+    const AnswerRecord answer{call, 0, 1};
+    memcpy(host_->answers().push(), &answer, sizeof answer);
+  }
+  host_->submit();
+  EXPECT_EQ(host_->outstanding(), 0u);
+}
+
+}  // namespace
+}  // namespace sealfs::intercept

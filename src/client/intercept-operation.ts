@@ -1,0 +1,152 @@
+/**
+ * One call of an intercepted program on its way through the core. Pooled by InterceptFront. Nobody interrupts it:
+ * a program that is killed leaves its memory behind, and the answer finds nobody.
+ *
+ *   pool ── start ──> in the core ── reply… ──> (the kernel is told) ── answered ──> pool
+ */
+import { Fallback } from '../native/intercept.js';
+import type { FileAttributes } from './attributes.js';
+import { FileAttributes as AttributesView } from './attributes.js';
+import type { InterceptFront } from './intercept-front.js';
+import { NameCall } from './name-call.js';
+import type { NameCallOwner } from './name-call.js';
+import { PathWalk } from './path-walk.js';
+import { PageUse, VALID_AS_OPTIONS } from './request.js';
+
+export class InterceptOperation implements NameCallOwner {
+  uid = 0;
+  gid = 0;
+  umask = 0;
+  dropsSetId = false;
+  readsSilently = false;
+  synchronous = false;
+  entryValidMs = VALID_AS_OPTIONS;
+  attributesValidMs = VALID_AS_OPTIONS;
+  pageUse: PageUse = PageUse.AsOptions;
+  /** Of the host. */
+  call = 0;
+  program = 0;
+  inode = 0;
+  slot = 0;
+  /** The kernel's attributes of the inode are old when this is done. */
+  changes = false;
+  /** The core's handle that it writes through, 0: none. */
+  writes = 0;
+  /** The answer, while the kernel is being told. */
+  status = 0;
+  value = 0;
+  /** Of a call by path. */
+  readonly walk: PathWalk;
+  /** Of a call that looks at or changes names. */
+  readonly names: NameCall;
+  readonly #front: InterceptFront;
+  readonly #view: FileAttributes;
+
+  constructor(front: InterceptFront) {
+    this.#front = front;
+    this.#view = new AttributesView(front.arena.words, 0);
+    this.walk = new PathWalk(front.core, front.arena, this);
+    this.names = new NameCall(front.core, front.arena, this);
+  }
+
+  asksPermissions(): boolean {
+    return this.walk.isOnTheWay;
+  }
+
+  #end(status: number, value: number): void {
+    this.status = status;
+    this.value = value;
+    this.#front.ended(this);
+  }
+
+  replyError(status: number): void {
+    if (this.walk.active) this.walk.failed(status);
+    else if (this.names.active) this.names.failed(status);
+    else this.#end(status, 0);
+  }
+
+  replyDone(): void {
+    this.names.done();
+  }
+
+  replyAttributes(attributes: FileAttributes): void {
+    if (this.walk.active) this.walk.arrived(attributes);
+    else this.walked(0, attributes);
+  }
+
+  replyEntry(attributes: FileAttributes): void {
+    if (this.walk.active) this.walk.arrived(attributes);
+    else this.names.arrived(attributes);
+  }
+
+  replyText(offset: number, lengthBytes: number): void {
+    this.names.arrivedText(offset, lengthBytes);
+  }
+
+  kernelKnows(directory: number): boolean {
+    return this.#front.kernelKnows(directory);
+  }
+
+  changing(): void {
+    this.#front.changing(this);
+  }
+
+  named(status: number, value: number): void {
+    this.#end(status, value);
+  }
+
+  walked(status: number, attributes: FileAttributes | null): void {
+    if (this.names.active) {
+      this.names.walked(status, attributes);
+      return;
+    }
+    if (attributes !== null) {
+      this.#view.offset = this.slot;
+      this.#view.copyFrom(attributes);
+    }
+    this.#end(status, 0);
+  }
+
+  replyOpened(handle: number): void {
+    this.#end(0, handle);
+  }
+
+  replyRead(lengthBytes: number): void {
+    this.#end(0, lengthBytes);
+  }
+
+  replyWritten(lengthBytes: number): void {
+    this.#end(0, lengthBytes);
+  }
+
+  // Answers to what is not asked for here.
+
+  #unasked(): void {
+    this.#end(Fallback.Overloaded, 0);
+  }
+
+  replyCreated(_attributes: FileAttributes, handle: number): void {
+    this.#front.core.closeHandle(handle);
+    this.#unasked();
+  }
+
+  replyOffset(): void {
+    this.#unasked();
+  }
+
+  replyEntries(): void {
+    this.#unasked();
+  }
+
+  replyXattr(): void {
+    this.#unasked();
+  }
+
+  replyStatFs(): void {
+    this.#unasked();
+  }
+
+  replyLock(): void {
+    this.#unasked();
+  }
+}

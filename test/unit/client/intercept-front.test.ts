@@ -1,0 +1,153 @@
+/**
+ * Protects the two ways to one file from each other: a program hears of its write only when the kernel has
+ * forgotten what was before, and whatever the kernel must see is sent to it.
+ */
+import assert from 'node:assert/strict';
+import type { FileSystemCore } from '../../../src/client/core.js';
+import { InterceptFront } from '../../../src/client/intercept-front.js';
+import { NOTHING_TOLD } from '../../../src/client/leases/recalls.js';
+import type { ClientRequest } from '../../../src/client/request.js';
+import { createPlainArena } from '../../../src/native/arena-memory.js';
+import { CallKind, Fallback } from '../../../src/native/intercept.js';
+import type { InterceptCall } from '../../../src/native/intercept.js';
+
+const arena = createPlainArena({ messageSlots: 8, bulkSlots: 1 });
+
+type Fields = Partial<Record<keyof InterceptCall, number>>;
+
+function call(fields: Fields): InterceptCall {
+  const none = {
+    call: 1,
+    program: 9,
+    flags: 0,
+    inode: 7,
+    handle: 3,
+    offset: 0,
+    lengthBytes: 5,
+    slot: 4096,
+  };
+  return { ...none, ...fields } as unknown as InterceptCall;
+}
+
+describe('calls of intercepted programs', () => {
+  let front: InterceptFront;
+  let answers: [number, number, number][];
+  let calls: { name: string; request: ClientRequest }[];
+  let told: number;
+  let dropped: number[];
+  let closed: number[];
+  let inKernel: boolean;
+  let isDue: boolean;
+
+  beforeEach(() => {
+    answers = [];
+    calls = [];
+    told = NOTHING_TOLD;
+    dropped = [];
+    closed = [];
+    inKernel = false;
+    isDue = false;
+    const take =
+      (name: string) =>
+      (request: ClientRequest): void => {
+        calls.push({ name, request });
+      };
+    const core = {
+      open: take('open'),
+      openDirectory: take('openDirectory'),
+      read: take('read'),
+      write: take('write'),
+      getAttributes: take('getAttributes'),
+      isOpen: (inode: number) => inode === 7,
+      isInKernel: () => inKernel,
+      isAccessDue: () => isDue,
+      closeHandle: (handle: number) => closed.push(handle),
+    };
+    front = new InterceptFront({
+      core: core as unknown as FileSystemCore,
+      arena,
+      answer: (number, status, value) => answers.push([number, status, value]),
+      forgetChanged: () => told,
+      forgetChangedNames: () => told,
+      dropPages: (inode) => dropped.push(inode),
+      mayKnow: () => false,
+      statusOf: () => 'Uid:\t0\t0\t0\t5\nGid:\t0\t0\t0\t6\nCapEff:\t0\n',
+    });
+    front.onCall(call({ kind: CallKind.Hello, offset: 1234 }));
+  });
+
+  it('are made as who the program is', () => {
+    front.onCall(call({ kind: CallKind.Write }));
+    const { request } = calls[0]!;
+    assert.equal(request.uid, 5);
+    assert.equal(request.gid, 6);
+    assert.equal(request.dropsSetId, true);
+    assert.equal(front.programs, 1);
+    front.onCall(call({ kind: CallKind.Gone }));
+    assert.equal(front.programs, 0);
+  });
+
+  it('are answered when the kernel has forgotten what they changed', () => {
+    told = 4;
+    front.onCall(call({ kind: CallKind.Write }));
+    calls[0]!.request.replyWritten(5);
+    front.written(3);
+    assert.deepEqual(answers, []);
+    front.written(4);
+    assert.deepEqual(answers, [[1, 0, 5]]);
+    front.onCall(call({ kind: CallKind.Write, call: 2 }));
+    calls[1]!.request.replyWritten(5);
+    assert.deepEqual(answers.at(-1), [2, 0, 5], 'it has forgotten already');
+  });
+
+  it('are answered after it, too, when they fail half-way', () => {
+    told = 1;
+    front.onCall(call({ kind: CallKind.Write }));
+    calls[0]!.request.replyError(28);
+    assert.deepEqual(answers, []);
+    front.written(1);
+    assert.deepEqual(answers, [[1, 28, 0]]);
+  });
+
+  it('tell the kernel of reads only when an access time changes', () => {
+    told = 1;
+    front.onCall(call({ kind: CallKind.Read }));
+    calls[0]!.request.replyRead(5);
+    assert.deepEqual(answers, [[1, 0, 5]]);
+    isDue = true;
+    front.onCall(call({ kind: CallKind.Read, call: 2 }));
+    calls[1]!.request.replyRead(5);
+    assert.equal(answers.length, 1);
+    front.written(1);
+    assert.deepEqual(answers.at(-1), [2, 0, 5]);
+  });
+
+  it("are the kernel's while pages or locks of the file are there", () => {
+    inKernel = true;
+    front.onCall(call({ kind: CallKind.Read }));
+    front.onCall(call({ kind: CallKind.Write, call: 2 }));
+    assert.deepEqual(calls, []);
+    assert.deepEqual(answers, [
+      [1, Fallback.InKernel, 0],
+      [2, Fallback.InKernel, 0],
+    ]);
+  });
+
+  it('have pages dropped that were read while they wrote', () => {
+    front.onCall(call({ kind: CallKind.Write }));
+    inKernel = true;
+    calls[0]!.request.replyWritten(5);
+    assert.deepEqual(dropped, [7]);
+    assert.deepEqual(answers, [[1, 0, 5]]);
+  });
+
+  it('open only what the kernel has open', () => {
+    front.onCall(call({ kind: CallKind.Open, inode: 8 }));
+    assert.deepEqual(answers, [[1, Fallback.NotHere, 0]]);
+    front.onCall(call({ kind: CallKind.Open, call: 2 }));
+    calls[0]!.request.replyOpened(11);
+    assert.deepEqual(answers.at(-1), [2, 0, 11]);
+    front.onCall(call({ kind: CallKind.Close, handle: 11 }));
+    assert.deepEqual(closed, [11]);
+  });
+});

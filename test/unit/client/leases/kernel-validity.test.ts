@@ -1,0 +1,84 @@
+/**
+ * Protects programs from each other's memory: after a change that the kernel did not see, it is told once to forget
+ * the inode, and again as soon as it may have learnt something since.
+ */
+import assert from 'node:assert/strict';
+import { KernelValidity } from '../../../../src/client/leases/kernel-validity.js';
+import { NOTHING_TOLD, NO_ROOM } from '../../../../src/client/leases/recalls.js';
+
+describe('what the kernel believes of an inode that changes behind it', () => {
+  let nowMs: number;
+  let room: boolean;
+  let told: number[];
+  let epochs: number;
+  let validity: KernelValidity;
+
+  beforeEach(() => {
+    nowMs = 10_000;
+    room = true;
+    told = [];
+    epochs = 0;
+    validity = new KernelValidity(() => nowMs);
+    const notices = {
+      notifyInode: (inode: number): number => (room ? told.push(inode) : 0),
+      notifyEpoch: (): number => (room ? ++epochs : 0),
+    };
+    validity.ready(notices, true);
+  });
+
+  it('is nothing, if it was never told anything', () => {
+    assert.equal(validity.forgetChanged(7), NOTHING_TOLD);
+  });
+
+  it('is told to be forgotten once', () => {
+    validity.attributesMs(7, 6000);
+    assert.equal(validity.forgetChanged(7), 1);
+    assert.equal(validity.forgetChanged(7), 1, 'who comes later waits for the same notice');
+    assert.deepEqual(told, [7]);
+  });
+
+  it('is told again after another answer', () => {
+    validity.attributesMs(7, 6000);
+    validity.forgetChanged(7);
+    validity.attributesMs(7, 6000);
+    assert.equal(validity.forgetChanged(7), 2);
+    assert.deepEqual(told, [7, 7]);
+  });
+
+  it('is not taken for that of another inode', () => {
+    for (let inode = 1; inode <= 50_000; inode++) validity.attributesMs(inode, 6000);
+    for (let inode = 1; inode <= 50_000; inode++) {
+      assert.ok(validity.forgetChanged(inode) > 0);
+      assert.equal(told.at(-1), inode);
+    }
+  });
+
+  it('is tried again when there was no room', () => {
+    validity.attributesMs(7, 6000);
+    room = false;
+    assert.equal(validity.forgetChanged(7), NO_ROOM);
+    room = true;
+    assert.equal(validity.forgetChanged(7), 1);
+  });
+
+  it('is told once to forget names, until it has heard one of the directory', () => {
+    assert.equal(validity.forgetChangedNames(7), NOTHING_TOLD);
+    validity.nameMs(7, 6000);
+    assert.equal(validity.forgetChangedNames(7), 1);
+    assert.equal(validity.forgetChangedNames(7), 1, 'who comes later waits for the same notice');
+    validity.nameMs(8, 6000);
+    assert.equal(validity.forgetChangedNames(7), 1);
+    assert.equal(validity.forgetChangedNames(8), 2);
+    validity.tellsName(7, 6000);
+    assert.equal(validity.forgetChangedNames(7), 3);
+    assert.equal(epochs, 3);
+  });
+
+  it('is told again when there was no room for a notice of names', () => {
+    validity.nameMs(7, 6000);
+    room = false;
+    assert.equal(validity.forgetChangedNames(7), NO_ROOM);
+    room = true;
+    assert.equal(validity.forgetChangedNames(7), 1);
+  });
+});
