@@ -85,10 +85,6 @@ export function readReport(text: string): Report {
   return { programs, silent, executed: [...new Set(paths)] };
 }
 
-export function parseReport(text: string): ProgramReport[] {
-  return readReport(text).programs;
-}
-
 type Sums = Map<string, Map<string, number>>;
 
 function sumOf(tables: readonly Record<string, Record<string, number>>[]): Sums {

@@ -8,7 +8,7 @@ import { spawnSync } from 'node:child_process';
 import { randomInt } from 'node:crypto';
 import { mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { parseReport, reportRows } from '../../src/cli/intercept-report.js';
+import { readReport, reportRows } from '../../src/cli/intercept-report.js';
 import type { ProgramReport } from '../../src/cli/intercept-report.js';
 import { reasonAgainstPreload } from '../../src/cli/preloadable.js';
 import { packageRoot } from '../../src/native/load.js';
@@ -81,7 +81,7 @@ describe('interception by the command line', function () {
     assert.match(readFileSync(join(out, 'a/result.txt'), 'utf8'), /^intercepted +=/m);
     assert.doesNotMatch(readFileSync(join(out, 'b/result.txt'), 'utf8'), /intercepted/);
     // Two ranks, not four.
-    const programs = parseReport(readFileSync(reports, 'utf8'));
+    const programs = readReport(readFileSync(reports, 'utf8')).programs;
     assert.equal(programs.length, 2);
     const rows = reportRows(programs);
     const answered = (call: string): number =>
@@ -105,7 +105,7 @@ describe('interception by the command line', function () {
     const mpirun = 'mpirun --oversubscribe --mca plm isolated';
     const { stdout } = io500('--io500-binary', binary, '--mpirun', mpirun, '--json');
     assert.equal((JSON.parse(stdout) as RunJson).intercepted, true);
-    const rows = reportRows(parseReport(readFileSync(reports, 'utf8')));
+    const rows = reportRows(readReport(readFileSync(reports, 'utf8')).programs);
     assert.deepEqual(rows.find(([call]) => call === 'write')?.slice(0, 3), ['write', '8', '0']);
   });
 

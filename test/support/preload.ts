@@ -3,7 +3,7 @@
  * of the built one: a build with sanitizers, behind their own library.
  */
 import { readFileSync } from 'node:fs';
-import { parseReport, reportRows } from '../../src/cli/intercept-report.js';
+import { readReport, reportRows } from '../../src/cli/intercept-report.js';
 import { preloadLibrary } from '../../src/native/preload.js';
 
 /**
@@ -20,6 +20,6 @@ export function preloaded(report?: string): Record<string, string> {
 
 /** Calls of this kind that were answered through shared memory, by a report. */
 export function answeredCalls(report: string, call: string): number {
-  const rows = reportRows(parseReport(readFileSync(report, 'utf8')));
+  const rows = reportRows(readReport(readFileSync(report, 'utf8')).programs);
   return Number(rows.find(([name]) => name === call)?.[1] ?? '0');
 }

@@ -337,7 +337,10 @@ export class Participant {
     return 0;
   }
 
-  /** Inside a transaction: everything that is prepared for this one is done, or forgotten. */
+  /**
+   * Inside a transaction: everything that is prepared for this one is done, or forgotten. Returns the client whose own
+   * leases need no recall, 0: none.
+   */
   resolve(coordinator: string, transaction: number, commit: boolean): number {
     let whose = -1;
     for (const intent of this.#intents) {

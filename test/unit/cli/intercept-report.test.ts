@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { chmodSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { parseReport, readReport, reportRows } from '../../../src/cli/intercept-report.js';
+import { readReport, reportRows } from '../../../src/cli/intercept-report.js';
 import { isStaticProgram, reasonAgainstPreload } from '../../../src/cli/preloadable.js';
 
 describe('the report of intercepted programs', () => {
@@ -14,7 +14,7 @@ describe('the report of intercepted programs', () => {
       '{"pid":2,"calls":{"read":{"shim":4,"4202":1,"4100":5}},' +
       '"ns":{"read":{"shim":6000,"4202":5000,"4100":4000}}}\n' +
       '{"pid":3,"calls":{"re';
-    const rows = reportRows(parseReport(text));
+    const rows = reportRows(readReport(text).programs);
     assert.deepEqual(rows[0]!.slice(0, 3), ['read', '7', '8']);
     assert.deepEqual(rows[0]!.slice(3, 5), ['2.0', '2.0']);
     assert.match(rows[0]![5]!, /3 the file offset is shared/);

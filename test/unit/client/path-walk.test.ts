@@ -6,7 +6,6 @@ import assert from 'node:assert/strict';
 import { errno } from '../../../src/common/errno.js';
 import { FileAttributes, S_IFDIR, S_IFLNK, S_IFREG } from '../../../src/client/attributes.js';
 import { credentialsOf } from '../../../src/client/credentials.js';
-import type { Credentials } from '../../../src/client/credentials.js';
 import { InterceptOperation } from '../../../src/client/intercept-operation.js';
 import type { InterceptFront } from '../../../src/client/intercept-front.js';
 import { PathWalk } from '../../../src/client/path-walk.js';
@@ -16,17 +15,7 @@ import { createPlainArena } from '../../../src/native/arena-memory.js';
 import { Fallback } from '../../../src/native/intercept.js';
 import { writeU53 } from '../../../src/protocol/u53.js';
 import { Attributes } from '../../../src/protocol/wire.generated.js';
-
-const user: Credentials = {
-  uid: 1000,
-  gid: 100,
-  groups: [200],
-  dropsSetId: true,
-  passesDirectories: false,
-  overrides: false,
-  ownsAll: false,
-  isPlain: true,
-};
+import { user } from './ordinary-user.js';
 
 interface Node {
   inode: number;

@@ -14,17 +14,7 @@ import { isSticky, mayAccess, mayChange, mayPass } from '../../../src/client/per
 import { errno } from '../../../src/common/errno.js';
 import { Fallback } from '../../../src/native/intercept.js';
 import { Attributes } from '../../../src/protocol/wire.generated.js';
-
-const user: Credentials = {
-  uid: 1000,
-  gid: 100,
-  groups: [200],
-  dropsSetId: true,
-  passesDirectories: false,
-  overrides: false,
-  ownsAll: false,
-  isPlain: true,
-};
+import { user } from './ordinary-user.js';
 
 function node(mode: number, uid = 0, gid = 0, flags = 0): FileAttributes {
   const words = new Uint32Array(Attributes.SIZE / 4);

@@ -8,6 +8,7 @@ import { closeSync, mkdtempSync, openSync, readSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { LmdbMetaStore } from '../../../src/server/meta-store.js';
+import { flushed } from './flushed.js';
 import { SimRandom } from '../../../src/transport/sim/sim-random.js';
 
 const ENTRIES = 60_000;
@@ -28,15 +29,6 @@ function freeList(descriptor: number): { levels: number; leaves: number } {
     found = { levels: page.readUInt16LE(54), leaves: Number(page.readBigUInt64LE(64)) };
   }
   return found;
-}
-
-function flushed(store: LmdbMetaStore): Promise<void> {
-  return new Promise((resolve, reject) => {
-    store.flush((error) => {
-      if (error === undefined) resolve();
-      else reject(error);
-    });
-  });
 }
 
 describe('LmdbMetaStore, its free pages', function () {

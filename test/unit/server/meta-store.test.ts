@@ -24,20 +24,12 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { CHECKPOINT_SLOT_BYTES, newestCheckpoint } from '../../../src/server/checkpoint.js';
 import { LmdbMetaStore, type LmdbMetaStoreOptions } from '../../../src/server/meta-store.js';
+import { flushed } from './flushed.js';
 import { allocateByWriting, MapFullError } from '../../../src/server/page-space.js';
 
 const key = (text: string): Uint8Array => Buffer.from(text);
 const text = (value: Uint8Array | undefined): string | undefined =>
   value === undefined ? undefined : Buffer.from(value).toString();
-
-function flushed(store: LmdbMetaStore): Promise<void> {
-  return new Promise((resolve, reject) => {
-    store.flush((error) => {
-      if (error === undefined) resolve();
-      else reject(error);
-    });
-  });
-}
 
 /** What of data.mdb is there: the file is sparse and far larger than its blocks. */
 function copyData(from: string, to: string, bytes: number): void {
