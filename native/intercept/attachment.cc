@@ -81,27 +81,45 @@ bool is_trusted(int socket) {
   return peer.uid == 0 || peer.uid == geteuid();
 }
 
-// The region's memfd, or an errno negated.
-int receive_welcome(int socket) {
+// What comes with the welcome.
+struct Memories {
+  int region = -1;
+  int versions = -1;
+};
+
+// 0, or an errno.
+int receive_welcome(int socket, Memories* memories) {
   Welcome welcome{};
   iovec part{&welcome, sizeof welcome};
-  alignas(cmsghdr) char control[CMSG_SPACE(sizeof(int))];
+  int fds[2];
+  alignas(cmsghdr) char control[CMSG_SPACE(sizeof fds)];
   msghdr message{};
   message.msg_iov = &part;
   message.msg_iovlen = 1;
   message.msg_control = control;
   message.msg_controllen = sizeof control;
   const long got = syscall(SYS_recvmsg, socket, &message, MSG_CMSG_CLOEXEC);
-  if (got != sizeof welcome || welcome.magic != kMagic) return -EPROTO;
-  if (welcome.status != 0) return -static_cast<int>(welcome.status);
+  if (got != sizeof welcome || welcome.magic != kMagic) return EPROTO;
+  if (welcome.status != 0) return static_cast<int>(welcome.status);
   const cmsghdr* header = CMSG_FIRSTHDR(&message);
   if (header == nullptr || header->cmsg_type != SCM_RIGHTS ||
-      header->cmsg_len != CMSG_LEN(sizeof(int))) {
-    return -EPROTO;
+      header->cmsg_len != CMSG_LEN(sizeof fds)) {
+    return EPROTO;
   }
-  int fd;
-  memcpy(&fd, CMSG_DATA(header), sizeof fd);
-  return fd;
+  memcpy(fds, CMSG_DATA(header), sizeof fds);
+  *memories = {fds[0], fds[1]};
+  return 0;
+}
+
+// Null: there is no room.
+void* map(int fd, size_t bytes, int protection) {
+  void* base = mmap(nullptr, bytes, protection, MAP_SHARED, fd, 0);
+  syscall(SYS_close, fd);
+  return base == MAP_FAILED ? nullptr : base;
+}
+
+void unmap(const void* base, size_t bytes) {
+  if (base != nullptr) munmap(const_cast<void*>(base), bytes);
 }
 
 }  // namespace
@@ -111,25 +129,29 @@ int Attachment::attach(uint32_t device_major, uint32_t device_minor) {
   snprintf(name, sizeof name, "%s%u:%u", kSocketPrefix, device_major, device_minor);
   const int low = connect_to(name);
   if (low < 0) return ENOENT;
-  const int region = is_trusted(low) ? receive_welcome(low) : -EPERM;
-  if (region < 0) {
+  Memories memories;
+  const int refusal = is_trusted(low) ? receive_welcome(low, &memories) : EPERM;
+  if (refusal != 0) {
     syscall(SYS_close, low);
-    return -region;
+    return refusal;
   }
-  void* base = mmap(nullptr, kRegionBytes, PROT_READ | PROT_WRITE, MAP_SHARED, region, 0);
-  syscall(SYS_close, region);
+  void* base = map(memories.region, kRegionBytes, PROT_READ | PROT_WRITE);
+  // A child that was forked behind our back may read it still.
+  void* versions = map(memories.versions, kVersionsBytes, PROT_READ);
   const int high = static_cast<int>(syscall(SYS_fcntl, low, F_DUPFD_CLOEXEC, kHighDescriptor));
   if (high >= 0) syscall(SYS_close, low);
   socket_ = high >= 0 ? high : low;
   struct stat entry;
-  if (base == MAP_FAILED || madvise(base, kRegionBytes, MADV_DONTFORK) != 0 ||
-      fstat(socket_, &entry) != 0) {
-    if (base != MAP_FAILED) munmap(base, kRegionBytes);
+  if (base == nullptr || versions == nullptr ||
+      madvise(base, kRegionBytes, MADV_DONTFORK) != 0 || fstat(socket_, &entry) != 0) {
+    unmap(base, kRegionBytes);
+    unmap(versions, kVersionsBytes);
     syscall(SYS_close, socket_);
     socket_ = -1;
     return ENOMEM;
   }
   base_ = static_cast<uint8_t*>(base);
+  versions_ = static_cast<const uint32_t*>(versions);
   socket_inode_ = entry.st_ino;
   major_ = device_major;
   minor_ = device_minor;
@@ -146,6 +168,8 @@ void Attachment::forget() {
   if (is_socket()) syscall(SYS_close, socket_);
   attached_ = false;
   base_ = nullptr;
+  unmap(versions_, kVersionsBytes);
+  versions_ = nullptr;
   socket_ = -1;
 }
 

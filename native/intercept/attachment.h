@@ -40,6 +40,9 @@ class Attachment {
   // Nobody waits for the answer; ends the lane, too.
   void post(int lane, const Request& request);
 
+  // Of the mount: kVersionsBytes of memory that is only read (intercept_layout.h).
+  const uint32_t* versions() const { return versions_; }
+
   // The descriptor that the connection needs: programs must not close it.
   int socket() const { return socket_; }
 
@@ -59,6 +62,7 @@ class Attachment {
   uint32_t major_ = 0;
   uint32_t minor_ = 0;
   uint8_t* base_ = nullptr;
+  const uint32_t* versions_ = nullptr;
   int socket_ = -1;
   uint64_t socket_inode_ = 0;  // what `socket_` must be before a byte is written to it
   std::atomic<uint64_t> used_{0};

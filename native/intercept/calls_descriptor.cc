@@ -15,6 +15,7 @@
 #include "native/intercept/entry.h"
 #include "native/intercept/next.h"
 #include "native/intercept/places.h"
+#include "native/intercept/remembered.h"
 #include "native/intercept/report.h"
 
 namespace sealfs::intercept {
@@ -80,7 +81,10 @@ void limited(int resource, const rlimit* limit) {
 __attribute__((constructor)) void start() {
   descriptors::start();
   pthread_atfork(nullptr, nullptr, forget_offset_locks);
-  pthread_atfork(nullptr, nullptr, places::forget);
+  pthread_atfork(nullptr, nullptr, [] {
+    places::forget();
+    remembered::forget();
+  });
   pthread_atfork(nullptr, nullptr, report::begin_child);
   report::begin_program();
 }

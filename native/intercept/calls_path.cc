@@ -1,7 +1,7 @@
-// Goal: stat(2), access(2) and their like by path. Method: the kernel remembers names and
-// attributes under leases, and answers from memory faster than anybody else could; so it is asked
-// first whether it knows the path (RESOLVE_CACHED, openat2(2)). One that it does not know goes to
-// the mount process, once: a path that is asked for again soon is the kernel's to learn.
+// Goal: stat(2), access(2) and their like by path. Method: what was asked for again and again is
+// remembered here (remembered.h). The kernel remembers names and attributes, too, and is asked of a
+// path that is new whether it knows it (RESOLVE_CACHED, openat2(2)): if so it answers. One that it
+// does not know goes to the mount process, and so does one that is asked for the third time.
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/openat2.h>
@@ -18,6 +18,7 @@
 #include "native/intercept/next.h"
 #include "native/intercept/path_call.h"
 #include "native/intercept/places.h"
+#include "native/intercept/remembered.h"
 #include "native/intercept/report.h"
 #include "native/intercept/shown.h"
 
@@ -38,17 +39,34 @@ struct Found {
   struct statx directory;
 };
 
-// Paths that went through a lane lately, by hash: each place has room for one.
+// Paths that were asked for lately, by hash: each place has room for one. In its last bits, how often;
+// kLeft: it went through a lane, and was not to be remembered.
 constexpr uint32_t kLately = 4096;
+constexpr uint32_t kTimes = 3;
+constexpr uint32_t kThird = 2;
+constexpr uint32_t kLeft = 3;
 constinit std::atomic<uint32_t> lately[kLately];
 
-bool was_asked_lately(uint64_t directory, const char* path) {
-  uint64_t hash = directory ^ 0xcbf29ce484222325u;
+struct Asked {
+  std::atomic<uint32_t>* place;
+  uint32_t sign;
+  uint32_t times;  // before now, at most kThird; or kLeft
+};
+
+// The working directory is not looked at: whoever asks for the same name in several asks sooner.
+Asked asked_lately(int directory, const char* path) {
+  uint64_t hash = static_cast<uint32_t>(directory) ^ 0xcbf29ce484222325u;
   for (const char* at = path; *at != '\0'; at++) {
     hash = (hash ^ static_cast<unsigned char>(*at)) * 0x100000001b3u;
   }
-  const auto sign = static_cast<uint32_t>(hash >> 32) | 1;
-  return lately[hash % kLately].exchange(sign, std::memory_order_relaxed) == sign;
+  const uint32_t sign = static_cast<uint32_t>(hash >> 32) & ~kTimes;
+  std::atomic<uint32_t>& place = lately[hash % kLately];
+  const uint32_t before = place.load(std::memory_order_relaxed);
+  const uint32_t times = (before & ~kTimes) == sign ? before & kTimes : 0;
+  // What was left to the kernel is tried once more after it.
+  const uint32_t next = times == kLeft ? kThird : std::min(times + 1, kThird);
+  place.store(sign | next, std::memory_order_relaxed);
+  return {&place, sign, times};
 }
 
 bool kernel_knows(int directory, const char* path, int flags) {
@@ -85,28 +103,49 @@ bool is_forced() { return descriptors::is_always(); }
 
 bool asks_kernel(uint32_t status) { return status >= kFallbackFirst; }
 
-// Whether the path is to be asked for through `call`, which it then begins.
-bool is_for_lane(PathCall* call, report::Call kind, int directory, const char* path, int flags) {
-  if (path == nullptr || !places::may_be_below(path)) return false;
-  const bool is_known = !is_forced() && is_known_to_kernel(directory, path, flags);
+// Whether the path is to be asked for through `call`, which it then begins. `is_kernels`: the kernel
+// is to learn it, or knows it.
+bool is_for_lane(PathCall* call, report::Call kind, int directory, const char* path,
+                 bool is_kernels) {
   // Whether it is a path of a mount is of interest only to who wants to know.
-  if (is_known && !report::wanted()) return false;
+  if (is_kernels && !report::wanted()) return false;
   if (!call->begin(directory, path)) return false;
-  const uint64_t base = call->directory().stx_ino;
-  if (!is_known && (is_forced() || !was_asked_lately(base, call->place().path))) return true;
+  if (!is_kernels) return true;
   report::count(kind, report::kRemembered);
   return false;
+}
+
+bool is_remembered(int directory, const char* path, bool follows, Found* found) {
+  Place place;
+  if (!places::find_again(path, &place)) place = places::find(directory, path);
+  remembered::Answer answer;
+  if (place.attachment == nullptr || !remembered::find(place, follows, &answer)) return false;
+  found->status = answer.status;
+  found->attributes = answer.attributes;
+  found->directory = place.directory;
+  report::count(report::kStat, answer.status);
+  return true;
 }
 
 Found look(int directory, const char* path, int flags) {
   Found found;
   PathCall call;
-  if ((flags & ~kKnownFlags) != 0) return found;
-  if (!is_for_lane(&call, report::kStat, directory, path, flags)) return found;
-  const uint32_t link = (flags & AT_SYMLINK_NOFOLLOW) != 0 ? kNoFollow : 0;
-  found.status = call.make(report::kStat, Operation::kStat, link);
-  if (found.status == 0) memcpy(&found.attributes, call.data(), sizeof found.attributes);
+  if ((flags & ~kKnownFlags) != 0 || path == nullptr || !places::may_be_below(path)) return found;
+  const bool follows = (flags & AT_SYMLINK_NOFOLLOW) == 0;
+  if (!remembered::is_empty() && is_remembered(directory, path, follows, &found)) return found;
+  const Asked asked = asked_lately(directory, path);
+  const bool is_kernels = !is_forced() && asked.times != kThird &&
+                          (asked.times == kLeft || is_known_to_kernel(directory, path, flags));
+  if (!is_for_lane(&call, report::kStat, directory, path, is_kernels)) return found;
+  const uint64_t asked_ms = remembered::now_ms();
+  found.status = call.make(report::kStat, Operation::kStat, follows ? 0 : kNoFollow);
+  if (found.status != 0 && found.status != ENOENT) return found;
+  StatAnswer answer;
+  memcpy(&answer, call.data(), sizeof answer);
+  found.attributes = answer.attributes;
   found.directory = call.directory();
+  const bool is_kept = remembered::keep(call.place(), follows, found.status, answer, asked_ms);
+  if (!is_kept && asked.times == kThird) asked.place->store(asked.sign | kLeft);
   return found;
 }
 
@@ -115,8 +154,13 @@ int access_at(int directory, const char* path, int mode, int flags) {
   const int before = errno;
   uint32_t status = kNoLane;
   PathCall call;
-  const bool plain = (flags & ~AT_EACCESS) == 0 && (mode & ~(R_OK | W_OK | X_OK)) == 0;
-  if (plain && is_for_lane(&call, report::kAccess, directory, path, 0)) {
+  const bool plain = (flags & ~AT_EACCESS) == 0 && (mode & ~(R_OK | W_OK | X_OK)) == 0 &&
+                     path != nullptr && places::may_be_below(path);
+  // A path that is asked for again is the kernel's to learn.
+  const bool is_kernels = plain && !is_forced() &&
+                          (is_known_to_kernel(directory, path, 0) ||
+                           asked_lately(directory, path).times != 0);
+  if (plain && is_for_lane(&call, report::kAccess, directory, path, is_kernels)) {
     status = call.make(report::kAccess, Operation::kAccess, static_cast<uint32_t>(mode));
   }
   errno = before;

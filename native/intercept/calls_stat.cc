@@ -2,6 +2,7 @@
 // has therefore often been told to forget. What the mount cannot know (device, block size) is the
 // kernel's.
 #include <errno.h>
+#include <stddef.h>
 #include <string.h>
 #include <sys/stat.h>
 
@@ -28,7 +29,7 @@ bool ask_mount(int fd, struct stat* to) {
   request.handle = use.handle;
   const Reply reply = use.attachment->call(lane, request);
   StatReply found;
-  memcpy(&found, use.attachment->data(lane), sizeof found);
+  memcpy(&found, use.attachment->data(lane) + offsetof(StatAnswer, attributes), sizeof found);
   use.attachment->end(lane);
   report::count(report::kFileStat, reply.status);
   if (reply.status != 0) return false;

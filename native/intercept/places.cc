@@ -12,6 +12,8 @@
 #include <atomic>
 
 #include "native/intercept/descriptors.h"
+#include "native/intercept/guarded_words.h"
+#include "native/intercept/remembered.h"
 #include "native/intercept/report.h"
 
 namespace sealfs::intercept::places {
@@ -25,7 +27,17 @@ constexpr size_t kMountInfoBytes = 256 * 1024;
 struct Mount {
   char path[PATH_MAX] = {};
   size_t bytes = 0;
+  // What it led to when it was looked at last: words as below.
+  GuardedWords<7> seen;
 };
+
+constexpr size_t kSeenMs = 0;
+constexpr size_t kSeenAttachment = 1;
+constexpr size_t kSeenHandle = 2;
+constexpr size_t kSeenInode = 3;
+constexpr size_t kSeenDevice = 4;  // major << 32 | minor
+constexpr size_t kSeenBlockBytes = 5;
+constexpr size_t kSeenAttributesMask = 6;
 
 // A directory that the mount process knows: its inode, and the handle, 0: being introduced.
 struct Directory {
@@ -163,11 +175,11 @@ uint32_t handle_of(int directory, const char* path, const struct statx& shown,
 }
 
 // The mount whose path the absolute `path` begins with, the longest; null: none.
-const Mount* mount_of(const char* path) {
-  const Mount* best = nullptr;
+Mount* mount_of(const char* path) {
+  Mount* best = nullptr;
   const int count = mount_count.load(std::memory_order_acquire);
   for (int i = 0; i < count; i++) {
-    const Mount& mount = mounts[i];
+    Mount& mount = mounts[i];
     const bool begins = strncmp(path, mount.path, mount.bytes) == 0 && path[mount.bytes] == '/';
     if (begins && (best == nullptr || mount.bytes > best->bytes)) best = &mount;
   }
@@ -187,6 +199,26 @@ bool is_plain(const char* path) {
   }
 }
 
+void note_seen(Mount* mount, const Place& place, uint64_t at_ms) {
+  const struct statx& shown = place.directory;
+  auto& seen = mount->seen;
+  if (!seen.begin()) return;
+  seen.set(kSeenMs, at_ms);
+  seen.set(kSeenAttachment, reinterpret_cast<uint64_t>(place.attachment));
+  seen.set(kSeenHandle, place.handle);
+  seen.set(kSeenInode, shown.stx_ino);
+  seen.set(kSeenDevice, uint64_t{shown.stx_dev_major} << 32 | shown.stx_dev_minor);
+  seen.set(kSeenBlockBytes, shown.stx_blksize);
+  seen.set(kSeenAttributesMask, shown.stx_attributes_mask);
+  seen.end();
+}
+
+const char* behind(const Mount* mount, const char* path) {
+  const char* rest = mount == nullptr ? path : path + mount->bytes;
+  while (*rest == '/') rest++;
+  return rest;
+}
+
 }  // namespace
 
 bool may_be_below(const char* path) {
@@ -199,10 +231,10 @@ bool may_be_below(const char* path) {
 Place find(int directory, const char* path) {
   Place place;
   if (!descriptors::is_at_home()) return place;
-  const Mount* mount = *path == '/' ? mount_of(path) : nullptr;
+  Mount* mount = *path == '/' ? mount_of(path) : nullptr;
   const char* start = mount == nullptr ? "" : mount->path;
-  const char* rest = mount == nullptr ? path : path + mount->bytes;
-  while (*rest == '/') rest++;
+  const char* rest = behind(mount, path);
+  const uint64_t now_ms = remembered::now_ms();
   if (*rest == '\0' || !ask(directory, start, &place.directory)) return place;
   Attachment* attachment =
       descriptors::attachment_of(place.directory.stx_dev_major, place.directory.stx_dev_minor);
@@ -210,12 +242,33 @@ Place find(int directory, const char* path) {
   place.handle = handle_of(directory, start, place.directory, attachment);
   place.path = rest;
   if (place.handle != 0) place.attachment = attachment;
+  if (place.handle != 0 && mount != nullptr) note_seen(mount, place, now_ms);
   return place;
+}
+
+bool find_again(const char* path, Place* place) {
+  const Mount* mount = *path == '/' ? mount_of(path) : nullptr;
+  if (mount == nullptr) return false;
+  const auto& seen = mount->seen;
+  const uint32_t sequence = seen.sequence();
+  if (seen.word(kSeenMs) != remembered::now_ms()) return false;
+  struct statx& shown = place->directory;
+  memset(&shown, 0, sizeof shown);
+  place->attachment = reinterpret_cast<Attachment*>(seen.word(kSeenAttachment));
+  place->handle = static_cast<uint32_t>(seen.word(kSeenHandle));
+  shown.stx_ino = seen.word(kSeenInode);
+  shown.stx_dev_major = static_cast<uint32_t>(seen.word(kSeenDevice) >> 32);
+  shown.stx_dev_minor = static_cast<uint32_t>(seen.word(kSeenDevice));
+  shown.stx_blksize = static_cast<uint32_t>(seen.word(kSeenBlockBytes));
+  shown.stx_attributes_mask = seen.word(kSeenAttributesMask);
+  place->path = behind(mount, path);
+  return seen.is_still(sequence) && place->attachment->alive() && *place->path != '\0';
 }
 
 void stop() { stopped = true; }
 
 void forget() {
+  for (Mount& each : mounts) each.seen.reset();
   for (Directory& each : directories) {
     each.inode = 0;
     each.handle = 0;

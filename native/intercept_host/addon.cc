@@ -48,6 +48,7 @@ class HostObject : public Napi::ObjectWrap<HostObject> {
     auto& answers = host_->answers();
     self.Set("records", show_memory(env, host_, records.memory(), records.bytes()));
     self.Set("answers", show_memory(env, host_, answers.memory(), answers.bytes()));
+    self.Set("versions", show_memory(env, host_, host_->versions().words(), kVersionsBytes));
   }
 
   ~HostObject() override {

@@ -64,7 +64,8 @@ bool Host::listen(std::string* error) {
   if (epoll_fd_ >= 0 && listen_fd_ >= 0 &&
       bind(listen_fd_, reinterpret_cast<sockaddr*>(&address), bytes) == 0 &&
       ::listen(listen_fd_, 128) == 0 && watch(listen_fd_, kListenTag) &&
-      mounts_.watch(options_.mountpoint, options_.device)) {
+      mounts_.watch(options_.mountpoint, options_.device) &&
+      (versions_ = Versions::create()) != nullptr) {
     return true;
   }
   *error = "the socket @" + name + ": " + strerror(errno);
@@ -134,7 +135,7 @@ int Host::admit(int socket) {
 
   Welcome welcome{kMagic, 0};
   iovec part{&welcome, sizeof welcome};
-  const int fds[1] = {program->region->fd()};
+  const int fds[2] = {program->region->fd(), versions_->fd()};
   alignas(cmsghdr) char control[CMSG_SPACE(sizeof fds)] = {};
   msghdr message{};
   message.msg_iov = &part;

@@ -29,6 +29,7 @@
 #include "native/intercept_host/handles.h"
 #include "native/intercept_host/mounts.h"
 #include "native/intercept_host/region.h"
+#include "native/intercept_host/versions.h"
 #include "native/intercept_host/witness.h"
 
 namespace sealfs::intercept {
@@ -75,6 +76,7 @@ class Host : public EventSource {
   RecordRing<sizeof(CallRecord) / 4>& records() { return records_; }
   SubmissionRing<sizeof(AnswerRecord) / 4>& answers() { return answers_; }
   const HostCounters& counters() const { return counters_; }
+  Versions& versions() { return *versions_; }
 
  private:
   struct Program {
@@ -94,6 +96,7 @@ class Host : public EventSource {
     uint32_t length = 0;
     uint64_t inode = 0;
     uint32_t flags = 0;
+    uint32_t mounts_version = 0;  // of kMountsCell, before it was asked what is mounted
   };
 
   Host(std::shared_ptr<Arena> arena, HostOptions options);
@@ -120,6 +123,7 @@ class Host : public EventSource {
   void give_slot(uint32_t slot);
   void answer(const AnswerRecord& record);
   void reply(const Call& call, const AnswerRecord& record);
+  uint64_t reply_stat(const Call& call, uint32_t status);
 
   const std::shared_ptr<Arena> arena_;
   const HostOptions options_;
@@ -133,6 +137,7 @@ class Host : public EventSource {
   std::vector<std::unique_ptr<Program>> programs_;
   Handles handles_;
   Mounts mounts_;
+  std::unique_ptr<Versions> versions_;
   std::array<Call, kCalls> calls_;
   std::vector<uint32_t> free_;
   std::vector<CallRecord> late_;  // found outside of a harvest, or without room

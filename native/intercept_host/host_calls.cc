@@ -1,4 +1,5 @@
 // Goal and method: host.h. Here: a program's calls, checked, on their way to JavaScript and back.
+#include <errno.h>
 #include <fcntl.h>
 #include <string.h>
 
@@ -41,6 +42,8 @@ StatReply stat_reply(const wire::Attributes& from) {
   to.rdev = from.rdev;
   return to;
 }
+
+bool is_stat(CallKind kind) { return kind == CallKind::kStat || kind == CallKind::kFileStat; }
 
 }  // namespace
 
@@ -200,6 +203,29 @@ bool Host::take_data(Program* program, uint32_t lane, const Request& request, Ca
   return true;
 }
 
+// Into the data area: how much it is.
+uint64_t Host::reply_stat(const Call& call, uint32_t status) {
+  const uint8_t* slot = arena_->at(call.slot);
+  StatAnswer answer{};
+  if (status == 0) {
+    wire::Attributes attributes;
+    memcpy(&attributes, slot, sizeof attributes);
+    answer.attributes = stat_reply(attributes);
+  }
+  if (call.kind == CallKind::kStat) {
+    uint32_t head[2];
+    memcpy(head, slot + sizeof(wire::Attributes), sizeof head);
+    const uint32_t count = std::min(head[1], kDependenciesMax - 1);
+    answer.valid_ms = count == 0 ? 0 : head[0];
+    memcpy(answer.dependencies, slot + sizeof(wire::Attributes) + sizeof head,
+           count * sizeof(Dependency));
+    answer.dependencies[count] = {kMountsCell, call.mounts_version};
+    answer.count = count + 1;
+  }
+  memcpy(call.program->region->data(call.lane), &answer, sizeof answer);
+  return sizeof answer;
+}
+
 void Host::submit() {
   for (uint32_t i = 0; i < answers_.count(); i++) {
     AnswerRecord record;
@@ -246,12 +272,8 @@ void Host::reply(const Call& call, const AnswerRecord& record) {
   } else if (status == 0 && call.kind == CallKind::kReadLink) {
     value = std::min<uint64_t>(value, kPathBytesMax);
     memcpy(program.region->data(call.lane), arena_->at(call.slot), value);
-  } else if (status == 0 && (call.kind == CallKind::kStat || call.kind == CallKind::kFileStat)) {
-    wire::Attributes attributes;
-    memcpy(&attributes, arena_->at(call.slot), sizeof attributes);
-    const StatReply shown = stat_reply(attributes);
-    memcpy(program.region->data(call.lane), &shown, sizeof shown);
-    value = sizeof shown;
+  } else if ((status == 0 || status == ENOENT) && is_stat(call.kind)) {
+    value = reply_stat(call, status);
   }
   program.region->done(call.lane, status, value);
 }

@@ -63,6 +63,7 @@ bool Host::may_walk(const Program& program, const Request& request, CallKind kin
 bool Host::take_path(Program* program, uint32_t lane, const Request& request, CallKind kind) {
   const OpenHandle* base = handles_.find(program->number, request.handle);
   const bool has_second = has_second_path(kind);
+  const uint32_t mounts_version = versions_->of(kMountsCell);
   const OpenHandle* second =
       has_second ? handles_.find(program->number, request.second_handle) : base;
   if (!is_in_order(request, kind)) {
@@ -89,6 +90,7 @@ bool Host::take_path(Program* program, uint32_t lane, const Request& request, Ca
     call.kind = kind;
     call.slot = slot;
     call.inode = base->inode;
+    call.mounts_version = mounts_version;
     push_call(program, call, fields);
   }
   return true;

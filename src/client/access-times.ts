@@ -82,12 +82,13 @@ export class AccessTimes {
 
   /** The inode has been read. */
   note(inode: number): void {
-    const { facts, options, scheduler } = this.#context;
+    const { facts, leases, options, scheduler } = this.#context;
     if (!facts.isAccessDue(inode) || !options.accessTimes) return;
     facts.noteAccess(inode);
     if (this.#known.size >= PENDING_MAX) return;
     const { seconds, nanoseconds } = scheduler.wallClock();
     this.#known.set(inode, { seconds, nanoseconds });
+    leases.shownAnew(inode);
     this.#unsent.add(inode);
     if (this.#unsent.size >= BATCH_MAX) this.flush();
     else this.#startTimer();

@@ -27,6 +27,7 @@ import { FileSpace } from './file-space.js';
 import { FileSyncs } from './file-sync.js';
 import { FileWrites } from './file-write.js';
 import { HandleTable } from './handles.js';
+import type { Dependencies } from './leases/dependencies.js';
 import type { ListAttributes } from './listing-page.js';
 import { UNKNOWN } from './leases/leases.js';
 import type { LeaseCounters } from './leases/leases.js';
@@ -247,6 +248,26 @@ export class FileSystemCore {
   /** The inode of this name as far as is held here, without a question: 0: there is none, UNKNOWN: who knows. */
   nameHeld(parent: number, name: NameReference): number {
     return checkName(name) === 0 ? this.#context.leases.find(parent, name) : UNKNOWN;
+  }
+
+  /** Versions of what answers depend on are shown in this memory from now on (versions.ts). */
+  showVersions(words: Uint32Array): void {
+    this.#context.leases.marks.versions.share(words);
+  }
+
+  /** Adds what the answer about this name depends on, if it comes from memory; in one turn with it, as the other two. */
+  nameDependsOn(parent: number, name: NameReference, to: Dependencies): void {
+    this.#context.leases.nameDependsOn(parent, name, to);
+  }
+
+  /** The same of mode, owner and group of a directory. */
+  permissionsDependOn(directory: number, to: Dependencies): void {
+    this.#context.leases.permissionsDependOn(directory, to);
+  }
+
+  /** The same of an inode's attributes. */
+  attributesDependOn(inode: number, to: Dependencies): void {
+    this.#context.leases.attributesDependOn(inode, to);
   }
 
   /** S_IFMT bits of the inode, 0: not known here. */

@@ -121,6 +121,7 @@ export class InterceptFront {
     operation.changes = false;
     operation.names.changes = false;
     operation.writes = 0;
+    operation.remembers = call.kind === CallKind.Stat;
     this.#dispatch(operation, call);
   }
 
@@ -154,13 +155,17 @@ export class InterceptFront {
         core.getAttributes(operation, call.inode);
         return;
       case CallKind.Stat:
+        operation.dependencies.begin();
         operation.walk.start(
           this.#programs.get(call.program) ?? NOBODY,
           call.inode,
           call.slot,
           call.lengthBytes,
           (call.flags & NO_FOLLOW) === 0,
+          operation.dependencies,
         );
+        // Somebody is being asked: what was found in memory may be old when the end comes.
+        operation.dependencies.spoil();
         return;
       case CallKind.Unlink:
       case CallKind.RemoveDirectory:

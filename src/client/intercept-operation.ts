@@ -5,13 +5,21 @@
  *   pool ── start ──> in the core ── reply… ──> (the kernel is told) ── answered ──> pool
  */
 import { Fallback } from '../native/intercept.js';
+import { Attributes } from '../protocol/wire.generated.js';
 import type { FileAttributes } from './attributes.js';
 import { FileAttributes as AttributesView } from './attributes.js';
 import type { InterceptFront } from './intercept-front.js';
+import { Dependencies } from './leases/dependencies.js';
 import { NameCall } from './name-call.js';
 import type { NameCallOwner } from './name-call.js';
 import { PathWalk } from './path-walk.js';
 import { PageUse, VALID_AS_OPTIONS } from './request.js';
+
+/** Behind the attributes of a stat's answer: for how long it may be believed, how many cells follow, and they. */
+const VALID_MS = Attributes.SIZE;
+const COUNT = VALID_MS + 4;
+const CELLS = COUNT + 4;
+const CELL_BYTES = 8;
 
 export class InterceptOperation implements NameCallOwner {
   uid = 0;
@@ -35,6 +43,10 @@ export class InterceptOperation implements NameCallOwner {
   /** The answer, while the kernel is being told. */
   status = 0;
   value = 0;
+  /** Its program may remember the answer. */
+  remembers = false;
+  /** What the answer depends on; whole only if nobody had to be asked. */
+  readonly dependencies = new Dependencies();
   /** Of a call by path. */
   readonly walk: PathWalk;
   /** Of a call that looks at or changes names. */
@@ -104,7 +116,21 @@ export class InterceptOperation implements NameCallOwner {
       this.#view.offset = this.slot;
       this.#view.copyFrom(attributes);
     }
+    if (this.remembers) this.#tellDependencies();
     this.#end(status, 0);
+  }
+
+  #tellDependencies(): void {
+    const { cells, versions, count, isWhole, validMs } = this.dependencies;
+    const { words } = this.#front.arena;
+    const { slot } = this;
+    words[(slot + VALID_MS) >>> 2] = isWhole ? validMs : 0;
+    words[(slot + COUNT) >>> 2] = isWhole ? count : 0;
+    for (let i = 0; isWhole && i < count; i++) {
+      const at = (slot + CELLS + i * CELL_BYTES) >>> 2;
+      words[at] = cells[i]!;
+      words[at + 1] = versions[i]!;
+    }
   }
 
   replyOpened(handle: number): void {

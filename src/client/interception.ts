@@ -67,6 +67,7 @@ export class Interception {
         this.#front.onCall(call);
       },
     );
+    core.showVersions(this.#host.versions);
   }
 
   /** Undefined, and `log` has heard why, when it cannot be offered. */

@@ -145,7 +145,7 @@ export class NameCall {
       kind === CallKind.Access || (kind === CallKind.Link && (flags & NO_FOLLOW) === 0);
     if (follows || kind === CallKind.ReadLink || kind === CallKind.Link) {
       this.#step = INODE;
-      walk.start(who, inode, slot, lengthBytes, follows);
+      walk.start(who, inode, slot, lengthBytes, follows, null);
     } else {
       this.#step = DIRECTORY;
       walk.startAtParent(who, inode, slot, lengthBytes);

@@ -15,6 +15,7 @@ import { S_IFLNK, S_IFMT } from './attributes.js';
 import type { FileAttributes } from './attributes.js';
 import type { FileSystemCore } from './core.js';
 import type { Credentials } from './credentials.js';
+import type { Dependencies } from './leases/dependencies.js';
 import { mayPass } from './permissions.js';
 import { NameReference } from './request.js';
 import type { ClientRequest } from './request.js';
@@ -25,7 +26,10 @@ const SLASH = 47;
 const DOT = 46;
 
 /** What a walk asks of the core. */
-export type WalkedTree = Pick<FileSystemCore, 'lookup' | 'getAttributes'>;
+export type WalkedTree = Pick<
+  FileSystemCore,
+  'lookup' | 'getAttributes' | 'nameDependsOn' | 'permissionsDependOn' | 'attributesDependOn'
+>;
 
 export interface WalkOwner extends ClientRequest {
   /** The walk's end: 0 with the attributes of what the path leads to, or an errno or Fallback. */
@@ -47,6 +51,8 @@ export class PathWalk {
   #directory = 0;
   #follows = false;
   #stopsAtParent = false;
+  /** For who wants to remember the end. */
+  #notes: Dependencies | null = null;
 
   constructor(core: WalkedTree, arena: ArenaMemory, owner: WalkOwner) {
     this.#core = core;
@@ -54,16 +60,28 @@ export class PathWalk {
     this.#owner = owner;
   }
 
-  /** The path lies at `path` until the end. `follows`: a link as the last name is followed. */
-  start(who: Credentials, base: number, path: number, lengthBytes: number, follows: boolean): void {
+  /**
+   * The path lies at `path` until the end. `follows`: a link as the last name is followed. `notes`: gets what the end
+   * depends on; it means something only if the end comes before this returns.
+   */
+  start(
+    who: Credentials,
+    base: number,
+    path: number,
+    lengthBytes: number,
+    follows: boolean,
+    notes: Dependencies | null,
+  ): void {
     this.#follows = follows;
     this.#stopsAtParent = false;
+    this.#notes = notes;
     this.#start(who, base, path, lengthBytes);
   }
 
   /** The same up to the last name, which `last` is afterwards: ends with attributes of its directory. */
   startAtParent(who: Credentials, base: number, path: number, lengthBytes: number): void {
     this.#stopsAtParent = true;
+    this.#notes = null;
     this.#start(who, base, path, lengthBytes);
   }
 
@@ -110,8 +128,12 @@ export class PathWalk {
   arrived(attributes: FileAttributes): void {
     const isLink = (attributes.mode & S_IFMT) === S_IFLNK;
     if (this.#at >= this.#end) {
-      if (isLink && this.#follows) this.#finish(Fallback.Path, null);
-      else this.#finish(0, attributes);
+      if (isLink && this.#follows) {
+        this.#finish(Fallback.Path, null);
+        return;
+      }
+      if (this.#notes !== null) this.#core.attributesDependOn(attributes.inode, this.#notes);
+      this.#finish(0, attributes);
       return;
     }
     if (isLink || this.#names++ >= NAMES_MAX) {
@@ -124,6 +146,7 @@ export class PathWalk {
       return;
     }
     this.#directory = attributes.inode;
+    if (this.#notes !== null) this.#core.permissionsDependOn(this.#directory, this.#notes);
     this.#next(attributes);
   }
 
@@ -148,6 +171,9 @@ export class PathWalk {
       return;
     }
     this.#at = to === this.#end ? to : to + 1;
+    if (this.#notes !== null) {
+      this.#core.nameDependsOn(this.#directory, this.#name, this.#notes);
+    }
     this.#core.lookup(this.#owner, this.#directory, this.#name);
   }
 }

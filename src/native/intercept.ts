@@ -28,6 +28,7 @@ interface InterceptAddon {
 interface NativeHost {
   readonly records: ArrayBuffer;
   readonly answers: ArrayBuffer;
+  readonly versions: ArrayBuffer;
   readonly source: NativeHandle;
   readonly counters: InterceptCounters;
   submit(): void;
@@ -127,6 +128,7 @@ export class InterceptHost {
   readonly #reactor: Reactor;
   readonly #native: NativeHost;
   readonly #answers: Uint32Array;
+  readonly #versions: Uint32Array;
   readonly #call: InterceptCall;
   readonly #onCall: (call: InterceptCall) => void;
   readonly #source: number;
@@ -152,8 +154,14 @@ export class InterceptHost {
       options.rootInode,
     );
     this.#answers = new Uint32Array(this.#native.answers);
+    this.#versions = new Uint32Array(this.#native.versions);
     this.#call = new InterceptCall(new Uint32Array(this.#native.records));
     this.#source = reactor.addSource(this.#native.source, (count) => this.#onTurn(count));
+  }
+
+  /** Memory that programs read: src/client/leases/versions.ts. */
+  get versions(): Uint32Array {
+    return this.#versions;
   }
 
   get counters(): InterceptCounters {

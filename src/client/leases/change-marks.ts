@@ -15,8 +15,11 @@
  * because the change then meets another inode than it was begun for.
  */
 import { mixInode, mixPair } from '../../placement/hash.js';
+import { Versions } from './versions.js';
 
 const CELLS = 16_384;
+/** Of versions alone: attributes of whatever inode. */
+export const ANY_ATTRIBUTES = CELLS;
 const SALT_INODE = 1;
 const SALT_NAMES = 2;
 const SALT_DELEGATION = 3;
@@ -47,6 +50,7 @@ export function nameCell(directory: number, hash: number): number {
 }
 
 export class ChangeMarks {
+  readonly versions = new Versions();
   /** Grows with each event. */
   #clock = 1;
   readonly #changed = new Float64Array(CELLS);
@@ -82,11 +86,13 @@ export class ChangeMarks {
   /** Answers that were asked for before are not to be kept. */
   mark(cell: number): void {
     this.#changed[cell] = ++this.#clock;
+    this.versions.bump(cell);
   }
 
   /** The same for everything. */
   markAll(): void {
     this.#changed.fill(++this.#clock);
+    this.versions.bumpAll();
   }
 
   begin(cell: number): void {
@@ -101,7 +107,9 @@ export class ChangeMarks {
 
   /** A name was recalled: if it is being changed here, nobody knows which inode that meets. */
   nameRecalled(cell: number): void {
-    if (this.#busy[cell] !== 0) this.#confused = true;
+    if (this.#busy[cell] === 0) return;
+    this.#confused = true;
+    this.versions.bump(ANY_ATTRIBUTES);
   }
 
   beginName(): void {
@@ -114,10 +122,12 @@ export class ChangeMarks {
 
   beginBlind(): void {
     this.#blindChanges++;
+    this.versions.bump(ANY_ATTRIBUTES);
   }
 
   endBlind(): void {
     this.#blindChanges--;
+    this.versions.bump(ANY_ATTRIBUTES);
   }
 }
 

@@ -25,6 +25,7 @@ import { Attributes } from '../../protocol/wire.generated.js';
 import type { RpcPeer } from '../../transport/rpc-client.js';
 import { ATTRIBUTES_WORDS, FLAG_SPLIT, S_IFDIR, S_IFMT } from '../attributes.js';
 import {
+  ANY_ATTRIBUTES,
   ChangeMarks,
   delegationCell,
   inodeCell,
@@ -34,6 +35,7 @@ import {
 } from './change-marks.js';
 import type { OwnChange } from './change-marks.js';
 import { NONE } from './clock-table.js';
+import type { Dependencies } from './dependencies.js';
 import {
   INODE_COMPLETE,
   INODE_CURRENT,
@@ -242,6 +244,53 @@ export class Leases {
     return Math.min(KERNEL_TRUST_MS, this.#trustMs(inode));
   }
 
+  // ---------------------------------------------------------------- who remembers answers
+
+  /** Adds what the answer of `find` depends on, in one turn with it. */
+  nameDependsOn(directory: number, name: NameText, to: Dependencies): void {
+    const { versions } = this.marks;
+    const hash = name.hash44();
+    const home = this.#options.homeOf(directory, hash);
+    if (this.find(directory, name) === UNKNOWN) to.spoil();
+    to.add(nameCell(home, hash), versions);
+    to.add(delegationCell(home), versions);
+    to.limit(this.kernelMs(home));
+  }
+
+  /** The same of `permissions`. */
+  permissionsDependOn(directory: number, to: Dependencies): void {
+    const { versions } = this.marks;
+    const slot = this.#inodes.find(directory);
+    if (slot === NONE || this.permissions(directory) === NONE) {
+      to.spoil();
+      return;
+    }
+    to.add(permissionsCell(directory), versions);
+    // Where they are leased with the inode they are recalled with it.
+    if ((this.#inodes.flags(slot) & INODE_PERMITTED) === 0) to.add(inodeCell(directory), versions);
+    to.limit(this.kernelMs(directory));
+  }
+
+  /** The same of `attributes`. */
+  attributesDependOn(inode: number, to: Dependencies): void {
+    const { versions } = this.marks;
+    const at = this.attributes(inode);
+    // Those of a directory in partitions depend on more than there is room for.
+    const isSplit = at === NONE || (this.#inodes.words[(at + Attributes.flags) >>> 2]! & FLAG_SPLIT) !== 0;
+    if (isSplit) {
+      to.spoil();
+      return;
+    }
+    to.add(inodeCell(inode), versions);
+    to.add(ANY_ATTRIBUTES, versions);
+    to.limit(this.kernelMs(inode));
+  }
+
+  /** What is shown of the inode's attributes is about to be something else, though no lease was lost. */
+  shownAnew(inode: number): void {
+    this.marks.versions.bump(inodeCell(inode));
+  }
+
   // ---------------------------------------------------------------- learning
 
   /**
@@ -435,6 +484,7 @@ export class Leases {
   /** Its attributes are old; the lease on it stays. */
   outdate(inode: number): void {
     if (!this.enabled) return;
+    this.shownAnew(inode);
     const slot = this.#inodes.find(inode);
     if (slot === NONE) return;
     this.#inodes.setFlags(slot, this.#inodes.flags(slot) & ~INODE_CURRENT);
@@ -443,6 +493,7 @@ export class Leases {
   /** Attributes of whatever these names had are old, if nobody knows for certain what that was. */
   outdateUnknown(change: OwnChange, isKnown: boolean): void {
     if (!this.enabled || (isKnown && change.areNamesQuiet)) return;
+    this.marks.versions.bump(ANY_ATTRIBUTES);
     for (let slot = 0; slot < this.#inodes.capacity; slot++) {
       if (!this.#inodes.isUsed(slot)) continue;
       this.#inodes.setFlags(slot, this.#inodes.flags(slot) & ~INODE_CURRENT);

@@ -8,6 +8,8 @@ import { FileAttributes, S_IFDIR, S_IFLNK, S_IFREG } from '../../../src/client/a
 import { credentialsOf } from '../../../src/client/credentials.js';
 import { InterceptOperation } from '../../../src/client/intercept-operation.js';
 import type { InterceptFront } from '../../../src/client/intercept-front.js';
+import { Dependencies } from '../../../src/client/leases/dependencies.js';
+import { Versions } from '../../../src/client/leases/versions.js';
 import { PathWalk } from '../../../src/client/path-walk.js';
 import type { WalkOwner, WalkedTree } from '../../../src/client/path-walk.js';
 import type { ClientRequest, NameReference } from '../../../src/client/request.js';
@@ -84,6 +86,8 @@ describe('a path below a directory', () => {
     'a/closed/f': node(7, S_IFREG | 0o644),
   };
   const asked: string[] = [];
+  const versions = new Versions();
+  const dependencies = new Dependencies();
   const tree: WalkedTree = {
     getAttributes: (request: ClientRequest, inode: number): void => {
       assert.equal(inode, 1);
@@ -98,6 +102,15 @@ describe('a path below a directory', () => {
       const found = nodes[path];
       if (found === undefined) request.replyError(errno.ENOENT);
       else request.replyEntry(attributesOf(found));
+    },
+    nameDependsOn: (parent: number, _name: NameReference, to: Dependencies): void => {
+      to.add(1000 + parent, versions);
+    },
+    permissionsDependOn: (directory: number, to: Dependencies): void => {
+      to.add(2000 + directory, versions);
+    },
+    attributesDependOn: (inode: number, to: Dependencies): void => {
+      to.add(3000 + inode, versions);
     },
   };
 
@@ -115,7 +128,9 @@ describe('a path below a directory', () => {
     const operation = new InterceptOperation(front);
     operation.slot = arena.messages.take();
     arena.bytes.set(Buffer.from(path), operation.slot);
-    operation.walk.start(user, 1, operation.slot, Buffer.byteLength(path), follows);
+    dependencies.begin();
+    const bytes = Buffer.byteLength(path);
+    operation.walk.start(user, 1, operation.slot, bytes, follows, dependencies);
     assert.ok(ended !== undefined);
     const inode = new FileAttributes(arena.words, operation.slot).inode;
     arena.messages.give(operation.slot);
@@ -127,6 +142,17 @@ describe('a path below a directory', () => {
     assert.deepEqual(asked, ['a', 'a/b', 'a/b/f']);
     assert.equal(walk('./a//b/./f'), 4);
     assert.equal(walk('a'), 2);
+  });
+
+  it('says what its end depends on', () => {
+    const cells = (): number[] => [...dependencies.cells.subarray(0, dependencies.count)];
+    walk('a/b');
+    assert.deepEqual(cells(), [2001, 1001, 2002, 1002, 3003]);
+    walk('a/none');
+    assert.deepEqual(cells(), [2001, 1001, 2002, 1002]);
+    assert.equal(dependencies.isWhole, true);
+    for (let i = 0; i < 30; i++) dependencies.add(i, versions);
+    assert.equal(dependencies.isWhole, false, 'too many');
   });
 
   it('ends where the kernel would end it', () => {
