@@ -20,6 +20,7 @@ import type { Call, Namespace, WireMemory } from './namespace.js';
 import type { Reclaimer } from './reclaimer.js';
 import type { SessionRecords } from './sessions.js';
 import type { Coordinator } from './transactions/coordinator.js';
+import { PENDING } from './transactions/step.js';
 
 /** Bounds a transaction: its time, and the pages that it may take. An item of a batch counts as one. */
 const TRANSACTION_MUTATIONS_MAX = 2048;
@@ -253,8 +254,9 @@ export class Committer {
     mutation.deferred = mutation.sizeInode !== 0 && reclaimer.isBlocked(mutation.sizeInode);
     if (mutation.deferred) return;
     coordinator.begin(mutation);
-    const refused = mutation.transaction?.failure ?? 0;
-    const status = refused === 0 ? mutation.execute(namespace, mutation, mutation) : refused;
+    const asked = mutation.execute(namespace, mutation, mutation);
+    const refusal = mutation.transaction?.refusal ?? 0;
+    const status = asked === PENDING && refusal !== 0 ? refusal : asked;
     if (status < 0) {
       mutation.outcome = status;
       mutation.deferred = true;

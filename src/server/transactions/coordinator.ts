@@ -3,12 +3,12 @@
  * executes the operation here, in one transaction with the decision (docs/transactions.md).
  *
  *   execute ── needs steps (PENDING) ──> Prepare them ──> execute again ── decides ──> reply, Commit
- *      │ blocked: waits                      │ refused              │ needs others, or blocked
+ *      │ blocked: waits                      │ locked, silent       │ needs others, or blocked; refused: reply
  *      └──────────<── after a pause ─────────┴──── Abort ───────────┘
  *
  * An operation is a function of what is stored and of what was prepared: it is executed until it
  * needs nothing more. Only what is prepared elsewhere is locked; what lies here is looked at again by
- * the execution that decides.
+ * the execution that decides, and by the one that is refused: what it was refused for may have been moved away.
  */
 import { errno, ESTALE } from '../../common/errno.js';
 import type { Scheduler } from '../../common/scheduler.js';
@@ -91,6 +91,8 @@ class NeededStep {
   answer: StepAnswer | undefined;
   /** Where it is prepared; undefined: nowhere. */
   participant: string | undefined;
+  /** The errno with which it was refused; 0: it was not. */
+  refused = 0;
   /** The latest execution has needed it. */
   used = true;
 
@@ -108,8 +110,10 @@ export class Transaction {
   /** Locks of this target's own that it holds: [kind, inode, hash]. */
   readonly locks: [number, number, number][] = [];
   pending = 0;
-  /** The errno of a step that was refused. */
-  failure = 0;
+  /** A step is locked by others, or nobody answered: all begins anew. */
+  isLost = false;
+  /** The errno of a refused step that the latest execution needed. */
+  refusal = 0;
   /** The latest execution has decided. */
   deciding = false;
   decided = false;
@@ -226,18 +230,20 @@ export class Coordinator {
     const { transaction } = mutation;
     if (transaction === undefined) return;
     transaction.deciding = false;
+    transaction.refusal = 0;
     for (const step of transaction.steps) step.used = false;
   }
 
   /**
-   * What the step answered; undefined: it has to be prepared, and the operation is PENDING. Sets the
-   * request's time to that of the step.
+   * What the step answered; undefined: it has to be prepared, or was refused, and the operation is PENDING. Sets
+   * the request's time to that of the step.
    */
   need(mutation: Mutation, request: StepRequest): StepAnswer | undefined {
     const transaction = this.#transactionOf(mutation);
     for (const step of transaction.steps) {
       if (!step.request.equals(request)) continue;
       step.used = true;
+      transaction.refusal ||= step.refused;
       // What is prepared was born when the operation was first executed.
       request.seconds = step.request.seconds;
       request.nanoseconds = step.request.nanoseconds;
@@ -320,7 +326,9 @@ export class Coordinator {
       return;
     }
     this.#host.faultPoint('coordinator-begun');
-    const wanted = transaction.steps.filter((step) => step.answer === undefined);
+    const wanted = transaction.steps.filter(
+      ({ answer, refused }) => answer === undefined && refused === 0,
+    );
     transaction.pending = wanted.length;
     for (const step of wanted) this.#ask(transaction, step);
   }
@@ -427,17 +435,20 @@ export class Coordinator {
       // Without an answer it may be prepared all the same.
       const isSilent = status === errno.ETIMEDOUT;
       if (!isSilent) step.participant = undefined;
-      // EAGAIN wins: what another step says may be due to what is locked.
-      if (isSilent) transaction.failure = errno.EAGAIN;
-      else if (transaction.failure !== errno.EAGAIN) transaction.failure = status;
+      // This wins: what another step says may be due to what is locked.
+      if (isSilent || status === errno.EAGAIN) transaction.isLost = true;
+      else step.refused = status;
     }
     transaction.pending--;
     if (transaction.pending > 0 || this.#closed) return;
-    if (transaction.failure === errno.EAGAIN) this.#again(transaction.mutation);
-    else {
-      if (transaction.failure === 0) this.#host.faultPoint('coordinator-prepared');
-      this.#host.place(transaction.mutation);
+    if (transaction.isLost) {
+      this.#again(transaction.mutation);
+      return;
     }
+    const isRefused = transaction.steps.some(({ refused }) => refused !== 0);
+    if (!isRefused) this.#host.faultPoint('coordinator-prepared');
+    // A refused one, too: what made the step necessary may be something else by now.
+    this.#host.place(transaction.mutation);
   }
 
   // ---------------------------------------------------------------- ends
