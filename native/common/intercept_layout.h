@@ -28,9 +28,9 @@ constexpr uint64_t kRegionBytes = kDataOffset + uint64_t{kLanes} * kDataBytes;
 
 // Versions: a second memfd, one for each mount, that only the mount process can write to. Counts of
 // what its answers depend on, by hash, and their sum, which is changed last.
-constexpr uint32_t kVersionCells = 16386;      // src/client/leases/change-marks.ts: 0 to 16384
-constexpr uint32_t kMountsCell = 16385;        // the host's own: something was mounted, or unmounted
-constexpr uint32_t kVersionsFirst = 16;        // words before cell 0; word 0 is the sum
+constexpr uint32_t kVersionCells = 16386;  // src/client/leases/change-marks.ts: 0 to 16384
+constexpr uint32_t kMountsCell = 16385;    // the host's own: something was mounted, or unmounted
+constexpr uint32_t kVersionsFirst = 16;    // words before cell 0; word 0 is the sum
 constexpr uint32_t kVersionsBytes = 69632;
 static_assert((kVersionsFirst + kVersionCells) * 4 <= kVersionsBytes);
 constexpr uint32_t kDependenciesMax = 24;
@@ -160,7 +160,8 @@ struct StatAnswer {
 static_assert(sizeof(StatAnswer) == 88 + 8 * kDependenciesMax);
 
 // The first and only message of the mount process on the socket; with it come two memfds: the
-// region's and the one of versions. From then on the connection says by its end that either side has gone.
+// region's and the one of versions. From then on the connection says by its end that either side
+// has gone.
 struct Welcome {
   uint32_t magic;
   uint32_t status;  // 0, or the errno with which the program is refused; then nothing comes with it

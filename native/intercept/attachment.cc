@@ -142,8 +142,8 @@ int Attachment::attach(uint32_t device_major, uint32_t device_minor) {
   if (high >= 0) syscall(SYS_close, low);
   socket_ = high >= 0 ? high : low;
   struct stat entry;
-  if (base == nullptr || versions == nullptr ||
-      madvise(base, kRegionBytes, MADV_DONTFORK) != 0 || fstat(socket_, &entry) != 0) {
+  if (base == nullptr || versions == nullptr || madvise(base, kRegionBytes, MADV_DONTFORK) != 0 ||
+      fstat(socket_, &entry) != 0) {
     unmap(base, kRegionBytes);
     unmap(versions, kVersionsBytes);
     syscall(SYS_close, socket_);

@@ -39,8 +39,8 @@ struct Found {
   struct statx directory;
 };
 
-// Paths that were asked for lately, by hash: each place has room for one. In its last bits, how often;
-// kLeft: it went through a lane, and was not to be remembered.
+// Paths that were asked for lately, by hash: each place has room for one. In its last bits, how
+// often; kLeft: it went through a lane, and was not to be remembered.
 constexpr uint32_t kLately = 4096;
 constexpr uint32_t kTimes = 3;
 constexpr uint32_t kThird = 2;
@@ -103,8 +103,8 @@ bool is_forced() { return descriptors::is_always(); }
 
 bool asks_kernel(uint32_t status) { return status >= kFallbackFirst; }
 
-// Whether the path is to be asked for through `call`, which it then begins. `is_kernels`: the kernel
-// is to learn it, or knows it.
+// Whether the path is to be asked for through `call`, which it then begins. `is_kernels`: the
+// kernel is to learn it, or knows it.
 bool is_for_lane(PathCall* call, report::Call kind, int directory, const char* path,
                  bool is_kernels) {
   // Whether it is a path of a mount is of interest only to who wants to know.
@@ -157,9 +157,9 @@ int access_at(int directory, const char* path, int mode, int flags) {
   const bool plain = (flags & ~AT_EACCESS) == 0 && (mode & ~(R_OK | W_OK | X_OK)) == 0 &&
                      path != nullptr && places::may_be_below(path);
   // A path that is asked for again is the kernel's to learn.
-  const bool is_kernels = plain && !is_forced() &&
-                          (is_known_to_kernel(directory, path, 0) ||
-                           asked_lately(directory, path).times != 0);
+  const bool is_kernels =
+      plain && !is_forced() &&
+      (is_known_to_kernel(directory, path, 0) || asked_lately(directory, path).times != 0);
   if (plain && is_for_lane(&call, report::kAccess, directory, path, is_kernels)) {
     status = call.make(report::kAccess, Operation::kAccess, static_cast<uint32_t>(mode));
   }

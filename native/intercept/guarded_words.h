@@ -28,9 +28,7 @@ class GuardedWords {
     std::atomic_thread_fence(std::memory_order_release);
     return true;
   }
-  void set(size_t index, uint64_t value) {
-    words_[index].store(value, std::memory_order_relaxed);
-  }
+  void set(size_t index, uint64_t value) { words_[index].store(value, std::memory_order_relaxed); }
   void end() { sequence_.fetch_add(1, std::memory_order_release); }
 
   // In the child of a fork, where nobody writes any more.

@@ -31,8 +31,8 @@ bool may_be_below(const char* path);
 // `directory`: that a path without a '/' at its beginning is relative to; AT_FDCWD: the working
 // one.
 Place find(int directory, const char* path);
-// The same without a system call, for an absolute path below a mount whose mount point was looked at
-// in this tick of the clock, a few milliseconds; false: it was not.
+// The same without a system call, for an absolute path below a mount whose mount point was looked
+// at in this tick of the clock, a few milliseconds; false: it was not.
 bool find_again(const char* path, Place* place);
 // Who this process is has changed, or where it lives: paths are the kernel's from now on.
 void stop();

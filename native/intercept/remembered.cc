@@ -21,10 +21,10 @@ constexpr uint64_t kSlackMs = 10;
 
 // Words of an entry.
 constexpr size_t kKey = 0;
-constexpr size_t kHow = 1;       // address of the attachment; its last bit: links are followed
-constexpr size_t kBase = 2;      // inode of the directory that the path begins at
+constexpr size_t kHow = 1;   // address of the attachment; its last bit: links are followed
+constexpr size_t kBase = 2;  // inode of the directory that the path begins at
 constexpr size_t kUntilMs = 3;
-constexpr size_t kShape = 4;     // status | dependencies << 32
+constexpr size_t kShape = 4;  // status | dependencies << 32
 constexpr size_t kAttributes = 5;
 constexpr size_t kAttributeWords = sizeof(StatReply) / 8;
 constexpr size_t kPath = kAttributes + kAttributeWords;

@@ -153,6 +153,7 @@ class InterceptHost : public ::testing::Test {
   void TearDown() override {
     if (base_ != nullptr) munmap(base_, kRegionBytes);
     if (socket_ >= 0) ::close(socket_);
+    if (versions_fd_ >= 0) ::close(versions_fd_);
     ::close(file_);
     ::close(directory_);
   }
@@ -205,7 +206,8 @@ class InterceptHost : public ::testing::Test {
     look();
     Welcome welcome{};
     iovec part{&welcome, sizeof welcome};
-    alignas(cmsghdr) char control[CMSG_SPACE(sizeof(int))];
+    int fds[2];
+    alignas(cmsghdr) char control[CMSG_SPACE(sizeof fds)];
     msghdr message{};
     message.msg_iov = &part;
     message.msg_iovlen = 1;
@@ -214,10 +216,11 @@ class InterceptHost : public ::testing::Test {
     ASSERT_EQ(recvmsg(socket_, &message, MSG_DONTWAIT), static_cast<ssize_t>(sizeof welcome));
     ASSERT_EQ(welcome.magic, kMagic);
     ASSERT_EQ(welcome.status, 0u);
-    int fd;
-    memcpy(&fd, CMSG_DATA(CMSG_FIRSTHDR(&message)), sizeof fd);
-    void* base = mmap(nullptr, kRegionBytes, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
-    ::close(fd);
+    ASSERT_EQ(CMSG_FIRSTHDR(&message)->cmsg_len, CMSG_LEN(sizeof fds));
+    memcpy(fds, CMSG_DATA(CMSG_FIRSTHDR(&message)), sizeof fds);
+    void* base = mmap(nullptr, kRegionBytes, PROT_READ | PROT_WRITE, MAP_SHARED, fds[0], 0);
+    ::close(fds[0]);
+    versions_fd_ = fds[1];
     ASSERT_NE(base, MAP_FAILED);
     base_ = static_cast<uint8_t*>(base);
   }
@@ -260,7 +263,50 @@ class InterceptHost : public ::testing::Test {
   uint32_t free_bulk_ = 0;
   int socket_ = -1;
   uint8_t* base_ = nullptr;
+  int versions_fd_ = -1;
 };
+
+TEST_F(InterceptHost, ShowsVersionsThatNobodyElseChanges) {
+  attach();
+  const uint32_t word = 1;
+  EXPECT_EQ(pwrite(versions_fd_, &word, sizeof word, 0), -1);
+  const int protection = PROT_READ | PROT_WRITE;
+  EXPECT_EQ(mmap(nullptr, kVersionsBytes, protection, MAP_SHARED, versions_fd_, 0), MAP_FAILED);
+  EXPECT_NE(ftruncate(versions_fd_, 0), 0);
+  void* shown = mmap(nullptr, kVersionsBytes, PROT_READ, MAP_SHARED, versions_fd_, 0);
+  ASSERT_NE(shown, MAP_FAILED);
+  __atomic_fetch_add(&host_->versions().words()[kVersionsFirst + 7], 1, __ATOMIC_SEQ_CST);
+  EXPECT_EQ(static_cast<const uint32_t*>(shown)[kVersionsFirst + 7], 1u);
+  EXPECT_EQ(host_->versions().of(7), 1u);
+  munmap(shown, kVersionsBytes);
+}
+
+// What the core has said is handed on, with the version of what is mounted where.
+TEST_F(InterceptHost, SaysWhatAStatDependsOn) {
+  attach();
+  const uint32_t base = open_descriptor(directory_);
+  auto* lane = reinterpret_cast<Lane*>(base_ + kLanesOffset);
+  for (const uint32_t status : {0u, static_cast<uint32_t>(ENOENT), static_cast<uint32_t>(EACCES)}) {
+    memcpy(base_ + kDataOffset, "name", 4);
+    lane->request = Request{static_cast<uint32_t>(Operation::kStat), base, 0, 4, 0};
+    reinterpret_cast<Header*>(base_)->bell = 1;
+    ASSERT_EQ(host_->harvest(), 1u);
+    // Behind the attributes: milliseconds, how many, and they.
+    const uint32_t said[] = {5000, 2, 7, 1, 16384, 3};
+    memcpy(arena_->at(record(0).slot) + 96, said, sizeof said);
+    answer_all(1, status);
+    EXPECT_EQ(lane->reply.status, status);
+    StatAnswer answer;
+    memcpy(&answer, base_ + kDataOffset, sizeof answer);
+    if (status == EACCES) continue;
+    EXPECT_EQ(answer.valid_ms, 5000u);
+    ASSERT_EQ(answer.count, 3u);
+    EXPECT_EQ(answer.dependencies[0].cell, 7u);
+    EXPECT_EQ(answer.dependencies[1].version, 3u);
+    EXPECT_EQ(answer.dependencies[2].cell, kMountsCell);
+    memset(base_ + kDataOffset, 0, sizeof answer);
+  }
+}
 
 TEST_F(InterceptHost, TellsWhoAttachesAndWhoLeaves) {
   attach();

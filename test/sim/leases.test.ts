@@ -4,7 +4,9 @@
  * break, clients die, are stopped for longer than any limit, and are cut off. Protects: nobody ever sees what is
  * old, whether a target, a client's memory or a kernel's answered; and nobody waits for ever.
  *
- * SEALFS_SIM_SEEDS (three tenths of it), SEALFS_SIM_FIRST, SEALFS_SIM_SEED as in random.test.ts.
+ * The same by programs that remember paths (remembering-client.ts).
+ *
+ * SEALFS_SIM_SEEDS (three tenths of it, and half as many), SEALFS_SIM_FIRST, SEALFS_SIM_SEED as in random.test.ts.
  */
 import assert from 'node:assert/strict';
 import { SimRandom } from '../../src/transport/sim/sim-random.js';
@@ -16,6 +18,7 @@ import { playHistory } from './history-scene.js';
 import type { Scene } from './history-scene.js';
 import { KernelHistoryClient } from './kernel-client.js';
 import { ModelKernel } from './model-kernel.js';
+import { RememberingHistoryClient } from './remembering-client.js';
 import { describeSeeds } from './seeds.js';
 import { Trouble } from './trouble.js';
 
@@ -27,13 +30,33 @@ const STOPS_MS = [3000, 13_000, 40_000];
 
 /** Answers without a request, in all runs: none would mean that nothing was tested. */
 let answered = 0;
+/** The same by what programs remember. */
+let remembered = 0;
 
-function playersOf(scene: Scene, workers: SimClient[], looks: number): HistoryPlayer[] {
-  const { cluster, random, history, table, shared } = scene;
+type MakeClient = (scene: Scene, client: SimClient) => HistoryClient;
+
+function withKernel({ cluster, random, history, table }: Scene, client: SimClient): HistoryClient {
+  const recorded = new KernelHistoryClient(client, history, table);
+  recorded.kernel = new ModelKernel(cluster, client, new SimRandom(random.word()));
+  return recorded;
+}
+
+function remembering({ cluster, history, table }: Scene, client: SimClient): HistoryClient {
+  const recorded = new RememberingHistoryClient(client, history, table);
+  recorded.start(cluster);
+  return recorded;
+}
+
+function playersOf(
+  scene: Scene,
+  workers: SimClient[],
+  looks: number,
+  make: MakeClient,
+): HistoryPlayer[] {
+  const { cluster, random, shared } = scene;
   const recent: Place[] = [];
   return workers.map((client) => {
-    const recorded = new KernelHistoryClient(client, history, table);
-    recorded.kernel = new ModelKernel(cluster, client, new SimRandom(random.word()));
+    const recorded = make(scene, client);
     const player = new HistoryPlayer(
       cluster,
       recorded,
@@ -63,9 +86,9 @@ function disturb({ cluster, random }: Scene, workers: SimClient[]): void {
   });
 }
 
-async function playAll(scene: Scene, workers: SimClient[]): Promise<void> {
+async function playAll(scene: Scene, workers: SimClient[], make: MakeClient): Promise<void> {
   const { cluster, random, history, table, shared } = scene;
-  const players = playersOf(scene, workers, [0.3, 0.7, 0.9][random.below(3)]!);
+  const players = playersOf(scene, workers, [0.3, 0.7, 0.9][random.below(3)]!, make);
   // Long enough that what was contended is leased again.
   const pauseMs = [2, 50, 1500][random.below(3)]!;
   const trouble = random.chance(0.5)
@@ -81,13 +104,16 @@ async function playAll(scene: Scene, workers: SimClient[]): Promise<void> {
   const steps = Math.ceil(STEPS / players.length);
   await Promise.all(players.map((player) => player.play(steps, pauseMs)));
   trouble?.stop();
-  for (const { recorded } of players) answered += (recorded as KernelHistoryClient).kernel.answered;
+  for (const { recorded } of players) {
+    if (recorded instanceof KernelHistoryClient) answered += recorded.kernel.answered;
+    if (recorded instanceof RememberingHistoryClient) remembered += recorded.answered;
+  }
   for (const { core } of workers) answered += core.leases.attributesAnswered;
   const observer = new HistoryClient(cluster.addClient(), history, table);
   await observer.lookAtAll(shared[0]!);
 }
 
-function play(seed: number): Promise<string> {
+function play(seed: number, make: MakeClient): Promise<string> {
   const random = new SimRandom(seed * 6151);
   const cluster = buildCluster(seed, {
     targets: 1 + random.below(3),
@@ -98,13 +124,22 @@ function play(seed: number): Promise<string> {
     client: { coherence: 'leases', leaseNamesMax: [8, 65_536][random.below(2)]! },
     network: { breakRate: random.chance(0.3) ? 0.01 : 0, jitterMs: [0.1, 1, 5][random.below(3)]! },
   });
-  return playHistory(seed, cluster, random, playAll);
+  return playHistory(seed, cluster, random, (scene, workers) => playAll(scene, workers, make));
 }
 
-describeSeeds('histories under leases', 'are linearizable', seeds, play);
+describeSeeds('histories under leases', 'are linearizable', seeds, (seed) =>
+  play(seed, withKernel),
+);
+describeSeeds(
+  'histories under leases of programs that remember',
+  'are linearizable',
+  Math.ceil(seeds / 2),
+  (seed) => play(seed, remembering),
+);
 
 describe('histories under leases, all of them', () => {
   it('were answered from what clients and kernels remember', () => {
     assert.ok(answered > 10 * Math.min(seeds, 10), `${answered} answers`);
+    assert.ok(remembered > 10 * Math.min(seeds / 2, 10), `${remembered} remembered`);
   });
 });

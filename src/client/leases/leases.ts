@@ -276,7 +276,8 @@ export class Leases {
     const { versions } = this.marks;
     const at = this.attributes(inode);
     // Those of a directory in partitions depend on more than there is room for.
-    const isSplit = at === NONE || (this.#inodes.words[(at + Attributes.flags) >>> 2]! & FLAG_SPLIT) !== 0;
+    const isSplit =
+      at === NONE || (this.#inodes.words[(at + Attributes.flags) >>> 2]! & FLAG_SPLIT) !== 0;
     if (isSplit) {
       to.spoil();
       return;

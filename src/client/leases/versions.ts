@@ -7,6 +7,8 @@
  * Memory: word 0 the sum, word 16 + i cell i (native/common/intercept_layout.h, Versions).
  */
 const FIRST_CELL = 16;
+/** Room for all cells, and for those of others behind them. */
+export const VERSIONS_WORDS = 17_408;
 
 export class Versions {
   #words: Uint32Array | null = null;
