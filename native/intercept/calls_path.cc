@@ -115,11 +115,9 @@ bool is_for_lane(PathCall* call, report::Call kind, int directory, const char* p
   return false;
 }
 
-bool is_remembered(int directory, const char* path, bool follows, Found* found) {
-  Place place;
-  if (!places::find_again(path, &place)) place = places::find(directory, path);
+bool is_remembered(const Place& place, bool follows, uint64_t now, Found* found) {
   remembered::Answer answer;
-  if (place.attachment == nullptr || !remembered::find(place, follows, &answer)) return false;
+  if (place.attachment == nullptr || !remembered::find(place, follows, now, &answer)) return false;
   found->status = answer.status;
   found->attributes = answer.attributes;
   found->directory = place.directory;
@@ -130,9 +128,18 @@ bool is_remembered(int directory, const char* path, bool follows, Found* found) 
 Found look(int directory, const char* path, int flags) {
   Found found;
   PathCall call;
-  if ((flags & ~kKnownFlags) != 0 || path == nullptr || !places::may_be_below(path)) return found;
+  if ((flags & ~kKnownFlags) != 0 || path == nullptr) return found;
   const bool follows = (flags & AT_SYMLINK_NOFOLLOW) == 0;
-  if (!remembered::is_empty() && is_remembered(directory, path, follows, &found)) return found;
+  const bool may_be_remembered = !remembered::is_empty();
+  const uint64_t now = may_be_remembered ? remembered::now_ms() : 0;
+  Place place;
+  const bool is_again = may_be_remembered && places::find_again(path, now, &place);
+  if (is_again && is_remembered(place, follows, now, &found)) return found;
+  if (!places::may_be_below(path)) return found;
+  if (may_be_remembered && !is_again &&
+      is_remembered(places::find(directory, path), follows, now, &found)) {
+    return found;
+  }
   const Asked asked = asked_lately(directory, path);
   const bool is_kernels = !is_forced() && asked.times != kThird &&
                           (asked.times == kLeft || is_known_to_kernel(directory, path, flags));

@@ -246,12 +246,13 @@ Place find(int directory, const char* path) {
   return place;
 }
 
-bool find_again(const char* path, Place* place) {
+bool find_again(const char* path, uint64_t now_ms, Place* place) {
+  if (stopped.load(std::memory_order_relaxed)) return false;
   const Mount* mount = *path == '/' ? mount_of(path) : nullptr;
   if (mount == nullptr) return false;
   const auto& seen = mount->seen;
   const uint32_t sequence = seen.sequence();
-  if (seen.word(kSeenMs) != remembered::now_ms()) return false;
+  if (seen.word(kSeenMs) != now_ms) return false;
   struct statx& shown = place->directory;
   memset(&shown, 0, sizeof shown);
   place->attachment = reinterpret_cast<Attachment*>(seen.word(kSeenAttachment));

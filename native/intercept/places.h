@@ -32,8 +32,9 @@ bool may_be_below(const char* path);
 // one.
 Place find(int directory, const char* path);
 // The same without a system call, for an absolute path below a mount whose mount point was looked
-// at in this tick of the clock, a few milliseconds; false: it was not.
-bool find_again(const char* path, Place* place);
+// at at `now_ms` (remembered::now_ms), a tick of the clock, a few milliseconds; false: it was not.
+// What `may_be_below` judges is not judged.
+bool find_again(const char* path, uint64_t now_ms, Place* place);
 // Who this process is has changed, or where it lives: paths are the kernel's from now on.
 void stop();
 // In the child of a fork.

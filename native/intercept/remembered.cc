@@ -13,8 +13,9 @@
 namespace sealfs::intercept::remembered {
 namespace {
 
-constexpr size_t kSetBits = 12;
-constexpr size_t kEntries = size_t{2} << kSetBits;
+constexpr size_t kSetBits = 10;
+constexpr size_t kSets = size_t{1} << kSetBits;
+constexpr size_t kWays = 8;
 static_assert(alignof(Attachment) >= 2);
 // Both clocks are a tick behind at most.
 constexpr uint64_t kSlackMs = 10;
@@ -39,7 +40,14 @@ struct Entry {
   std::atomic<uint64_t> verified{0};
 };
 
-constinit Entry entries[kEntries];
+// The hashes of a set's entries lie in one line of the processor's cache; 0: free.
+struct alignas(64) Set {
+  std::atomic<uint64_t> hashes[kWays] = {};
+};
+
+constinit Set sets[kSets];
+constinit Entry entries[kSets][kWays];
+constinit std::atomic<uint32_t> next_victim{0};
 constinit std::atomic<bool> empty{true};
 
 // A path as words, zeros behind its end, and what finds it.
@@ -71,11 +79,11 @@ bool make_key(const Place& place, bool follows, Key* key) {
     key->words[key->count++] = word;
     hash = mixed(hash, word);
   }
-  key->hash = hash;
+  key->hash = hash == 0 ? 1 : hash;
   return true;
 }
 
-Entry* set_of(const Key& key) { return &entries[(key.hash * kMultiplier >> (64 - kSetBits)) * 2]; }
+size_t set_of(const Key& key) { return key.hash * kMultiplier >> (64 - kSetBits); }
 
 bool is_of(const Entry& entry, const Key& key, const Place& place) {
   const auto& words = entry.words;
@@ -106,9 +114,9 @@ bool is_true(Entry* entry, uint32_t sequence, const Attachment& mount) {
   return true;
 }
 
-bool look(Entry* entry, const Key& key, const Place& place, Answer* answer) {
+bool look(Entry* entry, const Key& key, const Place& place, uint64_t now, Answer* answer) {
   const uint32_t sequence = entry->words.sequence();
-  if (!is_of(*entry, key, place) || entry->words.word(kUntilMs) < now_ms()) return false;
+  if (!is_of(*entry, key, place) || entry->words.word(kUntilMs) < now) return false;
   std::array<uint64_t, kAttributeWords> attributes;
   for (size_t i = 0; i < kAttributeWords; i++) attributes[i] = entry->words.word(kAttributes + i);
   answer->status = static_cast<uint32_t>(entry->words.word(kShape));
@@ -116,11 +124,15 @@ bool look(Entry* entry, const Key& key, const Place& place, Answer* answer) {
   return is_true(entry, sequence, *place.attachment) && entry->words.is_still(sequence);
 }
 
-// Its own, or else that of what was asked for longer ago, which is a free one first.
-Entry* place_in(Entry* set, const Key& key, const Place& place) {
-  if (is_of(set[0], key, place)) return &set[0];
-  if (is_of(set[1], key, place)) return &set[1];
-  return set[0].words.word(kUntilMs) <= set[1].words.word(kUntilMs) ? &set[0] : &set[1];
+// Its own; or a free one, or one that is too old; or whichever.
+size_t way_for(size_t set, const Key& key, const Place& place, uint64_t now) {
+  for (size_t way = 0; way < kWays; way++) {
+    if (sets[set].hashes[way] == key.hash && is_of(entries[set][way], key, place)) return way;
+  }
+  for (size_t way = 0; way < kWays; way++) {
+    if (entries[set][way].words.word(kUntilMs) < now) return way;
+  }
+  return next_victim.fetch_add(1, std::memory_order_relaxed) % kWays;
 }
 
 }  // namespace
@@ -133,11 +145,15 @@ uint64_t now_ms() {
 
 bool is_empty() { return empty.load(std::memory_order_relaxed); }
 
-bool find(const Place& place, bool follows, Answer* answer) {
+bool find(const Place& place, bool follows, uint64_t now, Answer* answer) {
   Key key;
   if (is_empty() || !make_key(place, follows, &key)) return false;
-  Entry* set = set_of(key);
-  return look(set, key, place, answer) || look(set + 1, key, place, answer);
+  const size_t set = set_of(key);
+  for (size_t way = 0; way < kWays; way++) {
+    if (sets[set].hashes[way].load(std::memory_order_relaxed) != key.hash) continue;
+    if (look(&entries[set][way], key, place, now, answer)) return true;
+  }
+  return false;
 }
 
 bool keep(const Place& place, bool follows, uint32_t status, const StatAnswer& answer,
@@ -147,9 +163,11 @@ bool keep(const Place& place, bool follows, uint32_t status, const StatAnswer& a
       !make_key(place, follows, &key)) {
     return false;
   }
-  Entry* set = set_of(key);
-  Entry& entry = *place_in(set, key, place);
+  const size_t set = set_of(key);
+  const size_t way = way_for(set, key, place, asked_ms);
+  Entry& entry = entries[set][way];
   if (!entry.words.begin()) return false;
+  sets[set].hashes[way] = key.hash;
   entry.words.set(kKey, key.hash);
   entry.words.set(kHow, key.how);
   entry.words.set(kBase, place.directory.stx_ino);
@@ -170,8 +188,11 @@ bool keep(const Place& place, bool follows, uint32_t status, const StatAnswer& a
 
 void forget() {
   if (is_empty()) return;
-  for (Entry& each : entries) {
-    if (each.words.sequence() != 0) each.words.reset();
+  for (size_t set = 0; set < kSets; set++) {
+    for (size_t way = 0; way < kWays; way++) {
+      if (entries[set][way].words.sequence() != 0) entries[set][way].words.reset();
+      sets[set].hashes[way] = 0;
+    }
   }
   empty = true;
 }

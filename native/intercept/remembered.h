@@ -26,8 +26,8 @@ constexpr size_t kPathBytes = 192;
 uint64_t now_ms();
 // Nothing was ever kept.
 bool is_empty();
-// False: it is not known, or not any more.
-bool find(const Place& place, bool follows, Answer* answer);
+// False: it is not known, or at `now`, as of now_ms, not any more.
+bool find(const Place& place, bool follows, uint64_t now, Answer* answer);
 // What was asked for at `asked_ms`. False: it is not to be remembered.
 bool keep(const Place& place, bool follows, uint32_t status, const StatAnswer& answer,
           uint64_t asked_ms);

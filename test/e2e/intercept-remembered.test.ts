@@ -155,6 +155,8 @@ describe('remembered paths', function () {
     };
     run('mount', '-t', 'tmpfs', 'none', join(mount, 'covered'));
     try {
+      // The thread that waits for mounts to change has to be woken first.
+      while ((await asker.ask()) !== ENOENT);
       assert.equal(await asker.askOften(), ENOENT);
     } finally {
       run('umount', join(mount, 'covered'));
