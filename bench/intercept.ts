@@ -1,13 +1,14 @@
 /**
  * Interception beside FUSE: the same ranks on the same mount, with the preload library and without, in turns. And
  * what the library costs a program that does nothing, what a stat costs that has to ask the server, and the IO500 both
- * ways. Runs under `sealfs up`.
+ * ways. And what the core does without either (intercept-core.ts). Runs under `sealfs up`.
  *
  * What is the kernel's in both (docs/intercept.md, "Entry points") shows what the library costs it.
  */
 import { spawnSync } from 'node:child_process';
 import { withPreload } from '../src/common/preload.js';
 import { preloadLibrary } from '../src/native/preload.js';
+import { coreRate } from './intercept-core.js';
 import { io500Row } from './intercept-io500.js';
 import { serverRow } from './intercept-server.js';
 import { runMicroRanks } from './micro-ranks.js';
@@ -68,11 +69,19 @@ export async function benchInterceptInside(tiny: boolean): Promise<Row[]> {
       progress(`${measure.name}, ${processes} processes`);
       const rate = (env: NodeJS.ProcessEnv) => () =>
         rateOf(measure.mode, mount, processes, sizes, env);
-      const [intercepted, plain] = await alternate(sizes.rounds, [rate(environment), rate({})]);
+      const [intercepted, plain, core] = await alternate(sizes.rounds, [
+        rate(environment),
+        rate({}),
+        async () => (await coreRate(measure.mode, processes, sizes)) ?? 0,
+      ]);
       const scale = measure.unit === 'MiB/s' ? mebibyte : 1;
       const name = `intercept: ${measure.name}, ${processes} processes`;
       const aim = { baseline: plain! / scale, minRatio: measure.minRatio };
       rows.push(row(name, measure.unit, intercepted! / scale, aim));
+      if (core! === 0) continue;
+      // What is left of the reach where nothing but the client's core is in between.
+      const bound = `${name}, by the core alone`;
+      rows.push(row(bound, measure.unit, core! / scale, { baseline: plain! / scale }));
     }
   }
   rows.push(await serverRow(environment, tiny));
