@@ -54,7 +54,7 @@ async function transfers(
     const handle = handles[worker]!;
     return writes ? handle.write(buffer, position) : handle.read(buffer, position);
   });
-  for (const handle of handles) await handle.close();
+  for (const handle of handles) handle.close();
   for (const name of names) await volume.unlink(name);
   return rate;
 }
@@ -79,7 +79,7 @@ export async function coreRate(
     await volume.mkdir(dir);
     for (let worker = 0; worker < atOnce; worker++) await volume.mkdir(join(dir, `${worker}`));
     const create = async (worker: number, i: number): Promise<void> => {
-      await (await volume.open(file(worker, i), 'wx')).close();
+      (await volume.open(file(worker, i), 'wx')).close();
     };
     switch (mode) {
       case 'create-close':
