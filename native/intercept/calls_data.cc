@@ -3,8 +3,8 @@
 // descriptor asks for it and moves it by what was read, under a lock of this process, and only
 // while the open file description is this process's alone (descriptors.h).
 //
-// Whatever the mount does not do is asked of the kernel, which can go on where a lane stopped: both
-// are the same file.
+// Whatever the mount does not do is asked of the kernel, which goes on where a lane stopped: both
+// are the same file. So no transfer is shorter than the kernel's alone would be.
 #include <errno.h>
 #include <limits.h>
 #include <linux/futex.h>
@@ -102,6 +102,22 @@ class Cursor {
       step(piece);
     }
   }
+  // What lies in one piece from here on, of `bytes` at most; null: the end.
+  void* piece(size_t* bytes) const {
+    const iovec* part = part_;
+    size_t at = at_;
+    for (; part < end_ && at == part->iov_len; part++) at = 0;
+    if (part == end_) return nullptr;
+    *bytes = std::min(*bytes, part->iov_len - at);
+    return static_cast<uint8_t*>(part->iov_base) + at;
+  }
+  void skip(size_t bytes) {
+    while (bytes > 0 && part_ < end_) {
+      const size_t piece = next(bytes);
+      bytes -= piece;
+      step(piece);
+    }
+  }
   void gather(uint8_t* to, size_t bytes) {
     while (bytes > 0 && part_ < end_) {
       const size_t piece = next(bytes);
@@ -157,6 +173,24 @@ ssize_t transfer(int fd, const Use& use, bool writes, Cursor* cursor, size_t byt
   return kAskKernel;
 }
 
+// The rest of a transfer, from the kernel: what it moves, as far as nothing stops it.
+size_t finish(int fd, bool writes, Cursor cursor, size_t bytes, uint64_t offset) {
+  size_t done = 0;
+  while (done < bytes) {
+    size_t piece = bytes - done;
+    void* at = cursor.piece(&piece);
+    if (at == nullptr) break;
+    const auto from = static_cast<off_t>(offset + done);
+    const ssize_t moved =
+        writes ? next_pwrite(fd, at, piece, from) : next_pread(fd, at, piece, from);
+    if (moved <= 0) break;
+    done += static_cast<size_t>(moved);
+    cursor.skip(static_cast<size_t>(moved));
+    if (static_cast<size_t>(moved) < piece) break;
+  }
+  return done;
+}
+
 // In pieces of what a lane holds, as the kernel sends them, too. What was done before a piece that
 // fails counts: the next call meets the same again.
 ssize_t transfer_all(int fd, uint64_t inode, const Use& use, bool writes, const iovec* parts,
@@ -165,8 +199,13 @@ ssize_t transfer_all(int fd, uint64_t inode, const Use& use, bool writes, const 
   size_t done = 0;
   while (done < bytes) {
     const size_t piece = std::min<size_t>(bytes - done, kDataBytes);
+    const Cursor here = cursor;
     const ssize_t moved = transfer(fd, use, writes, &cursor, piece, offset + done);
     if (moved > 0 && writes) descriptors::wrote(inode);
+    if (moved == kAskKernel && done > 0) {
+      done += finish(fd, writes, here, bytes - done, offset + done);
+      break;
+    }
     if (moved < 0) return done == 0 ? moved : static_cast<ssize_t>(done);
     done += static_cast<size_t>(moved);
     if (static_cast<size_t>(moved) < piece) break;

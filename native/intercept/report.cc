@@ -17,6 +17,8 @@
 #include <algorithm>
 #include <atomic>
 
+#include "native/intercept/working_directory.h"
+
 namespace sealfs::intercept::report {
 namespace {
 
@@ -173,7 +175,7 @@ void executes(pid_t pid, const char* path) {
   char absolute[2 * PATH_MAX];
   if (*path != '/' && strchr(path, '/') != nullptr) {
     char here[PATH_MAX];
-    if (syscall(SYS_getcwd, here, sizeof here) > 0) {
+    if (working_directory::path(here, sizeof here) > 0) {
       snprintf(absolute, sizeof absolute, "%s/%s", here, path);
       path = absolute;
     }

@@ -426,8 +426,8 @@ export class FileSystemCore {
   }
 
   /** Reads and writes of the file must pass the kernel: see OpenFile.inKernel. */
-  isInKernel(handle: number): boolean {
-    return this.#handles.get(handle)?.file?.inKernel === true;
+  isInKernel(inode: number): boolean {
+    return this.#context.files.peek(inode)?.inKernel === true;
   }
 
   /** Reading the inode now changes its access time, as far as is known. */

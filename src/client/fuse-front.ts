@@ -99,6 +99,8 @@ export class FuseFront implements FuseHandler {
   readonly directories = new KnownDirectories();
   /** FuseSession.notifyInode and notifyEpoch: written up to this number. */
   onKernelNotified: (number: number) => void = () => undefined;
+  /** FuseSession.notifyPages: dropped up to this number. */
+  onKernelPagesDropped: (number: number) => void = () => undefined;
 
   /** The kernel's requests, by Operation. */
   readonly #operations = new Float64Array(OPERATIONS);
@@ -161,8 +163,8 @@ export class FuseFront implements FuseHandler {
     this.#opens.written(number);
   }
 
-  onPagesDropped(_number: number): void {
-    // Nobody waits for it.
+  onPagesDropped(number: number): void {
+    this.onKernelPagesDropped(number);
   }
 
   /** The kernel may cache files under leases; `notifyPages` is the session's. */

@@ -4,8 +4,9 @@
  * forget before a program hears that it has changed something:
  *
  *   call ──┬─ pages or locks of the file are in the kernel ──> Fallback: the program asks the kernel
- *          └─ core ── reply ──┬─ a change that the kernel may not know ──> told ── written ──> answer
- *                             └─ else ─────────────────────────────────────────────────────> answer
+ *          └─ core ── reply ──┬─ a write of what the kernel has read meanwhile ──> dropped ──┐
+ *                             ├─ a change that the kernel may not know ──────────────────────┴> told ── written ──> answer
+ *                             └─ else ─────────────────────────────────────────────────────────────────────> answer
  *
  * docs/intercept.md has the protocol and the rules.
  */
@@ -39,8 +40,8 @@ export interface InterceptFrontDeps {
   forgetChangedNames(directory: number): number;
   /** KnownDirectories.mayHave. */
   mayKnow(directory: number): boolean;
-  /** Pages that the kernel may have of the inode are to go, soon. */
-  dropPages(inode: number): void;
+  /** Pages that the kernel may have of the inode are to go: FuseSession.notifyPages. */
+  dropPages(inode: number): number;
   /** The text of /proc/PID/status; '': there is no such process. */
   statusOf?: (pid: number) => string;
 }
@@ -63,6 +64,7 @@ export class InterceptFront {
   readonly #free: InterceptOperation[] = [];
   readonly #programs = new Map<number, Credentials>();
   readonly #untold: AfterNotices<InterceptOperation>;
+  readonly #undropped: AfterNotices<InterceptOperation>;
 
   constructor(deps: InterceptFrontDeps) {
     this.core = deps.core;
@@ -75,6 +77,12 @@ export class InterceptFront {
         this.#answer(operation);
       },
     );
+    this.#undropped = new AfterNotices<InterceptOperation>(
+      (inode) => this.#deps.dropPages(inode) || NO_ROOM,
+      (operation) => {
+        this.#tell(operation);
+      },
+    );
   }
 
   /** Programs that are attached. */
@@ -85,6 +93,11 @@ export class InterceptFront {
   /** Of the FUSE session: all notices up to this number are written. */
   written(number: number): void {
     this.#untold.written(number);
+  }
+
+  /** Of the FUSE session: all pages up to this number are dropped. */
+  pagesDropped(number: number): void {
+    this.#undropped.written(number);
   }
 
   onCall(call: InterceptCall): void {
@@ -120,7 +133,7 @@ export class InterceptFront {
     operation.synchronous = call.kind === CallKind.Write && (call.flags & O_DSYNC) !== 0;
     operation.changes = false;
     operation.names.changes = false;
-    operation.writes = 0;
+    operation.writes = false;
     operation.remembers = call.kind === CallKind.Stat;
     this.#dispatch(operation, call);
   }
@@ -135,7 +148,7 @@ export class InterceptFront {
         else operation.replyError(Fallback.NotHere);
         return;
       case CallKind.Read:
-        if (core.isInKernel(call.handle)) {
+        if (core.isInKernel(call.inode)) {
           operation.replyError(Fallback.InKernel);
           return;
         }
@@ -143,12 +156,12 @@ export class InterceptFront {
         core.read(operation, call.handle, call.offset, call.lengthBytes, call.slot);
         return;
       case CallKind.Write:
-        if (core.isInKernel(call.handle)) {
+        if (core.isInKernel(call.inode)) {
           operation.replyError(Fallback.InKernel);
           return;
         }
         operation.changes = true;
-        operation.writes = call.handle;
+        operation.writes = true;
         core.write(operation, call.handle, call.offset, call.lengthBytes, call.slot, false);
         return;
       case CallKind.FileStat:
@@ -212,10 +225,13 @@ export class InterceptFront {
 
   /** Of InterceptOperation: the core has answered. */
   ended(operation: InterceptOperation): void {
-    // They were read while this was being written.
-    if (operation.writes !== 0 && this.core.isInKernel(operation.writes)) {
-      this.#deps.dropPages(operation.inode);
-    }
+    // They were read while this was being written. Its handle may be closed by now: who maps the file has it open.
+    const isRead = operation.writes && this.core.isInKernel(operation.inode);
+    if (isRead) this.#undropped.start(operation, operation.inode);
+    else this.#tell(operation);
+  }
+
+  #tell(operation: InterceptOperation): void {
     // A change that failed may have changed something all the same.
     if (operation.changes || operation.names.changes)
       this.#untold.start(operation, operation.inode);

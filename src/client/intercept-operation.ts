@@ -38,8 +38,8 @@ export class InterceptOperation implements NameCallOwner {
   slot = 0;
   /** The kernel's attributes of the inode are old when this is done. */
   changes = false;
-  /** The core's handle that it writes through, 0: none. */
-  writes = 0;
+  /** It writes to a file. */
+  writes = false;
   /** The answer, while the kernel is being told. */
   status = 0;
   value = 0;

@@ -22,7 +22,8 @@ export interface InterceptableMount {
   directIo: boolean;
   /** The kernel may keep pages of files. */
   cachesPages: boolean;
-  dropPages(inode: number): void;
+  /** FuseSession.notifyPages. */
+  dropPages(inode: number): number;
   /** The kernel may have heard of the directory. */
   mayKnow(directory: number): boolean;
 }
@@ -48,9 +49,7 @@ export class Interception {
       },
       forgetChanged: (inode) => validity.forgetChanged(inode),
       forgetChangedNames: (directory) => validity.forgetChangedNames(directory),
-      dropPages: (inode) => {
-        mount.dropPages(inode);
-      },
+      dropPages: (inode) => mount.dropPages(inode),
       mayKnow: (directory) => mount.mayKnow(directory),
     });
     this.#host = new InterceptHost(
@@ -93,6 +92,11 @@ export class Interception {
   /** Of the FUSE session. */
   written(number: number): void {
     this.#front.written(number);
+  }
+
+  /** Of the FUSE session. */
+  pagesDropped(number: number): void {
+    this.#front.pagesDropped(number);
   }
 
   get counters(): InterceptCounters & { attached: number } {

@@ -161,6 +161,7 @@ class ActiveMount implements Mount {
       client.core.recalls.written(number);
       this.#interception?.written(number);
     };
+    this.#front.onKernelPagesDropped = (number) => this.#interception?.pagesDropped(number);
     this.#front.onGone = (reason) => {
       this.#front.validity?.ended();
       client.core.recalls.setKernel(null);
@@ -213,9 +214,7 @@ class ActiveMount implements Mount {
       validity: this.#front.validity,
       directIo: this.#front.openFlags !== 0,
       cachesPages: this.#client.core.pages.enabled,
-      dropPages: (inode: number): void => {
-        this.#session.notifyPages(inode);
-      },
+      dropPages: (inode: number): number => this.#session.notifyPages(inode),
       mayKnow: (directory: number): boolean => this.#front.directories.mayHave(directory),
     };
     this.#interception = Interception.offer(this.#client, mount, (message) =>

@@ -5,7 +5,7 @@
  */
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
-import { mkdirSync, rmSync, statfsSync } from 'node:fs';
+import { mkdirSync, readlinkSync, rmSync, statSync, statfsSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { TestCluster, sleep, until } from '../support/cluster.js';
 import { answeredCalls, preloaded } from '../support/preload.js';
@@ -226,6 +226,60 @@ while i < 50 or len(sys.stdin.readline()) == 0:
     await until('more calls', () => program.lines.length === 50);
     program.tell('end\n');
     await finished(program);
+  });
+
+  it('know where they are while the name of that directory is looked up again', async () => {
+    const text = `
+import ctypes, os, sys
+libc = ctypes.CDLL(None)
+libc.realpath.restype = libc.get_current_dir_name.restype = ctypes.c_char_p
+os.chdir(sys.argv[1])
+os.environ.pop("PWD", None)
+print(os.getpid(), flush=True)
+while sys.stdin.readline() == "where\\n":
+    try: print(os.getcwd(), flush=True)
+    except OSError as error: print(error.errno, flush=True)
+    print(libc.get_current_dir_name(), libc.realpath(b"here", None), flush=True)`;
+    const directory = join(mount, 'where');
+    const file = join(directory, 'removed');
+    const here = join(directory, 'here');
+    mkdirSync(directory);
+    writeFileSync(here, '');
+    writeFileSync(file, '');
+    const program = start(text, directory);
+    await until('it to begin', () => program.lines.length > 0);
+    const link = `/proc/${program.lines[0]}/cwd`;
+    // The kernel is told to forget all names.
+    statSync(file);
+    await finished(start('import os, sys; os.unlink(sys.argv[1])', file));
+    const pid = cluster.mountPid(mount);
+    process.kill(pid, 'SIGSTOP');
+    const asking = spawn('stat', [directory], { stdio: 'ignore' });
+    try {
+      const asked = new Promise((resolve) => asking.once('close', resolve));
+      const end = Date.now() + 2000;
+      // One that remembers no names (before Linux 6.16) asks for it and believes it all the while.
+      const asks = (): boolean => readlinkSync(link).endsWith(' (deleted)') || Date.now() > end;
+      await until('the kernel to ask for the name', asks);
+      program.tell('where\n');
+      await sleep(300);
+      process.kill(pid, 'SIGCONT');
+      await asked;
+    } finally {
+      process.kill(pid, 'SIGCONT');
+    }
+    await until('an answer', () => program.lines.length === 3);
+    assert.deepEqual(program.lines.slice(1), [directory, `b'${directory}' b'${here}'`]);
+
+    // One that is there again is another.
+    rmSync(directory, { recursive: true });
+    mkdirSync(directory);
+    program.tell('where\n');
+    await until('an answer', () => program.lines.length === 5);
+    assert.deepEqual(program.lines.slice(3), ['2', 'None None']);
+    program.tell('end\n');
+    await finished(program);
+    rmSync(directory, { recursive: true });
   });
 
   /** Works in a directory of the mount, which is not there while nothing is mounted. */

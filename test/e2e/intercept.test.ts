@@ -189,6 +189,45 @@ print("done")`;
     assert.ok(answered('write') > 0);
   });
 
+  it("read and write whole what becomes the kernel's in the middle", () => {
+    const text = `
+import fcntl, os, threading
+big = os.urandom(24 << 20)
+def parts(data): return [data[:5], b"", data[5:9000001], data[9000001:]]
+def work(name, call, has_begun):
+    done = []
+    thread = threading.Thread(target=lambda: done.append(call()))
+    thread.start()
+    while thread.is_alive() and not has_begun(): pass
+    other = os.open(name, os.O_RDWR)
+    fcntl.lockf(other, fcntl.LOCK_EX)
+    thread.join()
+    assert done == [len(big)], (name, done)
+    return other
+for name in ("pwrite", "write", "pwritev", "writev"):
+    fd = os.open(name, os.O_RDWR | os.O_CREAT)
+    seen = os.open(name, os.O_RDONLY)
+    call = {"pwrite": lambda: os.pwrite(fd, big, 0), "write": lambda: os.write(fd, big),
+            "pwritev": lambda: os.pwritev(fd, parts(big), 0), "writev": lambda: os.writev(fd, parts(big))}[name]
+    other = work(name, call, lambda: os.fstat(seen).st_size > 0)
+    assert os.lseek(fd, 0, 1) == (0 if name[0] == "p" else len(big)), name
+    assert open(name, "rb").read() == big, name
+    [os.close(each) for each in (fd, seen, other)]
+    if name != "pwrite": os.unlink(name)
+for name in ("preadv", "readv"):
+    fd = os.open("pwrite", os.O_RDONLY)
+    into = [bytearray(len(part)) for part in parts(big)]
+    call = (lambda: os.preadv(fd, into, 0)) if name == "preadv" else (lambda: os.readv(fd, into))
+    os.close(work("pwrite", call, lambda: into[0] != bytes(5)))
+    assert os.lseek(fd, 0, 1) == (0 if name[0] == "p" else len(big)), name
+    assert b"".join(into) == big, name
+    os.close(fd)
+os.unlink("pwrite")
+print("done")`;
+    assert.equal(python(text), 'done\n');
+    assert.ok(answered('read') > 0 && answered('write') > 0);
+  });
+
   it('fork and execute in a storm, each with files of its own', () => {
     const script = `
       mkdir -p storm; cd storm

@@ -35,6 +35,7 @@ describe('calls of intercepted programs', () => {
   let calls: { name: string; request: ClientRequest }[];
   let told: number;
   let dropped: number[];
+  let isDropFull: boolean;
   let closed: number[];
   let inKernel: boolean;
   let isDue: boolean;
@@ -44,6 +45,7 @@ describe('calls of intercepted programs', () => {
     calls = [];
     told = NOTHING_TOLD;
     dropped = [];
+    isDropFull = false;
     closed = [];
     inKernel = false;
     isDue = false;
@@ -59,7 +61,7 @@ describe('calls of intercepted programs', () => {
       write: take('write'),
       getAttributes: take('getAttributes'),
       isOpen: (inode: number) => inode === 7,
-      isInKernel: () => inKernel,
+      isInKernel: (inode: number) => inode === 7 && inKernel,
       isAccessDue: () => isDue,
       closeHandle: (handle: number) => closed.push(handle),
     };
@@ -69,7 +71,7 @@ describe('calls of intercepted programs', () => {
       answer: (number, status, value) => answers.push([number, status, value]),
       forgetChanged: () => told,
       forgetChangedNames: () => told,
-      dropPages: (inode) => dropped.push(inode),
+      dropPages: (inode) => (isDropFull ? 0 : dropped.push(inode)),
       mayKnow: () => false,
       statusOf: () => 'Uid:\t0\t0\t0\t5\nGid:\t0\t0\t0\t6\nCapEff:\t0\n',
     });
@@ -133,11 +135,32 @@ describe('calls of intercepted programs', () => {
     ]);
   });
 
-  it('have pages dropped that were read while they wrote', () => {
+  it('are answered when pages are dropped that were read while they wrote', () => {
     front.onCall(call({ kind: CallKind.Write }));
     inKernel = true;
+    // Nobody has to have it open any more who wrote.
+    front.onCall(call({ kind: CallKind.Close, handle: 3 }));
     calls[0]!.request.replyWritten(5);
     assert.deepEqual(dropped, [7]);
+    assert.deepEqual(answers, []);
+    front.pagesDropped(1);
+    assert.deepEqual(answers, [[1, 0, 5]]);
+  });
+
+  it('wait for room to have pages dropped, and then for the kernel to be told', () => {
+    front.onCall(call({ kind: CallKind.Write }));
+    inKernel = true;
+    told = 6;
+    isDropFull = true;
+    calls[0]!.request.replyWritten(5);
+    isDropFull = false;
+    // Other pages, which took the room.
+    front.pagesDropped(0);
+    assert.deepEqual(dropped, [7]);
+    front.written(5);
+    front.pagesDropped(1);
+    assert.deepEqual(answers, []);
+    front.written(6);
     assert.deepEqual(answers, [[1, 0, 5]]);
   });
 
