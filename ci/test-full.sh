@@ -8,10 +8,10 @@ bash ci/setup.sh test || exit 1
 step build bash ci/build.sh
 [ ${#failed_steps[@]} -eq 0 ] || exit 1
 step 'native tests under sanitizers' bash ci/test-native.sh --sanitize
-export SEALFS_SIM_SEEDS=${SEALFS_SIM_SEEDS:-1200}
+export SEALFS_SIM_SEEDS=${SEALFS_SIM_SEEDS:-900}
 export SEALFS_SIM_BATCH_SEEDS=${SEALFS_SIM_BATCH_SEEDS:-300}
 export SEALFS_DIRECTORY_ENTRIES=${SEALFS_DIRECTORY_ENTRIES:-1000000}
-export SEALFS_FUZZ_SECONDS=${SEALFS_FUZZ_SECONDS:-30}
+export SEALFS_FUZZ_SECONDS=${SEALFS_FUZZ_SECONDS:-25}
 export SEALFS_KILL_ROUNDS=${SEALFS_KILL_ROUNDS:-3}
 export SEALFS_SHARING_ROUNDS=${SEALFS_SHARING_ROUNDS:-1000}
 export SEALFS_PROGRAM_ROUNDS=${SEALFS_PROGRAM_ROUNDS:-2}
@@ -23,7 +23,7 @@ SEALFS_POSIX_FULL=1 step 'conformance, in full' bash ci/mocha.sh posix
 sanitized=$(gcc -print-file-name=libasan.so):$PWD/build/tests-sanitize/Release/libsealfs_intercept.so
 SEALFS_TEST_PRELOAD=$sanitized ASAN_OPTIONS=detect_leaks=0:disable_coredump=0 \
   step 'preload library under sanitizers' \
-  bash ci/mocha.sh e2e/intercept{,-names,-trouble}.test.js fuzz/intercept.test.js
+  bash ci/mocha.sh e2e/intercept{,-names,-remembered,-trouble}.test.js fuzz/intercept.test.js
 SEALFS_TEST_PRELOAD=$sanitized ASAN_OPTIONS=detect_leaks=0:disable_coredump=0 \
   SEALFS_POSIX_INTERCEPT=1 step 'conformance under the preload library' bash ci/mocha.sh posix
 SEALFS_LOCKS_FULL=1 step 'real programs, long' bash ci/mocha.sh e2e

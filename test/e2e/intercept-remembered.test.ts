@@ -18,7 +18,7 @@ import { TestCluster } from '../support/cluster.js';
 import { preloaded } from '../support/preload.js';
 
 const seed = Number(process.env['SEALFS_INTERCEPT_SEED'] ?? randomInt(1_000_000));
-const STEPS = process.env['SEALFS_INTERCEPT_STEPS'] ?? '300';
+const STEPS = process.env['SEALFS_INTERCEPT_STEPS'] ?? '200';
 /** Programs of the system, which all users may run. */
 const PATH = '/usr/bin:/bin:/usr/sbin:/sbin';
 const ENOENT = '2';
