@@ -1,8 +1,10 @@
-// Goal: calls after which this process is somebody else, or lives elsewhere: who it was when it
-// attached no longer says where its paths may go, so from then on they are the kernel's.
+// Goal: calls after which this process is somebody else, or lives elsewhere, or has changed where
+// paths lead: who it was when it attached, and what it has seen, no longer say where its paths may
+// go, so from then on they are the kernel's.
 // Descriptors stay what they are, as with the kernel.
 #include <sched.h>
 #include <sys/fsuid.h>
+#include <sys/mount.h>
 #include <sys/types.h>
 #include <unistd.h>
 
@@ -35,6 +37,10 @@ Next<int(gid_t)> next_setfsgid{"setfsgid"};
 Next<int(void*, const void*)> next_capset{"capset"};
 Next<int(int)> next_unshare{"unshare"};
 Next<int(int, int)> next_setns{"setns"};
+Next<int(const char*)> next_chroot{"chroot"};
+Next<int(const char*, const char*, const char*, unsigned long, const void*)> next_mount{"mount"};
+Next<int(const char*)> next_umount{"umount"};
+Next<int(const char*, int)> next_umount2{"umount2"};
 
 }  // namespace
 }  // namespace sealfs::intercept
@@ -70,3 +76,12 @@ SEALFS_ENTRY int capset(void* header, const void* data) noexcept {
 }
 SEALFS_ENTRY int unshare(int flags) noexcept { return change(&next_unshare, flags); }
 SEALFS_ENTRY int setns(int fd, int type) noexcept { return change(&next_setns, fd, type); }
+SEALFS_ENTRY int chroot(const char* path) noexcept { return change(&next_chroot, path); }
+SEALFS_ENTRY int mount(const char* source, const char* target, const char* type,
+                       unsigned long flags, const void* data) noexcept {
+  return change(&next_mount, source, target, type, flags, data);
+}
+SEALFS_ENTRY int umount(const char* target) noexcept { return change(&next_umount, target); }
+SEALFS_ENTRY int umount2(const char* target, int flags) noexcept {
+  return change(&next_umount2, target, flags);
+}

@@ -18,6 +18,7 @@
 #include "native/intercept/entry.h"
 #include "native/intercept/next.h"
 #include "native/intercept/path_call.h"
+#include "native/intercept/places.h"
 
 namespace sealfs::intercept {
 namespace {
@@ -113,7 +114,10 @@ int rename_at(int from, const char* path, int to, const char* new_path, unsigned
     }
   }
   if (answered(status, before, &result)) return result;
-  return next_renameat2(from, path, to, new_path, flags);
+  const int moved = next_renameat2(from, path, to, new_path, flags);
+  // It may have been a directory above a mount point.
+  places::look_again();
+  return moved;
 }
 
 int link_at(int from, const char* path, int to, const char* new_path, int flags) {

@@ -266,6 +266,14 @@ bool find_again(const char* path, uint64_t now_ms, Place* place) {
   return seen.is_still(sequence) && place->attachment->alive() && *place->path != '\0';
 }
 
+void look_again() {
+  for (Mount& each : mounts) {
+    if (!each.seen.begin()) continue;
+    each.seen.set(kSeenMs, 0);
+    each.seen.end();
+  }
+}
+
 void stop() { stopped = true; }
 
 void forget() {

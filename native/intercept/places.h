@@ -35,6 +35,8 @@ Place find(int directory, const char* path);
 // at at `now_ms` (remembered::now_ms), a tick of the clock, a few milliseconds; false: it was not.
 // What `may_be_below` judges is not judged.
 bool find_again(const char* path, uint64_t now_ms, Place* place);
+// What was looked at is looked at again: something above a mount may have moved.
+void look_again();
 // Who this process is has changed, or where it lives: paths are the kernel's from now on.
 void stop();
 // In the child of a fork.

@@ -164,6 +164,30 @@ describe('remembered paths', function () {
     assert.equal(await asker.askOften(), '644 1');
   });
 
+  it('are not told behind a directory that was moved, or another root', function () {
+    if (process.getuid?.() !== 0) this.skip();
+    const script = `
+import os
+home, path = "${cluster.dir}/above", "${cluster.dir}/above/m/in"
+os.mkdir(home); os.mkdir(home + "/m")
+os.system("mount --bind ${mount} " + home + "/m")
+open(path, "w").close()
+def known(): return [os.path.exists(path) for _ in range(6)]
+assert all(known())
+os.rename(home, home + "2")
+assert not any(known()), "moved"
+os.rename(home + "2", home)
+assert all(known())
+os.chroot("${cluster.dir}")
+assert not any(known()), "another root"
+os.chroot(".")
+print("ok")`;
+    const env = { ...process.env, PATH, ...preloaded() };
+    const ended = spawnSync('python3', ['-c', script], { env, encoding: 'utf8' });
+    spawnSync('umount', [join(cluster.dir, 'above/m')]);
+    assert.equal(ended.stdout, 'ok\n', ended.stderr);
+  });
+
   it('are those of the mount that is there now', async () => {
     const path = cluster.mount('again');
     writeFileSync(join(path, 'here'), 'x', { mode: 0o644 });
