@@ -58,15 +58,6 @@ uint32_t own_umask() {
   return mask;
 }
 
-// True: answered, with `*result` and errno as the call has it. `before`: errno at the beginning.
-bool answered(uint32_t status, int before, int* result) {
-  errno = before;
-  if (status >= kFallbackFirst) return false;
-  if (status != 0) errno = static_cast<int>(status);
-  *result = status == 0 ? 0 : -1;
-  return true;
-}
-
 int unlink_at(int directory, const char* path, int flags) {
   const bool removes = flags == AT_REMOVEDIR;
   const report::Call kind = removes ? report::kRemoveDirectory : report::kUnlink;

@@ -19,6 +19,8 @@ enum Call : uint32_t {
   kWrite,
   kStat,
   kFileStat,
+  kFileSync,
+  kFileTruncate,
   kUnlink,
   kRemoveDirectory,
   kMakeDirectory,

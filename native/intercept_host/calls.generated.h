@@ -15,6 +15,8 @@ enum class CallKind : uint32_t {
   kWrite = 5,
   kStat = 6,
   kFileStat = 7,
+  kFileSync = 8,
+  kFileTruncate = 9,
   kUnlink = 16,
   kRemoveDirectory = 17,
   kMakeDirectory = 18,

@@ -110,6 +110,7 @@ class Host : public EventSource {
   bool take_open(Program* program, uint32_t lane, const Request& request);
   bool take_data(Program* program, uint32_t lane, const Request& request, CallKind kind);
   bool take_path(Program* program, uint32_t lane, const Request& request, CallKind kind);
+  bool take_file(Program* program, uint32_t lane, const Request& request, CallKind kind);
   bool may_walk(const Program& program, const Request& request, CallKind kind);
   void take_close(Program* program, uint32_t lane, const Request& request);
   void refuse(Program* program, uint32_t lane, Fallback why);

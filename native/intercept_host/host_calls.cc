@@ -19,10 +19,6 @@ bool may_read(uint32_t flags) {
   return (flags & (O_PATH | O_DIRECTORY)) == 0 && (flags & O_ACCMODE) != O_WRONLY;
 }
 
-bool may_write(uint32_t flags) {
-  return (flags & (O_PATH | O_DIRECTORY | O_APPEND)) == 0 && (flags & O_ACCMODE) != O_RDONLY;
-}
-
 StatReply stat_reply(const wire::Attributes& from) {
   StatReply to{};
   to.inode = from.inode;
@@ -92,6 +88,10 @@ bool Host::take_call(Program* program, uint32_t lane) {
       return take_path(program, lane, request, CallKind::kStat);
     case Operation::kFileStat:
       return take_data(program, lane, request, CallKind::kFileStat);
+    case Operation::kFileSync:
+      return take_file(program, lane, request, CallKind::kFileSync);
+    case Operation::kFileTruncate:
+      return take_file(program, lane, request, CallKind::kFileTruncate);
     case Operation::kUnlink:
       return take_path(program, lane, request, CallKind::kUnlink);
     case Operation::kRemoveDirectory:

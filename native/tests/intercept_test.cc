@@ -339,6 +339,33 @@ TEST_F(InterceptHost, PassesOnWhatIsInOrder) {
   EXPECT_EQ(lane->reply.value, 3u);
 }
 
+TEST_F(InterceptHost, CutsOnlyWhatWasOpenedForWriting) {
+  attach();
+  const std::string path = "/proc/self/fd/" + std::to_string(file_);
+  auto* lane = reinterpret_cast<Lane*>(base_ + kLanesOffset);
+  for (const int flags : {O_RDONLY, O_WRONLY, O_RDWR, O_WRONLY | O_APPEND}) {
+    const int fd = ::open(path.c_str(), flags | O_CLOEXEC);
+    ASSERT_GE(fd, 0);
+    const uint32_t handle = open_descriptor(fd);
+    const bool is_allowed = flags == O_WRONLY || flags == O_RDWR;
+    lane->request = Request{static_cast<uint32_t>(Operation::kFileTruncate), handle, 4096, 0, 0};
+    reinterpret_cast<Header*>(base_)->bell = 1;
+    ASSERT_EQ(host_->harvest(), is_allowed ? 1u : 0u);
+    if (is_allowed) {
+      EXPECT_EQ(record(0).offset, 4096u);
+      answer_all(1, 0);
+    } else {
+      EXPECT_EQ(lane->reply.status, static_cast<uint32_t>(Fallback::kMode));
+    }
+    lane->request = Request{static_cast<uint32_t>(Operation::kFileSync), handle, 0, 0, 0};
+    reinterpret_cast<Header*>(base_)->bell = 1;
+    ASSERT_EQ(host_->harvest(), 1u);
+    answer_all(1, EIO);
+    EXPECT_EQ(lane->reply.status, static_cast<uint32_t>(EIO));
+    ::close(fd);
+  }
+}
+
 TEST_F(InterceptHost, RefusesWhatIsOutOfBounds) {
   attach();
   const uint32_t handle = open_file();
@@ -350,6 +377,13 @@ TEST_F(InterceptHost, RefusesWhatIsOutOfBounds) {
       {static_cast<uint32_t>(Operation::kWrite), handle, wire::kFileBytesMax, 1, 0},
       {static_cast<uint32_t>(Operation::kWrite), handle + 1, 0, 1, 0},
       {static_cast<uint32_t>(Operation::kStat), handle, 0, 1, 0},
+      {static_cast<uint32_t>(Operation::kFileSync), handle + 1, 0, 0, 0},
+      {static_cast<uint32_t>(Operation::kFileSync), handle, 1, 0, 0},
+      {static_cast<uint32_t>(Operation::kFileSync), handle, 0, 1, 0},
+      {static_cast<uint32_t>(Operation::kFileTruncate), handle, wire::kFileBytesMax + 1, 0, 0},
+      {static_cast<uint32_t>(Operation::kFileTruncate), handle, UINT64_MAX, 0, 0},
+      {static_cast<uint32_t>(Operation::kFileTruncate), handle, 0, 0, 1},
+      {static_cast<uint32_t>(Operation::kFileTruncate), handle, 0, 0, 0, handle, 0},
       {77, handle, 0, 1, 0},
   };
   for (const Request& request : wrong) {
@@ -431,7 +465,7 @@ TEST_F(InterceptHost, SurvivesGarbage) {
       auto* request = reinterpret_cast<uint32_t*>(&lane->request);
       // Small numbers are operations, handles and lengths that are nearly right.
       for (size_t w = 0; w < sizeof(Request) / 4; w++) {
-        request[w] = random() % 2 == 0 ? random() % 25 : static_cast<uint32_t>(random());
+        request[w] = random() % 2 == 0 ? random() % 30 : static_cast<uint32_t>(random());
       }
       if (random() % 2 == 0) lane->request.handle = random() % 2 == 0 ? handle : directory;
       if (random() % 2 == 0) lane->request.second_handle = random() % 2 == 0 ? directory : 0;

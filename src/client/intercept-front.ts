@@ -14,6 +14,7 @@ import { CallKind, Fallback } from '../native/intercept.js';
 import type { InterceptCall } from '../native/intercept.js';
 import type { ArenaMemory } from '../native/arena-memory.js';
 import { AfterNotices } from './after-notices.js';
+import { AttributeChange, SET_DROP_SET_ID, SET_SIZE } from './attributes.js';
 import type { FileSystemCore } from './core.js';
 import { credentialsOf } from './credentials.js';
 import type { Credentials } from './credentials.js';
@@ -63,6 +64,7 @@ export class InterceptFront {
   readonly #free: InterceptOperation[] = [];
   readonly #programs = new Map<number, Credentials>();
   readonly #untold: AfterNotices<InterceptOperation>;
+  readonly #change = new AttributeChange();
 
   constructor(deps: InterceptFrontDeps) {
     this.core = deps.core;
@@ -153,6 +155,14 @@ export class InterceptFront {
       case CallKind.FileStat:
         core.getAttributes(operation, call.inode);
         return;
+      case CallKind.FileSync:
+        // What a mapping has made dirty is the kernel's to send.
+        if (core.isInKernel(call.handle)) operation.replyError(Fallback.InKernel);
+        else core.fsync(operation, call.handle);
+        return;
+      case CallKind.FileTruncate:
+        this.#truncate(operation, call);
+        return;
       case CallKind.Stat:
         operation.walk.start(
           this.#programs.get(call.program) ?? NOBODY,
@@ -175,6 +185,20 @@ export class InterceptFront {
       default:
         operation.replyError(Fallback.Overloaded);
     }
+  }
+
+  #truncate(operation: InterceptOperation, call: InterceptCall): void {
+    const { handle, inode, offset } = call;
+    if (this.core.isInKernel(handle)) {
+      operation.replyError(Fallback.InKernel);
+      return;
+    }
+    operation.changes = true;
+    operation.writes = handle;
+    const change = this.#change;
+    change.valid = operation.dropsSetId ? SET_SIZE | SET_DROP_SET_ID : SET_SIZE;
+    change.sizeBytes = offset;
+    this.core.setAttributes(operation, inode, change);
   }
 
   /** All that a change of names concerns: the number of the last of the notices. */

@@ -66,7 +66,8 @@ export class InterceptOperation implements NameCallOwner {
   }
 
   replyDone(): void {
-    this.names.done();
+    if (this.names.active) this.names.done();
+    else this.#end(0, 0);
   }
 
   replyAttributes(attributes: FileAttributes): void {
@@ -100,7 +101,8 @@ export class InterceptOperation implements NameCallOwner {
       this.names.walked(status, attributes);
       return;
     }
-    if (attributes !== null) {
+    // Who asked for them has given room for them.
+    if (attributes !== null && this.slot !== 0) {
       this.#view.offset = this.slot;
       this.#view.copyFrom(attributes);
     }

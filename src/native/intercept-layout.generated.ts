@@ -17,6 +17,10 @@ export const CallKind = {
   Stat: 6,
   /** of `inode`, which is open; likewise */
   FileStat: 7,
+  /** of `handle` */
+  FileSync: 8,
+  /** of `inode`, which is open for writing as `handle`; offset: the new length */
+  FileTruncate: 9,
   /** of a path below `inode`, as Stat */
   Unlink: 16,
   RemoveDirectory: 17,
