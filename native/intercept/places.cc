@@ -215,6 +215,8 @@ Place find(int directory, const char* path) {
 
 void stop() { stopped = true; }
 
+bool is_stopped() { return stopped.load(std::memory_order_relaxed); }
+
 void forget() {
   for (Directory& each : directories) {
     each.inode = 0;

@@ -33,6 +33,7 @@ bool may_be_below(const char* path);
 Place find(int directory, const char* path);
 // Who this process is has changed, or where it lives: paths are the kernel's from now on.
 void stop();
+bool is_stopped();
 // In the child of a fork.
 void forget();
 

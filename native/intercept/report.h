@@ -21,6 +21,9 @@ enum Call : uint32_t {
   kFileStat,
   kFileSync,
   kFileTruncate,
+  kFileChangeMode,
+  kFileChangeOwner,
+  kFileSetTimes,
   kUnlink,
   kRemoveDirectory,
   kMakeDirectory,
@@ -29,6 +32,10 @@ enum Call : uint32_t {
   kRename,
   kLink,
   kSymlink,
+  kTruncate,
+  kChangeMode,
+  kChangeOwner,
+  kSetTimes,
   kCalls
 };
 

@@ -17,6 +17,9 @@ enum class CallKind : uint32_t {
   kFileStat = 7,
   kFileSync = 8,
   kFileTruncate = 9,
+  kFileChangeMode = 10,
+  kFileChangeOwner = 11,
+  kFileSetTimes = 12,
   kUnlink = 16,
   kRemoveDirectory = 17,
   kMakeDirectory = 18,
@@ -25,6 +28,10 @@ enum class CallKind : uint32_t {
   kRename = 21,
   kLink = 22,
   kSymlink = 23,
+  kTruncate = 24,
+  kChangeMode = 25,
+  kChangeOwner = 26,
+  kSetTimes = 27,
 };
 
 struct CallRecord {
@@ -39,7 +46,7 @@ struct CallRecord {
   uint32_t slot;
   uint64_t second_inode;
   uint32_t second_bytes;
-  uint32_t reserved;
+  uint32_t gid;
 };
 static_assert(sizeof(CallRecord) == 64);
 static_assert(offsetof(CallRecord, kind) == 0);
@@ -53,7 +60,7 @@ static_assert(offsetof(CallRecord, length_bytes) == 40);
 static_assert(offsetof(CallRecord, slot) == 44);
 static_assert(offsetof(CallRecord, second_inode) == 48);
 static_assert(offsetof(CallRecord, second_bytes) == 56);
-static_assert(offsetof(CallRecord, reserved) == 60);
+static_assert(offsetof(CallRecord, gid) == 60);
 
 struct AnswerRecord {
   uint32_t call;

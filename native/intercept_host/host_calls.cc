@@ -92,6 +92,12 @@ bool Host::take_call(Program* program, uint32_t lane) {
       return take_file(program, lane, request, CallKind::kFileSync);
     case Operation::kFileTruncate:
       return take_file(program, lane, request, CallKind::kFileTruncate);
+    case Operation::kFileChangeMode:
+      return take_file(program, lane, request, CallKind::kFileChangeMode);
+    case Operation::kFileChangeOwner:
+      return take_file(program, lane, request, CallKind::kFileChangeOwner);
+    case Operation::kFileSetTimes:
+      return take_file(program, lane, request, CallKind::kFileSetTimes);
     case Operation::kUnlink:
       return take_path(program, lane, request, CallKind::kUnlink);
     case Operation::kRemoveDirectory:
@@ -108,6 +114,14 @@ bool Host::take_call(Program* program, uint32_t lane) {
       return take_path(program, lane, request, CallKind::kLink);
     case Operation::kSymlink:
       return take_path(program, lane, request, CallKind::kSymlink);
+    case Operation::kTruncate:
+      return take_path(program, lane, request, CallKind::kTruncate);
+    case Operation::kChangeMode:
+      return take_path(program, lane, request, CallKind::kChangeMode);
+    case Operation::kChangeOwner:
+      return take_path(program, lane, request, CallKind::kChangeOwner);
+    case Operation::kSetTimes:
+      return take_path(program, lane, request, CallKind::kSetTimes);
   }
   refuse(program, lane, Fallback::kBadRequest);
   return true;

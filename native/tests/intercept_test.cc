@@ -384,6 +384,13 @@ TEST_F(InterceptHost, RefusesWhatIsOutOfBounds) {
       {static_cast<uint32_t>(Operation::kFileTruncate), handle, UINT64_MAX, 0, 0},
       {static_cast<uint32_t>(Operation::kFileTruncate), handle, 0, 0, 1},
       {static_cast<uint32_t>(Operation::kFileTruncate), handle, 0, 0, 0, handle, 0},
+      {static_cast<uint32_t>(Operation::kFileChangeMode), handle, 0, 0, 010000},
+      {static_cast<uint32_t>(Operation::kFileChangeMode), handle, 1, 0, 0644},
+      {static_cast<uint32_t>(Operation::kFileChangeOwner), handle, 0, 0, 1},
+      {static_cast<uint32_t>(Operation::kFileChangeOwner), handle + 1, 0, 0, 0},
+      {static_cast<uint32_t>(Operation::kFileSetTimes), handle, 0, 0, 0},
+      {static_cast<uint32_t>(Operation::kFileSetTimes), handle, 0, sizeof(Times) + 1, 0},
+      {static_cast<uint32_t>(Operation::kFileSetTimes), handle, 0, UINT32_MAX, 0},
       {77, handle, 0, 1, 0},
   };
   for (const Request& request : wrong) {
@@ -439,6 +446,20 @@ TEST_F(InterceptHost, RefusesPathsThatAreNot) {
       {number(Operation::kLink), handle, 0, 1, 0, handle, UINT32_MAX},
       {number(Operation::kSymlink), handle, 0, 1, 0, handle, 1},
       {number(Operation::kSymlink), handle, 0, 1, 0, 0, kPathBytesMax + 1},
+      {number(Operation::kTruncate), handle, wire::kFileBytesMax + 1, 1, 0},
+      {number(Operation::kTruncate), handle, 0, 1, 1},
+      {number(Operation::kTruncate), file, 0, 1, 0},
+      {number(Operation::kChangeMode), handle, 0, 1, 010000},
+      {number(Operation::kChangeMode), handle, 0, 1, 0644, 0, 1},
+      {number(Operation::kChangeOwner), handle, 0, 1, 2},
+      {number(Operation::kChangeOwner), handle, 0, 1, 0, handle, 0},
+      {number(Operation::kSetTimes), handle, 0, 1, 0},
+      {number(Operation::kSetTimes), handle, 0, 1, 0, 0, sizeof(Times) - 1},
+      {number(Operation::kSetTimes), handle, 0, 1, 0, handle, sizeof(Times)},
+      {number(Operation::kSetTimes), handle, 0, kPathBytesMax + 1, 0, 0, sizeof(Times)},
+      {number(Operation::kSetTimes), handle, 0, 1, 2, 0, sizeof(Times)},
+      {number(Operation::kFileChangeMode), handle, 0, 0, 0644},
+      {number(Operation::kFileSync), handle, 0, 0, 0},
   };
   for (const Request& request : wrong) {
     lane->request = request;
@@ -448,6 +469,83 @@ TEST_F(InterceptHost, RefusesPathsThatAreNot) {
     EXPECT_GE(lane->reply.status, kFallbackFirst);
     EXPECT_LE(lane->reply.status, kFallbackLast);
   }
+}
+
+TEST_F(InterceptHost, PassesOnAttributesThatAreInOrder) {
+  attach();
+  const uint32_t handle = open_descriptor(directory_);
+  const uint32_t file = open_file();
+  auto* lane = reinterpret_cast<Lane*>(base_ + kLanesOffset);
+  auto* data = base_ + kDataOffset;
+  const auto take = [&](const Request& request) {
+    lane->request = request;
+    reinterpret_cast<Header*>(base_)->bell = 1;
+    return host_->harvest();
+  };
+  const auto number = [](Operation operation) { return static_cast<uint32_t>(operation); };
+  memcpy(data, "path", 4);
+  const uint64_t owner = 1000 | uint64_t{kUnchanged} << kGroupShift;
+  const uint32_t records = take({number(Operation::kChangeOwner), handle, owner, 4, kNoFollow});
+  if (lane->reply.status == static_cast<uint32_t>(Fallback::kPath)) {
+    GTEST_SKIP() << "something of the device of /dev/shm is mounted read-only here";
+  }
+  ASSERT_EQ(records, 1u);
+  EXPECT_EQ(record(0).offset, 1000u);
+  EXPECT_EQ(record(0).gid, kUnchanged);
+  EXPECT_EQ(record(0).flags, kNoFollow);
+  answer_all(1, 0);
+  ASSERT_EQ(take({number(Operation::kTruncate), handle, 4096, 4, 0}), 1u);
+  EXPECT_EQ(record(0).offset, 4096u);
+  answer_all(1, 0);
+  ASSERT_EQ(take({number(Operation::kChangeMode), handle, 99, 4, 07777}), 1u);
+  EXPECT_EQ(record(0).offset, 0u);
+  EXPECT_EQ(record(0).flags, 07777u);
+  answer_all(1, 0);
+  const Times times{-5, 7, UTIME_NOW, 999'999'999};
+  memcpy(data + 4, &times, sizeof times);
+  ASSERT_EQ(take({number(Operation::kSetTimes), handle, 0, 4, 0, 0, sizeof times}), 1u);
+  EXPECT_EQ(memcmp(arena_->at(record(0).slot), "path", 4), 0);
+  EXPECT_EQ(memcmp(arena_->at(record(0).slot) + 8, &times, sizeof times), 0);
+  answer_all(1, 0);
+  memcpy(data, &times, sizeof times);
+  ASSERT_EQ(take({number(Operation::kFileSetTimes), file, 0, sizeof times, 0}), 1u);
+  EXPECT_EQ(memcmp(arena_->at(record(0).slot), &times, sizeof times), 0);
+  answer_all(1, 0);
+  ASSERT_EQ(take({number(Operation::kFileChangeOwner), file, owner, 0, 0}), 1u);
+  EXPECT_EQ(record(0).gid, kUnchanged);
+  answer_all(1, 0);
+  EXPECT_EQ(arena_->free_messages(), free_messages_);
+}
+
+TEST_F(InterceptHost, RefusesTimesThatThereAreNone) {
+  attach();
+  const uint32_t handle = open_descriptor(directory_);
+  const uint32_t file = open_file();
+  auto* lane = reinterpret_cast<Lane*>(base_ + kLanesOffset);
+  const Times wrong[] = {
+      {0, 0, 1'000'000'000, 0},         {0, 0, 0, UINT32_MAX},       {0, 0, UTIME_OMIT, UTIME_OMIT},
+      {kSecondsMax + 1, 0, 0, 0},       {0, -kSecondsMax - 1, 0, 0}, {INT64_MIN, 0, 0, UTIME_NOW},
+      {0, 0, UTIME_NOW, UTIME_NOW + 1},
+  };
+  for (const Times& times : wrong) {
+    for (const bool by_path : {false, true}) {
+      lane->request = by_path ? Request{static_cast<uint32_t>(Operation::kSetTimes),
+                                        handle,
+                                        0,
+                                        4,
+                                        0,
+                                        0,
+                                        sizeof times}
+                              : Request{static_cast<uint32_t>(Operation::kFileSetTimes), file, 0,
+                                        sizeof times, 0};
+      memcpy(base_ + kDataOffset + (by_path ? 4 : 0), &times, sizeof times);
+      lane->reply.status = 0;
+      reinterpret_cast<Header*>(base_)->bell = 1;
+      EXPECT_EQ(host_->harvest(), 0u);
+      EXPECT_GE(lane->reply.status, kFallbackFirst);
+    }
+  }
+  EXPECT_EQ(arena_->free_messages(), free_messages_);
 }
 
 TEST_F(InterceptHost, SurvivesGarbage) {

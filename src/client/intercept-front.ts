@@ -14,7 +14,6 @@ import { CallKind, Fallback } from '../native/intercept.js';
 import type { InterceptCall } from '../native/intercept.js';
 import type { ArenaMemory } from '../native/arena-memory.js';
 import { AfterNotices } from './after-notices.js';
-import { AttributeChange, SET_DROP_SET_ID, SET_SIZE } from './attributes.js';
 import type { FileSystemCore } from './core.js';
 import { credentialsOf } from './credentials.js';
 import type { Credentials } from './credentials.js';
@@ -64,7 +63,6 @@ export class InterceptFront {
   readonly #free: InterceptOperation[] = [];
   readonly #programs = new Map<number, Credentials>();
   readonly #untold: AfterNotices<InterceptOperation>;
-  readonly #change = new AttributeChange();
 
   constructor(deps: InterceptFrontDeps) {
     this.core = deps.core;
@@ -160,9 +158,6 @@ export class InterceptFront {
         if (core.isInKernel(call.handle)) operation.replyError(Fallback.InKernel);
         else core.fsync(operation, call.handle);
         return;
-      case CallKind.FileTruncate:
-        this.#truncate(operation, call);
-        return;
       case CallKind.Stat:
         operation.walk.start(
           this.#programs.get(call.program) ?? NOBODY,
@@ -182,23 +177,19 @@ export class InterceptFront {
       case CallKind.Symlink:
         operation.names.start(call, this.#programs.get(call.program) ?? NOBODY);
         return;
+      case CallKind.FileTruncate:
+      case CallKind.FileChangeMode:
+      case CallKind.FileChangeOwner:
+      case CallKind.FileSetTimes:
+      case CallKind.Truncate:
+      case CallKind.ChangeMode:
+      case CallKind.ChangeOwner:
+      case CallKind.SetTimes:
+        operation.attributes.start(call, this.#programs.get(call.program) ?? NOBODY);
+        return;
       default:
         operation.replyError(Fallback.Overloaded);
     }
-  }
-
-  #truncate(operation: InterceptOperation, call: InterceptCall): void {
-    const { handle, inode, offset } = call;
-    if (this.core.isInKernel(handle)) {
-      operation.replyError(Fallback.InKernel);
-      return;
-    }
-    operation.changes = true;
-    operation.writes = handle;
-    const change = this.#change;
-    change.valid = operation.dropsSetId ? SET_SIZE | SET_DROP_SET_ID : SET_SIZE;
-    change.sizeBytes = offset;
-    this.core.setAttributes(operation, inode, change);
   }
 
   /** All that a change of names concerns: the number of the last of the notices. */
@@ -217,11 +208,12 @@ export class InterceptFront {
   }
 
   /**
-   * Of InterceptOperation: names are about to change. The kernel is told beside the request; once more in the end only
-   * if it has been told anything to believe meanwhile.
+   * Of InterceptOperation: names or attributes are about to change. The kernel is told beside the request; once more in
+   * the end only if it has been told anything to believe meanwhile.
    */
   changing(operation: InterceptOperation): void {
-    this.#forgetAll(operation.names);
+    if (operation.names.changes) this.#forgetAll(operation.names);
+    else this.#deps.forgetChanged(operation.inode);
   }
 
   /** Of InterceptOperation. */

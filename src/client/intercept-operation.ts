@@ -8,12 +8,14 @@ import { Fallback } from '../native/intercept.js';
 import type { FileAttributes } from './attributes.js';
 import { FileAttributes as AttributesView } from './attributes.js';
 import type { InterceptFront } from './intercept-front.js';
+import { AttributeCall } from './attribute-call.js';
+import type { AttributeCallOwner } from './attribute-call.js';
 import { NameCall } from './name-call.js';
 import type { NameCallOwner } from './name-call.js';
 import { PathWalk } from './path-walk.js';
 import { PageUse, VALID_AS_OPTIONS } from './request.js';
 
-export class InterceptOperation implements NameCallOwner {
+export class InterceptOperation implements NameCallOwner, AttributeCallOwner {
   uid = 0;
   gid = 0;
   umask = 0;
@@ -39,6 +41,8 @@ export class InterceptOperation implements NameCallOwner {
   readonly walk: PathWalk;
   /** Of a call that looks at or changes names. */
   readonly names: NameCall;
+  /** Of a call that changes attributes. */
+  readonly attributes: AttributeCall;
   readonly #front: InterceptFront;
   readonly #view: FileAttributes;
 
@@ -47,6 +51,7 @@ export class InterceptOperation implements NameCallOwner {
     this.#view = new AttributesView(front.arena.words, 0);
     this.walk = new PathWalk(front.core, front.arena, this);
     this.names = new NameCall(front.core, front.arena, this);
+    this.attributes = new AttributeCall(front.core, front.arena, this);
   }
 
   asksPermissions(): boolean {
@@ -62,6 +67,7 @@ export class InterceptOperation implements NameCallOwner {
   replyError(status: number): void {
     if (this.walk.active) this.walk.failed(status);
     else if (this.names.active) this.names.failed(status);
+    else if (this.attributes.active) this.attributes.failed(status);
     else this.#end(status, 0);
   }
 
@@ -72,6 +78,7 @@ export class InterceptOperation implements NameCallOwner {
 
   replyAttributes(attributes: FileAttributes): void {
     if (this.walk.active) this.walk.arrived(attributes);
+    else if (this.attributes.active) this.attributes.arrived(attributes);
     else this.walked(0, attributes);
   }
 
@@ -89,7 +96,12 @@ export class InterceptOperation implements NameCallOwner {
   }
 
   changing(): void {
+    if (this.attributes.active) this.changes = true;
     this.#front.changing(this);
+  }
+
+  attributesChanged(status: number): void {
+    this.#end(status, 0);
   }
 
   named(status: number, value: number): void {
@@ -101,8 +113,11 @@ export class InterceptOperation implements NameCallOwner {
       this.names.walked(status, attributes);
       return;
     }
-    // Who asked for them has given room for them.
-    if (attributes !== null && this.slot !== 0) {
+    if (this.attributes.active) {
+      this.attributes.walked(status, attributes);
+      return;
+    }
+    if (attributes !== null) {
       this.#view.offset = this.slot;
       this.#view.copyFrom(attributes);
     }
