@@ -53,15 +53,17 @@ enum class Operation : uint32_t {
   kTruncate = 24,    // offset: the new length
   kChangeMode = 25,  // flags: mode
   kChangeOwner =
-      26,         // offset: user, kGroupShift: group, of which kUnchanged stay; flags: kNoFollow
-  kSetTimes = 27  // Times lie behind the path; flags: kNoFollow
+      26,          // offset: user, kGroupShift: group, of which kUnchanged stay; flags: kNoFollow
+  kSetTimes = 27,  // Times lie behind the path; flags: kNoFollow
+  kMakeNode = 28   // flags: as kMakeDirectory; a file, a FIFO or a socket
 };
 
 // Of kStat, kLink, kChangeOwner and kSetTimes.
 constexpr uint32_t kNoFollow = 1;
-// Of kMakeDirectory.
+// Of kMakeDirectory and kMakeNode.
 constexpr uint32_t kUmaskShift = 16;
 constexpr uint32_t kDirectoryModeMask = 01777;
+constexpr uint32_t kNodeModeMask = 0177777;  // with the kind
 constexpr uint32_t kUmaskMask = 0777;
 // Of kChangeMode and kChangeOwner.
 constexpr uint32_t kModeMask = 07777;

@@ -36,6 +36,7 @@ enum Call : uint32_t {
   kChangeMode,
   kChangeOwner,
   kSetTimes,
+  kMakeNode,
   kCalls
 };
 

@@ -32,6 +32,7 @@ enum class CallKind : uint32_t {
   kChangeMode = 25,
   kChangeOwner = 26,
   kSetTimes = 27,
+  kMakeNode = 28,
 };
 
 struct CallRecord {

@@ -122,6 +122,8 @@ bool Host::take_call(Program* program, uint32_t lane) {
       return take_path(program, lane, request, CallKind::kChangeOwner);
     case Operation::kSetTimes:
       return take_path(program, lane, request, CallKind::kSetTimes);
+    case Operation::kMakeNode:
+      return take_path(program, lane, request, CallKind::kMakeNode);
   }
   refuse(program, lane, Fallback::kBadRequest);
   return true;

@@ -2,6 +2,7 @@
 // permissions on the way are src/client/path-walk.ts.
 #include <fcntl.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "native/common/arena.h"
@@ -38,6 +39,8 @@ uint32_t known_flags(CallKind kind) {
       return kModeMask;
     case CallKind::kMakeDirectory:
       return kDirectoryModeMask | kUmaskMask << kUmaskShift;
+    case CallKind::kMakeNode:
+      return kNodeModeMask | kUmaskMask << kUmaskShift;
     case CallKind::kAccess:
       return R_OK | W_OK | X_OK;
     case CallKind::kRename:
@@ -47,8 +50,12 @@ uint32_t known_flags(CallKind kind) {
   }
 }
 
+// Devices are the kernel's, which asks who may make them.
+bool is_plain_node(uint32_t mode) { return S_ISREG(mode) || S_ISFIFO(mode) || S_ISSOCK(mode); }
+
 bool is_in_order(const Request& request, CallKind kind) {
   if (request.length > kPathBytesMax || request.second_length > kPathBytesMax) return false;
+  if (kind == CallKind::kMakeNode && !is_plain_node(request.flags)) return false;
   if (kind == CallKind::kTruncate && request.offset > wire::kFileBytesMax) return false;
   if (kind == CallKind::kSetTimes && request.second_length != sizeof(Times)) return false;
   const bool has_length = request.second_length > 0;

@@ -446,6 +446,12 @@ TEST_F(InterceptHost, RefusesPathsThatAreNot) {
       {number(Operation::kLink), handle, 0, 1, 0, handle, UINT32_MAX},
       {number(Operation::kSymlink), handle, 0, 1, 0, handle, 1},
       {number(Operation::kSymlink), handle, 0, 1, 0, 0, kPathBytesMax + 1},
+      {number(Operation::kMakeNode), handle, 0, 1, 0644},
+      {number(Operation::kMakeNode), handle, 0, 1, S_IFDIR | 0755},
+      {number(Operation::kMakeNode), handle, 0, 1, S_IFCHR | 0644},
+      {number(Operation::kMakeNode), handle, 0, 1, S_IFBLK | 0644},
+      {number(Operation::kMakeNode), handle, 0, 1, S_IFREG | 01000 << kUmaskShift},
+      {number(Operation::kMakeNode), handle, 0, 1, S_IFREG, 0, 1},
       {number(Operation::kTruncate), handle, wire::kFileBytesMax + 1, 1, 0},
       {number(Operation::kTruncate), handle, 0, 1, 1},
       {number(Operation::kTruncate), file, 0, 1, 0},
@@ -500,6 +506,10 @@ TEST_F(InterceptHost, PassesOnAttributesThatAreInOrder) {
   ASSERT_EQ(take({number(Operation::kChangeMode), handle, 99, 4, 07777}), 1u);
   EXPECT_EQ(record(0).offset, 0u);
   EXPECT_EQ(record(0).flags, 07777u);
+  answer_all(1, 0);
+  const uint32_t mode = S_IFIFO | 06755;
+  ASSERT_EQ(take({number(Operation::kMakeNode), handle, 0, 4, mode | 0777 << kUmaskShift}), 1u);
+  EXPECT_EQ(record(0).flags, mode | 0777 << kUmaskShift);
   answer_all(1, 0);
   const Times times{-5, 7, UTIME_NOW, 999'999'999};
   memcpy(data + 4, &times, sizeof times);

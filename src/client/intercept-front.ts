@@ -175,6 +175,7 @@ export class InterceptFront {
       case CallKind.Rename:
       case CallKind.Link:
       case CallKind.Symlink:
+      case CallKind.MakeNode:
         operation.names.start(call, this.#programs.get(call.program) ?? NOBODY);
         return;
       case CallKind.FileTruncate:

@@ -78,6 +78,11 @@ export function modeAllowed(attributes: FileAttributes, who: Credentials, mode: 
   return who.dropsSetId && !isMember(who, attributes.gid) ? mode & ~S_ISGID : mode;
 }
 
+/** Programs that are made in the directory would get a group that their maker is no member of: no set-group-ID bit. */
+export function dropsSetGroup(directory: FileAttributes, who: Credentials): boolean {
+  return (directory.mode & S_ISGID) !== 0 && who.dropsSetId && !isMember(who, directory.gid);
+}
+
 /** chown(2), to `uid` and `gid` or UNCHANGED: 0, EPERM or Fallback.Path. */
 export function mayChangeOwner(
   attributes: FileAttributes,

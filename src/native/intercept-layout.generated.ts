@@ -50,6 +50,8 @@ export const CallKind = {
   ChangeOwner: 26,
   /** behind the path, from the next multiple of 8 on, lie Times; flags: likewise */
   SetTimes: 27,
+  /** flags: as MakeDirectory, with the kind: a file, a FIFO or a socket */
+  MakeNode: 28,
 } as const;
 
 export const CallRecord = {

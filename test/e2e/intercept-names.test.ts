@@ -44,7 +44,16 @@ describe('names through shared memory', function () {
       const lines = outcome(true);
       for (const [i, line] of lines.entries()) assert.equal(line, expected[i], `seed ${seed}`);
       assert.equal(lines.length, expected.length);
-      for (const call of ['unlink', 'mkdir', 'rmdir', 'rename', 'symlink', 'readlink', 'access']) {
+      for (const call of [
+        'unlink',
+        'mkdir',
+        'mknod',
+        'rmdir',
+        'rename',
+        'symlink',
+        'readlink',
+        'access',
+      ]) {
         assert.ok(users.answered(call) > 0, `${call}, seed ${seed}`);
       }
     });
