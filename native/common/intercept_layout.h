@@ -29,16 +29,15 @@ constexpr uint64_t kRegionBytes = kDataOffset + uint64_t{kLanes} * kDataBytes;
 enum class Operation : uint32_t {
   kOpen =
       1,  // descriptor `handle` of the program, of inode `offset`: value is the handle for others
-  kClose = 2,             // of a handle; nothing is waited for
-  kRead = 3,              // handle, offset, length: value bytes lie in the data area
-  kWrite = 4,             // handle, offset, length: from the data area; value: bytes
-  kStat = 5,              // handle (0: none), length bytes of path: a StatReply in the data area
-  kFileStat = 6,          // handle: the same of an open file
-  kFileSync = 7,          // handle: fsync(2)
-  kFileTruncate = 8,      // handle, offset: the new length
-  kFileChangeMode = 9,    // handle, flags: mode
-  kFileChangeOwner = 10,  // handle, offset: as kChangeOwner
-  kFileSetTimes = 11,     // handle, length: of Times in the data area
+  kClose = 2,           // of a handle; nothing is waited for
+  kRead = 3,            // handle, offset, length: value bytes lie in the data area
+  kWrite = 4,           // handle, offset, length: from the data area; value: bytes
+  kStat = 5,            // handle (0: none), length bytes of path: a StatReply in the data area
+  kFileStat = 6,        // handle: the same of an open file
+  kFileSync = 7,        // handle: fsync(2)
+  kFileTruncate = 8,    // handle, offset: the new length
+  kFileChangeMode = 9,  // handle, flags: mode
+  kFileSetTimes = 10,   // handle, length: of Times in the data area
   // By path below the directory `handle`, `length` bytes in the data area, as kStat.
   kUnlink = 16,
   kRemoveDirectory = 17,

@@ -1,6 +1,7 @@
 // Goal: fsync(2), ftruncate(2) and changes of attributes of descriptors that are read or written
 // through lanes. Others, and what only the kernel can do (pages that a mapping has made dirty), are
-// the kernel's.
+// the kernel's. So is fchown(2): of an open file, the kernel goes on believing the owner that it
+// knows.
 #include <errno.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -21,7 +22,6 @@ Next<int(int)> next_fsync{"fsync"};
 Next<int(int)> next_fdatasync{"fdatasync"};
 Next<int(int, off_t)> next_ftruncate{"ftruncate64"};
 Next<int(int, mode_t)> next_fchmod{"fchmod"};
-Next<int(int, uid_t, gid_t)> next_fchown{"fchown"};
 Next<int(int, const timespec*)> next_futimens{"futimens"};
 Next<int(int, const timeval*)> next_futimes{"futimes"};
 
@@ -114,20 +114,6 @@ int change_mode(int fd, mode_t mode) {
   return answered(status, before, &result) ? result : next_fchmod(fd, mode);
 }
 
-int change_owner(int fd, uid_t user, gid_t group) {
-  const report::Timing timing(report::kFileChangeOwner);
-  const int before = errno;
-  int result;
-  uint32_t status = kNoLane;
-  const Use use = use_as_same(fd, report::kFileChangeOwner);
-  if (use.attachment != nullptr) {
-    Request request{};
-    request.offset = user | uint64_t{group} << kGroupShift;
-    status = make(report::kFileChangeOwner, use, Operation::kFileChangeOwner, request);
-  }
-  return answered(status, before, &result) ? result : next_fchown(fd, user, group);
-}
-
 template <typename Given>
 int set_times(int fd, const Given* given, Next<int(int, const Given*)>* next) {
   const report::Timing timing(report::kFileSetTimes);
@@ -152,9 +138,6 @@ SEALFS_ENTRY int fdatasync(int fd) { return sync_file(fd, &next_fdatasync); }
 SEALFS_ENTRY int ftruncate(int fd, off_t bytes) noexcept { return truncate_file(fd, bytes); }
 SEALFS_ENTRY int ftruncate64(int fd, off64_t bytes) noexcept { return truncate_file(fd, bytes); }
 SEALFS_ENTRY int fchmod(int fd, mode_t mode) noexcept { return change_mode(fd, mode); }
-SEALFS_ENTRY int fchown(int fd, uid_t user, gid_t group) noexcept {
-  return change_owner(fd, user, group);
-}
 SEALFS_ENTRY int futimens(int fd, const timespec* times) noexcept {
   return set_times(fd, times, &next_futimens);
 }

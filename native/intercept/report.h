@@ -22,7 +22,6 @@ enum Call : uint32_t {
   kFileSync,
   kFileTruncate,
   kFileChangeMode,
-  kFileChangeOwner,
   kFileSetTimes,
   kUnlink,
   kRemoveDirectory,

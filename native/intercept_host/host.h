@@ -53,12 +53,6 @@ struct HostCounters {
 // Whether the kernel would take these, and as they are.
 bool are_in_order(const Times& times);
 
-// User and group of a kChangeOwner or kFileChangeOwner.
-inline void split_owner(const Request& request, CallRecord* fields) {
-  fields->offset = request.offset & UINT32_MAX;
-  fields->gid = static_cast<uint32_t>(request.offset >> kGroupShift);
-}
-
 class Host : public EventSource {
  public:
   static constexpr uint32_t kProgramsMax = 512;

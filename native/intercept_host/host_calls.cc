@@ -94,8 +94,6 @@ bool Host::take_call(Program* program, uint32_t lane) {
       return take_file(program, lane, request, CallKind::kFileTruncate);
     case Operation::kFileChangeMode:
       return take_file(program, lane, request, CallKind::kFileChangeMode);
-    case Operation::kFileChangeOwner:
-      return take_file(program, lane, request, CallKind::kFileChangeOwner);
     case Operation::kFileSetTimes:
       return take_file(program, lane, request, CallKind::kFileSetTimes);
     case Operation::kUnlink:

@@ -19,16 +19,12 @@ bool is_time(int64_t seconds, uint32_t nanoseconds) {
   return nanoseconds < kNanoseconds && seconds >= -kSecondsMax && seconds <= kSecondsMax;
 }
 
-uint64_t offset_max(CallKind kind) {
-  if (kind == CallKind::kFileTruncate) return wire::kFileBytesMax;
-  return kind == CallKind::kFileChangeOwner ? UINT64_MAX : 0;
-}
-
 bool is_in_order(const Request& request, CallKind kind) {
+  const uint64_t offset_max = kind == CallKind::kFileTruncate ? wire::kFileBytesMax : 0;
   const uint32_t length = kind == CallKind::kFileSetTimes ? sizeof(Times) : 0;
   const uint32_t flags = kind == CallKind::kFileChangeMode ? kModeMask : 0;
   return request.length == length && (request.flags & ~flags) == 0 && request.second_handle == 0 &&
-         request.second_length == 0 && request.offset <= offset_max(kind);
+         request.second_length == 0 && request.offset <= offset_max;
 }
 
 bool is_opened_for(const OpenHandle& handle, CallKind kind) {
@@ -77,7 +73,6 @@ bool Host::take_file(Program* program, uint32_t lane, const Request& request, Ca
     fields.flags = request.flags;
     fields.handle = handle->core;
     fields.offset = request.offset;
-    if (kind == CallKind::kFileChangeOwner) split_owner(request, &fields);
     Call call;
     call.lane = lane;
     call.kind = kind;

@@ -122,7 +122,10 @@ bool Host::take_path(Program* program, uint32_t lane, const Request& request, Ca
     }
     CallRecord fields{};
     if (kind == CallKind::kTruncate) fields.offset = request.offset;
-    if (kind == CallKind::kChangeOwner) split_owner(request, &fields);
+    if (kind == CallKind::kChangeOwner) {
+      fields.offset = request.offset & UINT32_MAX;
+      fields.gid = static_cast<uint32_t>(request.offset >> kGroupShift);
+    }
     fields.flags = request.flags;
     fields.handle = base->core;
     fields.length_bytes = request.length;

@@ -3,8 +3,13 @@
  * system, in the kernel's order, then the operation of the core that FUSE calls, too.
  *
  *   truncate, chmod, chown, utimensat       path ──> inode ──> may it? ──> the kernel is to forget ──> core
- *   fchmod, fchown, futimens          open file ──> inode ──┘
+ *   fchmod, futimens                  open file ──> inode ──┘
  *   ftruncate                         open file ──> opened for writing: it may ──┘
+ *
+ * The kernel goes by an inode's owner, group, set-ID and sticky bits as it last heard of them, also when it has been
+ * told to forget its attributes (who may change or remove it, or link to it): until it looks a name of the inode up.
+ * So these change here only where it does that before it does anything else: it has neither the file open nor ever
+ * heard of the directory, and forgets the one name.
  *
  * What else than mode and owner decides ends with Fallback.Path: nothing has been changed, and the kernel is asked.
  * Order of checks: vfs_truncate, chmod_common, chown_common, vfs_utimes, notify_change, setattr_prepare of Linux; what
@@ -44,6 +49,8 @@ import {
 /** utimensat(2) */
 const UTIME_NOW = 0x3fffffff;
 const UTIME_OMIT = 0x3ffffffe;
+/** Set-ID and sticky bits. */
+const SPECIAL_BITS = 0o7000;
 /** Times of native/common/intercept_layout.h. */
 const ATIME_SECONDS = 0;
 const MTIME_SECONDS = 8;
@@ -61,6 +68,8 @@ export interface AttributeCallOwner extends WalkOwner {
   inode: number;
   /** The core's handle that is written through, 0: none. */
   writes: number;
+  /** The kernel may have heard of the directory: somebody may have it open. */
+  kernelKnows(directory: number): boolean;
   /** The core is about to be asked to change the attributes of `inode`. */
   changing(): void;
   /** The end. */
@@ -70,6 +79,8 @@ export interface AttributeCallOwner extends WalkOwner {
 export class AttributeCall {
   /** Replies of the core to the owner are steps of this, or of the owner's walk. */
   active = false;
+  /** The kernel is to forget names in this directory, too; 0: none. */
+  directory = 0;
   readonly #core: AttributedTree;
   readonly #arena: ArenaMemory;
   readonly #owner: AttributeCallOwner;
@@ -90,13 +101,13 @@ export class AttributeCall {
     this.#who = who;
     this.#kind = kind;
     this.#isAsked = false;
+    this.directory = 0;
     this.#read(call);
     switch (kind) {
       case CallKind.FileTruncate:
         this.#truncate(call);
         return;
       case CallKind.FileChangeMode:
-      case CallKind.FileChangeOwner:
       case CallKind.FileSetTimes:
         this.#core.getAttributes(this.#owner, inode);
         return;
@@ -124,7 +135,6 @@ export class AttributeCall {
         change.mode = flags;
         return;
       case CallKind.ChangeOwner:
-      case CallKind.FileChangeOwner:
         change.uid = offset;
         change.gid = gid;
         if (offset !== UNCHANGED) change.valid |= SET_UID;
@@ -208,18 +218,39 @@ export class AttributeCall {
       }
       case CallKind.ChangeMode:
       case CallKind.FileChangeMode:
-        change.mode = modeAllowed(attributes, who, change.mode);
-        return mayChangeMode(attributes, who);
-      case CallKind.ChangeOwner:
-      case CallKind.FileChangeOwner:
+        return this.#judgeMode(attributes);
+      case CallKind.ChangeOwner: {
         // Also of a change to what is: see FuseFront.
         if (!attributes.isDirectory() || change.valid === 0) change.valid |= SET_DROP_SET_ID;
-        return mayChangeOwner(attributes, who, change.uid, change.gid);
+        const status = mayChangeOwner(attributes, who, change.uid, change.gid);
+        return status === 0 ? this.#isLookedUp(attributes) : status;
+      }
       default: {
         const areNow = SET_ATIME_NOW | SET_MTIME_NOW;
         return maySetTimes(attributes, who, (change.valid & areNow) === areNow);
       }
     }
+  }
+
+  #judgeMode(attributes: FileAttributes): number {
+    const change = this.#change;
+    change.mode = modeAllowed(attributes, this.#who, change.mode);
+    const status = mayChangeMode(attributes, this.#who);
+    const changesSpecial = ((attributes.mode ^ change.mode) & SPECIAL_BITS) !== 0;
+    return status === 0 && changesSpecial ? this.#isLookedUp(attributes) : status;
+  }
+
+  /** 0: whatever the kernel does with the inode, it looks its name up first; or Fallback. */
+  #isLookedUp(attributes: FileAttributes): number {
+    const { inode, linkCount } = attributes;
+    const { directory } = this.#owner.walk;
+    if (this.#kind < CallKind.Truncate || directory === 0) return Fallback.Path;
+    if (attributes.isDirectory() ? this.#owner.kernelKnows(inode) : linkCount !== 1) {
+      return Fallback.Path;
+    }
+    if (this.#core.isOpen(inode)) return Fallback.InKernel;
+    this.directory = directory;
+    return 0;
   }
 
   #ask(inode: number): void {

@@ -69,8 +69,7 @@ export class InterceptFront {
     this.arena = deps.arena;
     this.#deps = deps;
     this.#untold = new AfterNotices<InterceptOperation>(
-      (inode, { names }) =>
-        names.changes ? this.#forgetAll(names) : this.#deps.forgetChanged(inode),
+      (_, operation) => this.#forget(operation),
       (operation) => {
         this.#answer(operation);
       },
@@ -120,6 +119,7 @@ export class InterceptFront {
     operation.synchronous = call.kind === CallKind.Write && (call.flags & O_DSYNC) !== 0;
     operation.changes = false;
     operation.names.changes = false;
+    operation.attributes.directory = 0;
     operation.writes = 0;
     this.#dispatch(operation, call);
   }
@@ -180,7 +180,6 @@ export class InterceptFront {
         return;
       case CallKind.FileTruncate:
       case CallKind.FileChangeMode:
-      case CallKind.FileChangeOwner:
       case CallKind.FileSetTimes:
       case CallKind.Truncate:
       case CallKind.ChangeMode:
@@ -191,6 +190,15 @@ export class InterceptFront {
       default:
         operation.replyError(Fallback.Overloaded);
     }
+  }
+
+  /** What a call has changed: the number of the last of the notices. */
+  #forget({ inode, names, attributes }: InterceptOperation): number {
+    if (names.changes) return this.#forgetAll(names);
+    const told = this.#deps.forgetChanged(inode);
+    if (attributes.directory === 0 || told === NO_ROOM) return told;
+    const toldNames = this.#deps.forgetChangedNames(attributes.directory);
+    return toldNames === NO_ROOM ? NO_ROOM : Math.max(told, toldNames);
   }
 
   /** All that a change of names concerns: the number of the last of the notices. */
@@ -213,8 +221,7 @@ export class InterceptFront {
    * the end only if it has been told anything to believe meanwhile.
    */
   changing(operation: InterceptOperation): void {
-    if (operation.names.changes) this.#forgetAll(operation.names);
-    else this.#deps.forgetChanged(operation.inode);
+    this.#forget(operation);
   }
 
   /** Of InterceptOperation. */

@@ -23,10 +23,8 @@ export const CallKind = {
   FileTruncate: 9,
   /** of `inode`, which is open; else as ChangeMode */
   FileChangeMode: 10,
-  /** likewise, as ChangeOwner */
-  FileChangeOwner: 11,
   /** likewise, as SetTimes */
-  FileSetTimes: 12,
+  FileSetTimes: 11,
   /** of a path below `inode`, as Stat */
   Unlink: 16,
   RemoveDirectory: 17,

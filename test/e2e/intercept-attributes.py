@@ -15,7 +15,7 @@ NOW, OMIT = 0x3fffffff, 0x3ffffffe
 # Version 2; user::rw-, user:1000:rw-, group::r--, mask::rw-, other::r--
 ACL = struct.pack("<I", 2) + b"".join(struct.pack("<HHI", *e) for e in [
     (1, 6, 0xffffffff), (2, 6, USER), (4, 4, 0xffffffff), (16, 6, 0xffffffff), (32, 4, 0xffffffff)])
-OWNERS = {"u": (USER, USER), "g": (USER, GROUP), "o": (OTHER, 99), "r": (0, 0), "s": (OTHER, GROUP)}
+OWNERS = {"u": (USER, USER), "g": (USER, GROUP), "o": (OTHER, 99), "s": (OTHER, GROUP)}
 MODES = [0o644, 0o666, 0o6755, 0o2644, 0o600, 0o464]
 
 
@@ -23,7 +23,7 @@ def prepare(directory):
     os.makedirs(directory)
     os.chmod(directory, 0o777)
     os.chdir(directory)
-    for name, mode in [("free", 0o777), ("closed", 0o700), ("setgid", 0o2777)]:
+    for name, mode in [("free", 0o777), ("closed", 0o700), ("setgid", 0o2777), ("sticky", 0o1777)]:
         os.mkdir(name)
         for owner, ids in OWNERS.items():
             for number, bits in enumerate(MODES + ["listed", "dir", "link", "fifo"]):
@@ -122,7 +122,7 @@ RAW = {
     "fchown": lambda fd, u, g: raw("fchown", fd, u, g),
     "futimens": lambda fd, times: raw("utimensat", fd, None, seconds_of(times, 1), 0),
 }
-DIRECTORIES = ["free", "free", "free", "setgid", "closed", "none", "free/u0"]
+DIRECTORIES = ["free", "free", "free", "free", "sticky", "sticky", "setgid", "closed", "none", "free/u0"]
 ODD = [".", "..", "u7/", "u7", "none", "x" * 256, ""]
 
 
@@ -161,25 +161,60 @@ def open_one(chance, path, opened):
         os.write(fd, b"opened")
 
 
+def by_somebody(user, call, path):
+    """By a child that becomes the user, which by then works through the kernel."""
+    child = os.fork()
+    if child == 0:
+        try:
+            os.setgroups([])
+            os.setresgid(user, user, user)
+            os.setresuid(user, user, user)
+            call(path)
+            os._exit(0)
+        except OSError as error:
+            os._exit(error.errno)
+    return errno.errorcode.get(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), "ok")
+
+
+def link_and_unlink(path):
+    os.link(path, path + "-link", follow_symlinks=False)
+    os.unlink(path + "-link")
+
+
+BASIC_ACL = struct.pack("<I", 2) + b"".join(struct.pack("<HHI", tag, bits, 0xffffffff) for tag, bits in [
+    (1, 6), (4, 4), (32, 4)])
+BY_OTHERS = [lambda p: os.chmod(p, 0o2666), lambda p: os.chmod(p, 0o664), lambda p: os.utime(p, (5, 6)),
+             lambda p: os.setxattr(p, "system.posix_acl_access", BASIC_ACL), link_and_unlink,
+             lambda p: os.chown(p, -1, 99), lambda p: os.rename(p, p + "-moved") or os.rename(p + "-moved", p)]
+
+
 def step(chance, opened, own):
     kind = chance.choice(["truncate", "truncate", "chmod", "chmod", "chown", "chown", "lchown", "utimens", "utimens",
-                          "utimes", "ftruncate", "fchmod", "fchown", "futimens", "fsync", "open", "open"])
-    name = chance.choice(ODD) if chance.random() < 0.05 else "%s%d" % (chance.choice("uuggors"), chance.randrange(10))
+                          "utimes", "ftruncate", "fchmod", "fchown", "futimens", "fsync", "open", "open",
+                          "by others", "by others"])
+    name = chance.choice(ODD) if chance.random() < 0.05 else "%s%d" % (chance.choice("uugos"), chance.randrange(10))
     path = os.path.join(chance.choice(DIRECTORIES), name)
     values = values_of(kind, chance)
     by_raw = chance.random() < 0.3
     if kind == "open":
         result = attempt(open_one, chance, path, opened)
+    elif kind == "by others":
+        number, user = chance.randrange(len(BY_OTHERS)), chance.choice([USER, OTHER])
+        values = [number, user]
+        result = by_somebody(user, BY_OTHERS[number], path)
     else:
         what = path
         call = RAW[kind] if by_raw and kind in RAW else chance.choice(LIBC[kind])
         if kind in ("ftruncate", "fchmod", "fchown", "futimens", "fsync"):
             what, path = chance.choice(opened) if opened and chance.random() < 0.6 else own
-        before = attempt(raw_stat, path)
+        # A look brings the kernel up to date.
+        before = attempt(raw_stat, path) if chance.random() < 0.4 else "not looked at"
         result = attempt(call, what, *values)
-        after = attempt(raw_stat, path)
-        if not isinstance(after, str):
-            result = "%s, changed %s" % (result, before[6] != after[6])
+        if not isinstance(before, str):
+            after = attempt(raw_stat, path)
+            result = "%s, changed %s" % (result, after if isinstance(after, str) else before[6] != after[6])
+    if chance.random() < 0.5:
+        return "%s %s %s: %s" % (kind, path, values, result)
     # What either side sees of it, then the other.
     sights = [raw_stat, libc_stat]
     if chance.random() < 0.5:
@@ -189,7 +224,9 @@ def step(chance, opened, own):
         sys.exit("%s %s %s: %s" % (kind, path, values, seen))
     shown = seen[0]
     if not isinstance(shown, str):
-        shown = "%o %s" % (shown[0], (*shown[1:5], when(shown[5]), when(shown[7])))
+        # Whether a link that is followed is read depends on what the kernel remembers of it.
+        accessed = "" if stat.S_ISLNK(shown[0]) else when(shown[5])
+        shown = "%o %s" % (shown[0], (*shown[1:5], accessed, when(shown[7])))
     return "%s %s %s: %s; %s" % (kind, path, values, result, shown)
 
 

@@ -39,6 +39,7 @@ interface Node {
   uid: number;
   gid?: number;
   flags?: number;
+  links?: number;
 }
 
 const ROOT = 1;
@@ -57,12 +58,13 @@ const nodes: Record<string, Node> = {
   listed: { inode: 8, mode: S_IFREG | 0o666, uid: ME, flags: FLAG_ACCESS_ACL },
   closed: { inode: 9, mode: S_IFDIR | 0o700, uid: 0 },
   grouped: { inode: 10, mode: S_IFREG | 0o644, uid: ME, gid: 100 },
+  linked: { inode: 11, mode: S_IFREG | 0o644, uid: ME, links: 2 },
 };
 
 const arena = createPlainArena({ messageSlots: 8, bulkSlots: 1 });
 const lent = arena.messages.take();
 
-function attributesOf({ inode, mode, uid, gid, flags }: Node): FileAttributes {
+function attributesOf({ inode, mode, uid, gid, flags, links }: Node): FileAttributes {
   const { words } = arena;
   words.fill(0, lent >>> 2, (lent + Attributes.SIZE) >>> 2);
   writeU53(words, lent + Attributes.inode, inode);
@@ -70,6 +72,7 @@ function attributesOf({ inode, mode, uid, gid, flags }: Node): FileAttributes {
   words[(lent + Attributes.uid) >>> 2] = uid;
   words[(lent + Attributes.gid) >>> 2] = gid ?? 0;
   words[(lent + Attributes.flags) >>> 2] = flags ?? 0;
+  words[(lent + Attributes.linkCount) >>> 2] = links ?? 1;
   return new FileAttributes(words, lent);
 }
 
@@ -81,6 +84,8 @@ describe('a call that changes attributes', () => {
   let done: string[];
   let answers: [number, number][];
   let forgotten: number[];
+  let directories: number[];
+  let known: number;
   let told: number;
   let outcome: number;
   let open: number;
@@ -128,9 +133,12 @@ describe('a call that changes attributes', () => {
         forgotten.push(inode);
         return told;
       },
-      forgetChangedNames: () => assert.fail('no names'),
+      forgetChangedNames: (directory) => {
+        directories.push(directory);
+        return told === NOTHING_TOLD ? told : told + 1;
+      },
       dropPages: () => assert.fail('no pages'),
-      mayKnow: () => false,
+      mayKnow: (directory) => directory === known,
       statusOf: () =>
         `Uid:\t${`${ME}\t`.repeat(4)}\nGid:\t${'100\t'.repeat(4)}\nGroups:\t200\n` +
         `CapEff:\t${capabilities.toString(16)}\n`,
@@ -142,6 +150,8 @@ describe('a call that changes attributes', () => {
     done = [];
     answers = [];
     forgotten = [];
+    directories = [];
+    known = 0;
     told = NOTHING_TOLD;
     outcome = 0;
     open = 0;
@@ -178,7 +188,7 @@ describe('a call that changes attributes', () => {
 
   it('asks for what the kernel would ask for', () => {
     const { ChangeMode, ChangeOwner, Truncate, FileTruncate } = CallKind;
-    const { FileChangeMode, FileChangeOwner } = CallKind;
+    const { FileChangeMode } = CallKind;
     for (const [kind, path, fields, expected] of [
       [ChangeMode, 'mine', { flags: 0o1644 }, '2: mode 1644'],
       [ChangeMode, 'mine', { flags: 0o6755 }, '2: mode 4755'],
@@ -191,7 +201,6 @@ describe('a call that changes attributes', () => {
       [ChangeOwner, 'l', { ...user(UNCHANGED, 200), flags: 1 }, '6: gid 200, drop'],
       [ChangeOwner, 'f', user(UNCHANGED, UNCHANGED), '3: drop'],
       [ChangeOwner, 'd', user(UNCHANGED, UNCHANGED), '5: drop'],
-      [FileChangeOwner, 'mine', user(UNCHANGED, 100), '2: gid 100, drop'],
       [Truncate, 'mine', { offset: 2 ** 40 }, `2: size ${2 ** 40}, drop`],
       [FileTruncate, 'f', { offset: 7, slot: 0 }, '3: size 7, drop'],
     ] as const) {
@@ -232,7 +241,6 @@ describe('a call that changes attributes', () => {
       [ChangeOwner, 'mine', user(0, UNCHANGED), errno.EPERM],
       [ChangeOwner, 'mine', user(UNCHANGED, 300), errno.EPERM],
       [ChangeOwner, 'f', user(0, UNCHANGED), errno.EPERM],
-      [CallKind.FileChangeOwner, 'f', user(ME, UNCHANGED), errno.EPERM],
       [Truncate, 'd', {}, errno.EISDIR],
       [Truncate, 'p', {}, errno.EINVAL],
       [Truncate, 'f', {}, errno.EACCES],
@@ -282,8 +290,48 @@ describe('a call that changes attributes', () => {
     inKernel = true;
     assert.equal(ask(CallKind.FileTruncate, 'mine', { slot: 0 }), Fallback.InKernel, 'its pages');
     assert.deepEqual(done, []);
+    inKernel = false;
     outcome = ESTALE;
     assert.equal(ask(CallKind.ChangeMode, 'mine', { flags: 0 }), Fallback.Path, 'it has gone');
+  });
+
+  it("is the kernel's where it would go on with the old owner or set-ID bits", () => {
+    const { ChangeMode, FileChangeMode, ChangeOwner } = CallKind;
+    const group = user(UNCHANGED, 200);
+    assert.equal(ask(FileChangeMode, 'grouped', { flags: 0o4644 }), Fallback.Path, 'it is open');
+    assert.equal(ask(ChangeOwner, 'linked', group), Fallback.Path, 'it has another name');
+    assert.equal(ask(ChangeMode, 'linked', { flags: 0o4644 }), Fallback.Path);
+    open = nodes['grouped']!.inode;
+    assert.equal(ask(ChangeOwner, 'grouped', group), Fallback.InKernel);
+    assert.equal(ask(ChangeMode, 'grouped', { flags: 0o4644 }), Fallback.InKernel);
+    known = nodes['d']!.inode;
+    assert.equal(ask(ChangeOwner, 'd', group), Fallback.Path, 'somebody may have it open');
+    assert.equal(ask(ChangeMode, 'd', { flags: 0o1755 }), Fallback.Path);
+    assert.deepEqual([done, forgotten], [[], []]);
+    assert.equal(ask(ChangeMode, 'linked', { flags: 0o600 }), 0);
+    assert.equal(ask(ChangeMode, 'grouped', { flags: 0o600 }), 0);
+    assert.equal(ask(ChangeMode, 'd', { flags: 0o700 }), 0);
+    assert.deepEqual(directories, [], 'names stay');
+    assert.equal(ask(ChangeMode, 'f', { flags: 0o4644 }), errno.EPERM, 'others may not anyway');
+  });
+
+  it('has the kernel look names up again', () => {
+    told = 5;
+    ask(CallKind.ChangeOwner, 'mine', user(UNCHANGED, 200));
+    assert.deepEqual(
+      [forgotten, directories],
+      [
+        [2, 2],
+        [ROOT, ROOT],
+      ],
+    );
+    front.written(5);
+    assert.deepEqual(answers, []);
+    front.written(6);
+    assert.deepEqual(answers, [[0, 0]]);
+    front.written(0);
+    ask(CallKind.ChangeMode, 'mine', { flags: 0o600 });
+    assert.equal(directories.length, 2, 'nothing of the last one is left');
   });
 
   it('is answered when the kernel has forgotten the inode', () => {
