@@ -38,11 +38,15 @@ constexpr uint32_t kDependenciesMax = 24;
 enum class Operation : uint32_t {
   kOpen =
       1,  // descriptor `handle` of the program, of inode `offset`: value is the handle for others
-  kClose = 2,     // of a handle; nothing is waited for
-  kRead = 3,      // handle, offset, length: value bytes lie in the data area
-  kWrite = 4,     // handle, offset, length: from the data area; value: bytes
-  kStat = 5,      // handle (0: none), length bytes of path: a StatReply in the data area
-  kFileStat = 6,  // handle: the same of an open file
+  kClose = 2,           // of a handle; nothing is waited for
+  kRead = 3,            // handle, offset, length: value bytes lie in the data area
+  kWrite = 4,           // handle, offset, length: from the data area; value: bytes
+  kStat = 5,            // handle (0: none), length bytes of path: a StatReply in the data area
+  kFileStat = 6,        // handle: the same of an open file
+  kFileSync = 7,        // handle: fsync(2)
+  kFileTruncate = 8,    // handle, offset: the new length
+  kFileChangeMode = 9,  // handle, flags: mode
+  kFileSetTimes = 10,   // handle, length: of Times in the data area
   // By path below the directory `handle`, `length` bytes in the data area, as kStat.
   kUnlink = 16,
   kRemoveDirectory = 17,
@@ -50,17 +54,29 @@ enum class Operation : uint32_t {
   kAccess = 19,         // flags: access(2)'s mode
   kReadLink = 20,       // value: bytes of the link's text, in the data area
   // A second text of `second_length` bytes lies behind the first: a path below `second_handle`, …
-  kRename = 21,  // … the new one; flags: renameat2(2)'s
-  kLink = 22,    // … the new one; flags: kNoFollow
-  kSymlink = 23  // … or what the link says: `second_handle` is 0
+  kRename = 21,   // … the new one; flags: renameat2(2)'s
+  kLink = 22,     // … the new one; flags: kNoFollow
+  kSymlink = 23,  // … or what the link says: `second_handle` is 0
+  // By path, again.
+  kTruncate = 24,    // offset: the new length
+  kChangeMode = 25,  // flags: mode
+  kChangeOwner =
+      26,          // offset: user, kGroupShift: group, of which kUnchanged stay; flags: kNoFollow
+  kSetTimes = 27,  // Times lie behind the path; flags: kNoFollow
+  kMakeNode = 28   // flags: as kMakeDirectory; a file, a FIFO or a socket
 };
 
-// Of kStat and kLink.
+// Of kStat, kLink, kChangeOwner and kSetTimes.
 constexpr uint32_t kNoFollow = 1;
-// Of kMakeDirectory.
+// Of kMakeDirectory and kMakeNode.
 constexpr uint32_t kUmaskShift = 16;
 constexpr uint32_t kDirectoryModeMask = 01777;
+constexpr uint32_t kNodeModeMask = 0177777;  // with the kind
 constexpr uint32_t kUmaskMask = 0777;
+// Of kChangeMode and kChangeOwner.
+constexpr uint32_t kModeMask = 07777;
+constexpr uint32_t kGroupShift = 32;
+constexpr uint32_t kUnchanged = ~0u;
 // Without the NUL, as PATH_MAX has it.
 constexpr uint32_t kPathBytesMax = 4095;
 
@@ -158,6 +174,17 @@ struct StatAnswer {
   Dependency dependencies[kDependenciesMax];
 };
 static_assert(sizeof(StatAnswer) == 88 + 8 * kDependenciesMax);
+
+// As utimensat(2) has them, with UTIME_NOW and UTIME_OMIT for nanoseconds.
+struct Times {
+  int64_t atime_seconds;
+  int64_t mtime_seconds;
+  uint32_t atime_nanoseconds;
+  uint32_t mtime_nanoseconds;
+};
+static_assert(sizeof(Times) == 24);
+// Of seconds, either way; what is beyond is the kernel's to cut.
+constexpr int64_t kSecondsMax = (int64_t{1} << 53) - 1;
 
 // The first and only message of the mount process on the socket; with it come two memfds: the
 // region's and the one of versions. From then on the connection says by its end that either side

@@ -6,6 +6,7 @@
 // the memory is not inherited (MADV_DONTFORK), and the child forgets what it had.
 #pragma once
 
+#include <errno.h>
 #include <sys/types.h>
 
 #include <atomic>
@@ -70,5 +71,15 @@ class Attachment {
   // By operation, since what asks a server takes longer than what the mount process knows.
   std::atomic<uint32_t> spin_ns_[kSpins];
 };
+
+// Of a call that has no value. True: answered, with `*result` and errno as the call has it.
+// `before`: errno at the beginning.
+inline bool answered(uint32_t status, int before, int* result) {
+  errno = before;
+  if (status >= kFallbackFirst) return false;
+  if (status != 0) errno = static_cast<int>(status);
+  *result = status == 0 ? 0 : -1;
+  return true;
+}
 
 }  // namespace sealfs::intercept

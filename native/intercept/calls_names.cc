@@ -25,6 +25,7 @@ namespace {
 
 Next<int(int, const char*, int)> next_unlinkat{"unlinkat"};
 Next<int(int, const char*, mode_t)> next_mkdirat{"mkdirat"};
+Next<int(int, const char*, mode_t, dev_t)> next_mknodat{"mknodat"};
 Next<int(int, const char*, int, const char*, unsigned)> next_renameat2{"renameat2"};
 Next<int(int, const char*, int, const char*, int)> next_linkat{"linkat"};
 Next<int(const char*, int, const char*)> next_symlinkat{"symlinkat"};
@@ -59,15 +60,6 @@ uint32_t own_umask() {
   return mask;
 }
 
-// True: answered, with `*result` and errno as the call has it. `before`: errno at the beginning.
-bool answered(uint32_t status, int before, int* result) {
-  errno = before;
-  if (status >= kFallbackFirst) return false;
-  if (status != 0) errno = static_cast<int>(status);
-  *result = status == 0 ? 0 : -1;
-  return true;
-}
-
 int unlink_at(int directory, const char* path, int flags) {
   const bool removes = flags == AT_REMOVEDIR;
   const report::Call kind = removes ? report::kRemoveDirectory : report::kUnlink;
@@ -99,6 +91,31 @@ int make_directory(int directory, const char* path, mode_t mode) {
     }
   }
   return answered(status, before, &result) ? result : next_mkdirat(directory, path, mode);
+}
+
+// What mknod(2) makes without asking who the caller is; 0: something else.
+mode_t plain_kind(mode_t mode) {
+  const mode_t kind = mode & S_IFMT;
+  if (kind == 0) return S_IFREG;
+  return S_ISREG(kind) || S_ISFIFO(kind) || S_ISSOCK(kind) ? kind : 0;
+}
+
+int make_node(int directory, const char* path, mode_t mode, dev_t device) {
+  const report::Timing timing(report::kMakeNode);
+  const int before = errno;
+  uint32_t status = kNoLane;
+  int result;
+  const mode_t kind = plain_kind(mode);
+  if (kind != 0) {
+    PathCall call;
+    const bool is_found = call.begin(directory, path);
+    const uint32_t mask = is_found ? own_umask() : kNoUmask;
+    if (mask != kNoUmask) {
+      status = call.make(report::kMakeNode, Operation::kMakeNode,
+                         kind | (mode & kModeMask) | mask << kUmaskShift);
+    }
+  }
+  return answered(status, before, &result) ? result : next_mknodat(directory, path, mode, device);
 }
 
 int rename_at(int from, const char* path, int to, const char* new_path, unsigned flags) {
@@ -189,6 +206,26 @@ SEALFS_ENTRY int mkdir(const char* path, mode_t mode) noexcept {
 }
 SEALFS_ENTRY int mkdirat(int directory, const char* path, mode_t mode) noexcept {
   return make_directory(directory, path, mode);
+}
+SEALFS_ENTRY int mknod(const char* path, mode_t mode, dev_t device) noexcept {
+  return make_node(AT_FDCWD, path, mode, device);
+}
+SEALFS_ENTRY int mknodat(int directory, const char* path, mode_t mode, dev_t device) noexcept {
+  return make_node(directory, path, mode, device);
+}
+// Of programs that were linked before glibc 2.33; `version` is of a layout that is the only one.
+SEALFS_ENTRY int __xmknod(int version, const char* path, mode_t mode, dev_t* device) noexcept {
+  return make_node(AT_FDCWD, path, mode, *device);
+}
+SEALFS_ENTRY int __xmknodat(int version, int directory, const char* path, mode_t mode,
+                            dev_t* device) noexcept {
+  return make_node(directory, path, mode, *device);
+}
+SEALFS_ENTRY int mkfifo(const char* path, mode_t mode) noexcept {
+  return make_node(AT_FDCWD, path, (mode & kModeMask) | S_IFIFO, 0);
+}
+SEALFS_ENTRY int mkfifoat(int directory, const char* path, mode_t mode) noexcept {
+  return make_node(directory, path, (mode & kModeMask) | S_IFIFO, 0);
 }
 SEALFS_ENTRY int rename(const char* from, const char* to) noexcept {
   return rename_at(AT_FDCWD, from, AT_FDCWD, to, 0);

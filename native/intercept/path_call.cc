@@ -34,7 +34,13 @@ bool PathCall::add_text(const char* text) {
   return second_bytes_ > 0 && second_bytes_ <= kPathBytesMax;
 }
 
-uint32_t PathCall::make(report::Call call, Operation operation, uint32_t flags) {
+bool PathCall::add_times(const Times& times) {
+  text_ = &times;
+  second_bytes_ = sizeof times;
+  return true;
+}
+
+uint32_t PathCall::make(report::Call call, Operation operation, uint32_t flags, uint64_t offset) {
   lane_ = place_.attachment->begin();
   if (lane_ < 0) return kNoLane;
   memcpy(place_.attachment->data(lane_), place_.path, bytes_);
@@ -42,6 +48,7 @@ uint32_t PathCall::make(report::Call call, Operation operation, uint32_t flags) 
   Request request{};
   request.operation = static_cast<uint32_t>(operation);
   request.handle = place_.handle;
+  request.offset = offset;
   request.length = static_cast<uint32_t>(bytes_);
   request.flags = flags;
   request.second_handle = second_.handle;

@@ -21,9 +21,10 @@ class PathCall {
   bool begin(int directory, const char* path);
   bool add_path(int directory, const char* path);
   bool add_text(const char* text);
+  bool add_times(const Times& times);
 
   // Once. 0, an errno, or a reason to ask the kernel (kFallbackFirst and above).
-  uint32_t make(report::Call call, Operation operation, uint32_t flags);
+  uint32_t make(report::Call call, Operation operation, uint32_t flags, uint64_t offset = 0);
 
   // Of the answer, until the end of this.
   const uint8_t* data() const { return place_.attachment->data(lane_); }
@@ -37,7 +38,7 @@ class PathCall {
 
   Place place_;
   Place second_;
-  const char* text_ = nullptr;  // behind the first path
+  const void* text_ = nullptr;  // behind the first path
   size_t bytes_ = 0;
   size_t second_bytes_ = 0;
   int lane_ = -1;

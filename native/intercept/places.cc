@@ -276,6 +276,8 @@ void look_again() {
 
 void stop() { stopped = true; }
 
+bool is_stopped() { return stopped.load(std::memory_order_relaxed); }
+
 void forget() {
   for (Mount& each : mounts) each.seen.reset();
   for (Directory& each : directories) {

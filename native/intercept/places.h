@@ -39,6 +39,7 @@ bool find_again(const char* path, uint64_t now_ms, Place* place);
 void look_again();
 // Who this process is has changed, or where it lives: paths are the kernel's from now on.
 void stop();
+bool is_stopped();
 // In the child of a fork.
 void forget();
 

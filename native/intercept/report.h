@@ -19,6 +19,10 @@ enum Call : uint32_t {
   kWrite,
   kStat,
   kFileStat,
+  kFileSync,
+  kFileTruncate,
+  kFileChangeMode,
+  kFileSetTimes,
   kUnlink,
   kRemoveDirectory,
   kMakeDirectory,
@@ -27,6 +31,11 @@ enum Call : uint32_t {
   kRename,
   kLink,
   kSymlink,
+  kTruncate,
+  kChangeMode,
+  kChangeOwner,
+  kSetTimes,
+  kMakeNode,
   kCalls
 };
 

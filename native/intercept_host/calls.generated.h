@@ -15,6 +15,10 @@ enum class CallKind : uint32_t {
   kWrite = 5,
   kStat = 6,
   kFileStat = 7,
+  kFileSync = 8,
+  kFileTruncate = 9,
+  kFileChangeMode = 10,
+  kFileSetTimes = 11,
   kUnlink = 16,
   kRemoveDirectory = 17,
   kMakeDirectory = 18,
@@ -23,6 +27,11 @@ enum class CallKind : uint32_t {
   kRename = 21,
   kLink = 22,
   kSymlink = 23,
+  kTruncate = 24,
+  kChangeMode = 25,
+  kChangeOwner = 26,
+  kSetTimes = 27,
+  kMakeNode = 28,
 };
 
 struct CallRecord {
@@ -37,7 +46,7 @@ struct CallRecord {
   uint32_t slot;
   uint64_t second_inode;
   uint32_t second_bytes;
-  uint32_t reserved;
+  uint32_t gid;
 };
 static_assert(sizeof(CallRecord) == 64);
 static_assert(offsetof(CallRecord, kind) == 0);
@@ -51,7 +60,7 @@ static_assert(offsetof(CallRecord, length_bytes) == 40);
 static_assert(offsetof(CallRecord, slot) == 44);
 static_assert(offsetof(CallRecord, second_inode) == 48);
 static_assert(offsetof(CallRecord, second_bytes) == 56);
-static_assert(offsetof(CallRecord, reserved) == 60);
+static_assert(offsetof(CallRecord, gid) == 60);
 
 struct AnswerRecord {
   uint32_t call;

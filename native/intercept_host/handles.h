@@ -2,10 +2,17 @@
 // one program, and is checked at every use: a stale or foreign one names nothing.
 #pragma once
 
+#include <fcntl.h>
+
 #include <cstdint>
 #include <vector>
 
 namespace sealfs::intercept {
+
+// By open(2) flags: through a lane.
+inline bool may_write(uint32_t flags) {
+  return (flags & (O_PATH | O_DIRECTORY | O_APPEND)) == 0 && (flags & O_ACCMODE) != O_RDONLY;
+}
 
 struct OpenHandle {
   uint64_t inode = 0;

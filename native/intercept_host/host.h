@@ -51,6 +51,9 @@ struct HostCounters {
   uint64_t fallbacks = 0;  // sent to the kernel by native code
 };
 
+// Whether the kernel would take these, and as they are.
+bool are_in_order(const Times& times);
+
 class Host : public EventSource {
  public:
   static constexpr uint32_t kProgramsMax = 512;
@@ -113,7 +116,11 @@ class Host : public EventSource {
   bool take_open(Program* program, uint32_t lane, const Request& request);
   bool take_data(Program* program, uint32_t lane, const Request& request, CallKind kind);
   bool take_path(Program* program, uint32_t lane, const Request& request, CallKind kind);
+  bool take_file(Program* program, uint32_t lane, const Request& request, CallKind kind);
+  static bool copy_texts(const Program& program, uint32_t lane, const Request& request,
+                         CallKind kind, uint8_t* to);
   bool may_walk(const Program& program, const Request& request, CallKind kind);
+  bool may_change(const Program& program);
   void take_close(Program* program, uint32_t lane, const Request& request);
   void refuse(Program* program, uint32_t lane, Fallback why);
   void push(CallKind kind, const Program& program, const CallRecord& fields);

@@ -20,10 +20,6 @@ bool may_read(uint32_t flags) {
   return (flags & (O_PATH | O_DIRECTORY)) == 0 && (flags & O_ACCMODE) != O_WRONLY;
 }
 
-bool may_write(uint32_t flags) {
-  return (flags & (O_PATH | O_DIRECTORY | O_APPEND)) == 0 && (flags & O_ACCMODE) != O_RDONLY;
-}
-
 StatReply stat_reply(const wire::Attributes& from) {
   StatReply to{};
   to.inode = from.inode;
@@ -95,6 +91,14 @@ bool Host::take_call(Program* program, uint32_t lane) {
       return take_path(program, lane, request, CallKind::kStat);
     case Operation::kFileStat:
       return take_data(program, lane, request, CallKind::kFileStat);
+    case Operation::kFileSync:
+      return take_file(program, lane, request, CallKind::kFileSync);
+    case Operation::kFileTruncate:
+      return take_file(program, lane, request, CallKind::kFileTruncate);
+    case Operation::kFileChangeMode:
+      return take_file(program, lane, request, CallKind::kFileChangeMode);
+    case Operation::kFileSetTimes:
+      return take_file(program, lane, request, CallKind::kFileSetTimes);
     case Operation::kUnlink:
       return take_path(program, lane, request, CallKind::kUnlink);
     case Operation::kRemoveDirectory:
@@ -111,6 +115,16 @@ bool Host::take_call(Program* program, uint32_t lane) {
       return take_path(program, lane, request, CallKind::kLink);
     case Operation::kSymlink:
       return take_path(program, lane, request, CallKind::kSymlink);
+    case Operation::kTruncate:
+      return take_path(program, lane, request, CallKind::kTruncate);
+    case Operation::kChangeMode:
+      return take_path(program, lane, request, CallKind::kChangeMode);
+    case Operation::kChangeOwner:
+      return take_path(program, lane, request, CallKind::kChangeOwner);
+    case Operation::kSetTimes:
+      return take_path(program, lane, request, CallKind::kSetTimes);
+    case Operation::kMakeNode:
+      return take_path(program, lane, request, CallKind::kMakeNode);
   }
   refuse(program, lane, Fallback::kBadRequest);
   return true;

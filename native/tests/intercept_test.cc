@@ -385,6 +385,33 @@ TEST_F(InterceptHost, PassesOnWhatIsInOrder) {
   EXPECT_EQ(lane->reply.value, 3u);
 }
 
+TEST_F(InterceptHost, CutsOnlyWhatWasOpenedForWriting) {
+  attach();
+  const std::string path = "/proc/self/fd/" + std::to_string(file_);
+  auto* lane = reinterpret_cast<Lane*>(base_ + kLanesOffset);
+  for (const int flags : {O_RDONLY, O_WRONLY, O_RDWR, O_WRONLY | O_APPEND}) {
+    const int fd = ::open(path.c_str(), flags | O_CLOEXEC);
+    ASSERT_GE(fd, 0);
+    const uint32_t handle = open_descriptor(fd);
+    const bool is_allowed = flags == O_WRONLY || flags == O_RDWR;
+    lane->request = Request{static_cast<uint32_t>(Operation::kFileTruncate), handle, 4096, 0, 0};
+    reinterpret_cast<Header*>(base_)->bell = 1;
+    ASSERT_EQ(host_->harvest(), is_allowed ? 1u : 0u);
+    if (is_allowed) {
+      EXPECT_EQ(record(0).offset, 4096u);
+      answer_all(1, 0);
+    } else {
+      EXPECT_EQ(lane->reply.status, static_cast<uint32_t>(Fallback::kMode));
+    }
+    lane->request = Request{static_cast<uint32_t>(Operation::kFileSync), handle, 0, 0, 0};
+    reinterpret_cast<Header*>(base_)->bell = 1;
+    ASSERT_EQ(host_->harvest(), 1u);
+    answer_all(1, EIO);
+    EXPECT_EQ(lane->reply.status, static_cast<uint32_t>(EIO));
+    ::close(fd);
+  }
+}
+
 TEST_F(InterceptHost, RefusesWhatIsOutOfBounds) {
   attach();
   const uint32_t handle = open_file();
@@ -396,6 +423,18 @@ TEST_F(InterceptHost, RefusesWhatIsOutOfBounds) {
       {static_cast<uint32_t>(Operation::kWrite), handle, wire::kFileBytesMax, 1, 0},
       {static_cast<uint32_t>(Operation::kWrite), handle + 1, 0, 1, 0},
       {static_cast<uint32_t>(Operation::kStat), handle, 0, 1, 0},
+      {static_cast<uint32_t>(Operation::kFileSync), handle + 1, 0, 0, 0},
+      {static_cast<uint32_t>(Operation::kFileSync), handle, 1, 0, 0},
+      {static_cast<uint32_t>(Operation::kFileSync), handle, 0, 1, 0},
+      {static_cast<uint32_t>(Operation::kFileTruncate), handle, wire::kFileBytesMax + 1, 0, 0},
+      {static_cast<uint32_t>(Operation::kFileTruncate), handle, UINT64_MAX, 0, 0},
+      {static_cast<uint32_t>(Operation::kFileTruncate), handle, 0, 0, 1},
+      {static_cast<uint32_t>(Operation::kFileTruncate), handle, 0, 0, 0, handle, 0},
+      {static_cast<uint32_t>(Operation::kFileChangeMode), handle, 0, 0, 010000},
+      {static_cast<uint32_t>(Operation::kFileChangeMode), handle, 1, 0, 0644},
+      {static_cast<uint32_t>(Operation::kFileSetTimes), handle, 0, 0, 0},
+      {static_cast<uint32_t>(Operation::kFileSetTimes), handle, 0, sizeof(Times) + 1, 0},
+      {static_cast<uint32_t>(Operation::kFileSetTimes), handle, 0, UINT32_MAX, 0},
       {77, handle, 0, 1, 0},
   };
   for (const Request& request : wrong) {
@@ -451,6 +490,26 @@ TEST_F(InterceptHost, RefusesPathsThatAreNot) {
       {number(Operation::kLink), handle, 0, 1, 0, handle, UINT32_MAX},
       {number(Operation::kSymlink), handle, 0, 1, 0, handle, 1},
       {number(Operation::kSymlink), handle, 0, 1, 0, 0, kPathBytesMax + 1},
+      {number(Operation::kMakeNode), handle, 0, 1, 0644},
+      {number(Operation::kMakeNode), handle, 0, 1, S_IFDIR | 0755},
+      {number(Operation::kMakeNode), handle, 0, 1, S_IFCHR | 0644},
+      {number(Operation::kMakeNode), handle, 0, 1, S_IFBLK | 0644},
+      {number(Operation::kMakeNode), handle, 0, 1, S_IFREG | 01000 << kUmaskShift},
+      {number(Operation::kMakeNode), handle, 0, 1, S_IFREG, 0, 1},
+      {number(Operation::kTruncate), handle, wire::kFileBytesMax + 1, 1, 0},
+      {number(Operation::kTruncate), handle, 0, 1, 1},
+      {number(Operation::kTruncate), file, 0, 1, 0},
+      {number(Operation::kChangeMode), handle, 0, 1, 010000},
+      {number(Operation::kChangeMode), handle, 0, 1, 0644, 0, 1},
+      {number(Operation::kChangeOwner), handle, 0, 1, 2},
+      {number(Operation::kChangeOwner), handle, 0, 1, 0, handle, 0},
+      {number(Operation::kSetTimes), handle, 0, 1, 0},
+      {number(Operation::kSetTimes), handle, 0, 1, 0, 0, sizeof(Times) - 1},
+      {number(Operation::kSetTimes), handle, 0, 1, 0, handle, sizeof(Times)},
+      {number(Operation::kSetTimes), handle, 0, kPathBytesMax + 1, 0, 0, sizeof(Times)},
+      {number(Operation::kSetTimes), handle, 0, 1, 2, 0, sizeof(Times)},
+      {number(Operation::kFileChangeMode), handle, 0, 0, 0644},
+      {number(Operation::kFileSync), handle, 0, 0, 0},
   };
   for (const Request& request : wrong) {
     lane->request = request;
@@ -460,6 +519,84 @@ TEST_F(InterceptHost, RefusesPathsThatAreNot) {
     EXPECT_GE(lane->reply.status, kFallbackFirst);
     EXPECT_LE(lane->reply.status, kFallbackLast);
   }
+}
+
+TEST_F(InterceptHost, PassesOnAttributesThatAreInOrder) {
+  attach();
+  const uint32_t handle = open_descriptor(directory_);
+  const uint32_t file = open_file();
+  auto* lane = reinterpret_cast<Lane*>(base_ + kLanesOffset);
+  auto* data = base_ + kDataOffset;
+  const auto take = [&](const Request& request) {
+    lane->request = request;
+    reinterpret_cast<Header*>(base_)->bell = 1;
+    return host_->harvest();
+  };
+  const auto number = [](Operation operation) { return static_cast<uint32_t>(operation); };
+  memcpy(data, "path", 4);
+  const uint64_t owner = 1000 | uint64_t{kUnchanged} << kGroupShift;
+  const uint32_t records = take({number(Operation::kChangeOwner), handle, owner, 4, kNoFollow});
+  if (lane->reply.status == static_cast<uint32_t>(Fallback::kPath)) {
+    GTEST_SKIP() << "something of the device of /dev/shm is mounted read-only here";
+  }
+  ASSERT_EQ(records, 1u);
+  EXPECT_EQ(record(0).offset, 1000u);
+  EXPECT_EQ(record(0).gid, kUnchanged);
+  EXPECT_EQ(record(0).flags, kNoFollow);
+  answer_all(1, 0);
+  ASSERT_EQ(take({number(Operation::kTruncate), handle, 4096, 4, 0}), 1u);
+  EXPECT_EQ(record(0).offset, 4096u);
+  answer_all(1, 0);
+  ASSERT_EQ(take({number(Operation::kChangeMode), handle, 99, 4, 07777}), 1u);
+  EXPECT_EQ(record(0).offset, 0u);
+  EXPECT_EQ(record(0).flags, 07777u);
+  answer_all(1, 0);
+  const uint32_t mode = S_IFIFO | 06755;
+  ASSERT_EQ(take({number(Operation::kMakeNode), handle, 0, 4, mode | 0777 << kUmaskShift}), 1u);
+  EXPECT_EQ(record(0).flags, mode | 0777 << kUmaskShift);
+  answer_all(1, 0);
+  const Times times{-5, 7, UTIME_NOW, 999'999'999};
+  memcpy(data + 4, &times, sizeof times);
+  ASSERT_EQ(take({number(Operation::kSetTimes), handle, 0, 4, 0, 0, sizeof times}), 1u);
+  EXPECT_EQ(memcmp(arena_->at(record(0).slot), "path", 4), 0);
+  EXPECT_EQ(memcmp(arena_->at(record(0).slot) + 8, &times, sizeof times), 0);
+  answer_all(1, 0);
+  memcpy(data, &times, sizeof times);
+  ASSERT_EQ(take({number(Operation::kFileSetTimes), file, 0, sizeof times, 0}), 1u);
+  EXPECT_EQ(memcmp(arena_->at(record(0).slot), &times, sizeof times), 0);
+  answer_all(1, 0);
+  EXPECT_EQ(arena_->free_messages(), free_messages_);
+}
+
+TEST_F(InterceptHost, RefusesTimesThatThereAreNone) {
+  attach();
+  const uint32_t handle = open_descriptor(directory_);
+  const uint32_t file = open_file();
+  auto* lane = reinterpret_cast<Lane*>(base_ + kLanesOffset);
+  const Times wrong[] = {
+      {0, 0, 1'000'000'000, 0},         {0, 0, 0, UINT32_MAX},       {0, 0, UTIME_OMIT, UTIME_OMIT},
+      {kSecondsMax + 1, 0, 0, 0},       {0, -kSecondsMax - 1, 0, 0}, {INT64_MIN, 0, 0, UTIME_NOW},
+      {0, 0, UTIME_NOW, UTIME_NOW + 1},
+  };
+  for (const Times& times : wrong) {
+    for (const bool by_path : {false, true}) {
+      lane->request = by_path ? Request{static_cast<uint32_t>(Operation::kSetTimes),
+                                        handle,
+                                        0,
+                                        4,
+                                        0,
+                                        0,
+                                        sizeof times}
+                              : Request{static_cast<uint32_t>(Operation::kFileSetTimes), file, 0,
+                                        sizeof times, 0};
+      memcpy(base_ + kDataOffset + (by_path ? 4 : 0), &times, sizeof times);
+      lane->reply.status = 0;
+      reinterpret_cast<Header*>(base_)->bell = 1;
+      EXPECT_EQ(host_->harvest(), 0u);
+      EXPECT_GE(lane->reply.status, kFallbackFirst);
+    }
+  }
+  EXPECT_EQ(arena_->free_messages(), free_messages_);
 }
 
 TEST_F(InterceptHost, SurvivesGarbage) {
@@ -477,7 +614,7 @@ TEST_F(InterceptHost, SurvivesGarbage) {
       auto* request = reinterpret_cast<uint32_t*>(&lane->request);
       // Small numbers are operations, handles and lengths that are nearly right.
       for (size_t w = 0; w < sizeof(Request) / 4; w++) {
-        request[w] = random() % 2 == 0 ? random() % 25 : static_cast<uint32_t>(random());
+        request[w] = random() % 2 == 0 ? random() % 30 : static_cast<uint32_t>(random());
       }
       if (random() % 2 == 0) lane->request.handle = random() % 2 == 0 ? handle : directory;
       if (random() % 2 == 0) lane->request.second_handle = random() % 2 == 0 ? directory : 0;

@@ -1,6 +1,7 @@
 /** Who a program is, as the kernel tells it: /proc/PID/status, proc_pid_status(5). */
 
 /** capabilities(7) */
+const CAP_CHOWN = 0n;
 const CAP_DAC_OVERRIDE = 1n;
 const CAP_DAC_READ_SEARCH = 2n;
 const CAP_FOWNER = 3n;
@@ -19,6 +20,8 @@ export interface Credentials {
   overrides: boolean;
   /** It may do what an inode's owner may. */
   ownsAll: boolean;
+  /** It may give inodes to others. */
+  changesOwners: boolean;
   /** Its real ids and capabilities are those for file systems: access(2) asks about the former. */
   isPlain: boolean;
 }
@@ -44,6 +47,7 @@ export function credentialsOf(status: string): Credentials {
     passesDirectories: can(CAP_DAC_OVERRIDE) || can(CAP_DAC_READ_SEARCH),
     overrides: can(CAP_DAC_OVERRIDE),
     ownsAll: can(CAP_FOWNER),
+    changesOwners: can(CAP_CHOWN),
     isPlain:
       areSame('Uid') &&
       areSame('Gid') &&

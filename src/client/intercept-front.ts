@@ -71,8 +71,7 @@ export class InterceptFront {
     this.arena = deps.arena;
     this.#deps = deps;
     this.#untold = new AfterNotices<InterceptOperation>(
-      (inode, { names }) =>
-        names.changes ? this.#forgetAll(names) : this.#deps.forgetChanged(inode),
+      (_, operation) => this.#forget(operation),
       (operation) => {
         this.#answer(operation);
       },
@@ -133,6 +132,7 @@ export class InterceptFront {
     operation.synchronous = call.kind === CallKind.Write && (call.flags & O_DSYNC) !== 0;
     operation.changes = false;
     operation.names.changes = false;
+    operation.attributes.directory = 0;
     operation.writes = false;
     operation.remembers = call.kind === CallKind.Stat;
     this.#dispatch(operation, call);
@@ -167,6 +167,11 @@ export class InterceptFront {
       case CallKind.FileStat:
         core.getAttributes(operation, call.inode);
         return;
+      case CallKind.FileSync:
+        // What a mapping has made dirty is the kernel's to send.
+        if (core.isInKernel(call.inode)) operation.replyError(Fallback.InKernel);
+        else core.fsync(operation, call.handle);
+        return;
       case CallKind.Stat:
         operation.dependencies.begin();
         operation.walk.start(
@@ -188,11 +193,30 @@ export class InterceptFront {
       case CallKind.Rename:
       case CallKind.Link:
       case CallKind.Symlink:
+      case CallKind.MakeNode:
         operation.names.start(call, this.#programs.get(call.program) ?? NOBODY);
+        return;
+      case CallKind.FileTruncate:
+      case CallKind.FileChangeMode:
+      case CallKind.FileSetTimes:
+      case CallKind.Truncate:
+      case CallKind.ChangeMode:
+      case CallKind.ChangeOwner:
+      case CallKind.SetTimes:
+        operation.attributes.start(call, this.#programs.get(call.program) ?? NOBODY);
         return;
       default:
         operation.replyError(Fallback.Overloaded);
     }
+  }
+
+  /** What a call has changed: the number of the last of the notices. */
+  #forget({ inode, names, attributes }: InterceptOperation): number {
+    if (names.changes) return this.#forgetAll(names);
+    const told = this.#deps.forgetChanged(inode);
+    if (attributes.directory === 0 || told === NO_ROOM) return told;
+    const toldNames = this.#deps.forgetChangedNames(attributes.directory);
+    return toldNames === NO_ROOM ? NO_ROOM : Math.max(told, toldNames);
   }
 
   /** All that a change of names concerns: the number of the last of the notices. */
@@ -211,11 +235,11 @@ export class InterceptFront {
   }
 
   /**
-   * Of InterceptOperation: names are about to change. The kernel is told beside the request; once more in the end only
-   * if it has been told anything to believe meanwhile.
+   * Of InterceptOperation: names or attributes are about to change. The kernel is told beside the request; once more in
+   * the end only if it has been told anything to believe meanwhile.
    */
   changing(operation: InterceptOperation): void {
-    this.#forgetAll(operation.names);
+    this.#forget(operation);
   }
 
   /** Of InterceptOperation. */

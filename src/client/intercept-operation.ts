@@ -9,6 +9,8 @@ import { Attributes } from '../protocol/wire.generated.js';
 import type { FileAttributes } from './attributes.js';
 import { FileAttributes as AttributesView } from './attributes.js';
 import type { InterceptFront } from './intercept-front.js';
+import { AttributeCall } from './attribute-call.js';
+import type { AttributeCallOwner } from './attribute-call.js';
 import { Dependencies } from './leases/dependencies.js';
 import { NameCall } from './name-call.js';
 import type { NameCallOwner } from './name-call.js';
@@ -21,7 +23,7 @@ const COUNT = VALID_MS + 4;
 const CELLS = COUNT + 4;
 const CELL_BYTES = 8;
 
-export class InterceptOperation implements NameCallOwner {
+export class InterceptOperation implements NameCallOwner, AttributeCallOwner {
   uid = 0;
   gid = 0;
   umask = 0;
@@ -51,6 +53,8 @@ export class InterceptOperation implements NameCallOwner {
   readonly walk: PathWalk;
   /** Of a call that looks at or changes names. */
   readonly names: NameCall;
+  /** Of a call that changes attributes. */
+  readonly attributes: AttributeCall;
   readonly #front: InterceptFront;
   readonly #view: FileAttributes;
 
@@ -59,6 +63,7 @@ export class InterceptOperation implements NameCallOwner {
     this.#view = new AttributesView(front.arena.words, 0);
     this.walk = new PathWalk(front.core, front.arena, this);
     this.names = new NameCall(front.core, front.arena, this);
+    this.attributes = new AttributeCall(front.core, front.arena, this);
   }
 
   asksPermissions(): boolean {
@@ -74,15 +79,18 @@ export class InterceptOperation implements NameCallOwner {
   replyError(status: number): void {
     if (this.walk.active) this.walk.failed(status);
     else if (this.names.active) this.names.failed(status);
+    else if (this.attributes.active) this.attributes.failed(status);
     else this.#end(status, 0);
   }
 
   replyDone(): void {
-    this.names.done();
+    if (this.names.active) this.names.done();
+    else this.#end(0, 0);
   }
 
   replyAttributes(attributes: FileAttributes): void {
     if (this.walk.active) this.walk.arrived(attributes);
+    else if (this.attributes.active) this.attributes.arrived(attributes);
     else this.walked(0, attributes);
   }
 
@@ -100,7 +108,12 @@ export class InterceptOperation implements NameCallOwner {
   }
 
   changing(): void {
+    if (this.attributes.active) this.changes = true;
     this.#front.changing(this);
+  }
+
+  attributesChanged(status: number): void {
+    this.#end(status, 0);
   }
 
   named(status: number, value: number): void {
@@ -110,6 +123,10 @@ export class InterceptOperation implements NameCallOwner {
   walked(status: number, attributes: FileAttributes | null): void {
     if (this.names.active) {
       this.names.walked(status, attributes);
+      return;
+    }
+    if (this.attributes.active) {
+      this.attributes.walked(status, attributes);
       return;
     }
     if (attributes !== null) {

@@ -5,35 +5,38 @@
  *   access, readlink      path ──> inode ──> judged, or its text
  *   unlink, rmdir         path ──> directory ──> name looked up, if it is not known which inode has it, or if that
  *                                                one's owner matters ──> may it go? ──> core
- *   mkdir, symlink        path ──> directory ──> may it get names? ──> core
+ *   mkdir, mknod, symlink path ──> directory ──> may it get names? ──> core
  *                                                   └─ no: is the name taken? EEXIST comes first
  *   link                  path ──> inode ──> new path as mkdir's
  *   rename                path ──> directory ──> new path ──> directory ──> both names looked up ──> core
  *
  * What else than mode and owner decides, directories that are moved, and removed ones that the kernel knows (somebody
- * may work there), end with Fallback.Path: nothing has been changed, and the kernel is asked. Order of checks: do_unlinkat, do_mkdirat,
+ * may work there), end with Fallback.Path: nothing has been changed, and the kernel is asked. Order of checks: do_unlinkat, do_mkdirat, do_mknodat,
  * do_linkat, do_renameat2, may_delete and may_create of Linux.
  */
 import { ESTALE, errno } from '../common/errno.js';
 import type { ArenaMemory } from '../native/arena-memory.js';
 import { CallKind, Fallback } from '../native/intercept.js';
 import type { InterceptCall } from '../native/intercept.js';
-import { S_IFDIR, S_IFLNK, S_IFMT } from './attributes.js';
+import { S_IFDIR, S_IFLNK, S_IFMT, S_ISGID } from './attributes.js';
 import type { FileAttributes } from './attributes.js';
 import type { FileSystemCore } from './core.js';
 import type { Credentials } from './credentials.js';
 import { UNKNOWN } from './leases/leases.js';
 import type { PathWalk, WalkOwner } from './path-walk.js';
-import { isSticky, mayAccess, mayChange } from './permissions.js';
+import { dropsSetGroup, isSticky, mayAccess, mayChange } from './permissions.js';
 import { NameReference } from './request.js';
 
 /** Of CallRecord.flags: of Stat and Link; of Rename. */
 export const NO_FOLLOW = 1;
 const RENAME_NOREPLACE = 1;
 const RENAME_EXCHANGE = 2;
-/** Of MakeDirectory. */
+/** Of MakeDirectory and MakeNode. */
 const UMASK_SHIFT = 16;
 const MODE_MASK = 0o7777;
+const NODE_MODE_MASK = 0o177777;
+/** A file that is executed as its group. */
+const SET_GROUP = S_ISGID | 0o010;
 
 /** What a call waits for. */
 const INODE = 0;
@@ -51,6 +54,7 @@ export type NamedTree = Pick<
   | 'unlink'
   | 'removeDirectory'
   | 'makeDirectory'
+  | 'makeNode'
   | 'rename'
   | 'link'
   | 'symlink'
@@ -77,12 +81,15 @@ class Place {
   status = 0;
   /** Only owners may remove names. */
   isSticky = false;
+  /** Programs that are made there get no set-group-ID bit. */
+  dropsSetGroup = false;
   readonly name = new NameReference();
 
   set(directory: FileAttributes, who: Credentials, last: NameReference): void {
     this.inode = directory.inode;
     this.status = mayChange(directory, who);
     this.isSticky = isSticky(directory, who);
+    this.dropsSetGroup = dropsSetGroup(directory, who);
     this.name.set(last.bytes, last.offset, last.lengthBytes);
   }
 
@@ -210,6 +217,7 @@ export class NameCall {
     }
     switch (this.#kind) {
       case CallKind.MakeDirectory:
+      case CallKind.MakeNode:
       case CallKind.Symlink:
       case CallKind.Link:
         if (place.status === 0) this.#change();
@@ -391,6 +399,10 @@ export class NameCall {
         owner.umask = this.#flags >>> UMASK_SHIFT;
         core.makeDirectory(owner, inode, name, this.#flags & MODE_MASK);
         return;
+      case CallKind.MakeNode:
+        owner.umask = this.#flags >>> UMASK_SHIFT;
+        core.makeNode(owner, inode, name, this.#nodeMode(), 0);
+        return;
       case CallKind.Symlink:
         this.#text.set(this.#arena.bytes, this.#second, this.#secondBytes);
         core.symlink(owner, inode, name, this.#text);
@@ -403,6 +415,12 @@ export class NameCall {
     }
   }
 
+  #nodeMode(): number {
+    const mode = this.#flags & NODE_MODE_MASK;
+    const drops = this.#place.dropsSetGroup && (mode & SET_GROUP) === SET_GROUP;
+    return drops ? mode & ~S_ISGID : mode;
+  }
+
   #rename(): void {
     const { inode, name } = this.#place;
     const { inode: newInode, name: newName } = this.#newPlace;
@@ -411,6 +429,9 @@ export class NameCall {
 
   /** An inode is there already whose links or times change. */
   #namesInode(): boolean {
-    return this.#kind !== CallKind.MakeDirectory && this.#kind !== CallKind.Symlink;
+    const kind = this.#kind;
+    return (
+      kind !== CallKind.MakeDirectory && kind !== CallKind.MakeNode && kind !== CallKind.Symlink
+    );
   }
 }

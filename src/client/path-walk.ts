@@ -90,6 +90,11 @@ export class PathWalk {
     return this.#name;
   }
 
+  /** The directory of the name that the last step was about; 0: there was none. */
+  get directory(): number {
+    return this.#directory;
+  }
+
   #start(who: Credentials, base: number, path: number, lengthBytes: number): void {
     const { bytes } = this.#arena;
     const isPlain = lengthBytes > 0 && bytes[path] !== SLASH;
@@ -106,6 +111,7 @@ export class PathWalk {
     this.#at = path;
     this.#end = path + lengthBytes;
     this.#names = 0;
+    this.#directory = 0;
     this.#core.getAttributes(this.#owner, base);
   }
 

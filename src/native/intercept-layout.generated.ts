@@ -17,6 +17,14 @@ export const CallKind = {
   Stat: 6,
   /** of `inode`, which is open; likewise */
   FileStat: 7,
+  /** of `handle` */
+  FileSync: 8,
+  /** of `inode`, which is open for writing as `handle`; offset: the new length */
+  FileTruncate: 9,
+  /** of `inode`, which is open; else as ChangeMode */
+  FileChangeMode: 10,
+  /** likewise, as SetTimes */
+  FileSetTimes: 11,
   /** of a path below `inode`, as Stat */
   Unlink: 16,
   RemoveDirectory: 17,
@@ -32,6 +40,16 @@ export const CallKind = {
   Link: 22,
   /** behind the path lies the link's text */
   Symlink: 23,
+  /** of a path; offset: the new length */
+  Truncate: 24,
+  /** flags: mode */
+  ChangeMode: 25,
+  /** offset: user; gid: group; 2^32-1 leaves it; flags: bit 0 links are not followed */
+  ChangeOwner: 26,
+  /** behind the path, from the next multiple of 8 on, lie Times; flags: likewise */
+  SetTimes: 27,
+  /** flags: as MakeDirectory, with the kind: a file, a FIFO or a socket */
+  MakeNode: 28,
 } as const;
 
 export const CallRecord = {
@@ -58,8 +76,8 @@ export const CallRecord = {
   secondInode: 48,
   /** uint: of the second path or text */
   secondBytes: 56,
-  /** uint */
-  reserved: 60,
+  /** uint: ChangeOwner */
+  gid: 60,
 } as const;
 
 export const AnswerRecord = {

@@ -120,6 +120,10 @@ export class InterceptCall {
   get secondBytes(): number {
     return this.#word(CallRecord.secondBytes);
   }
+  /** Of ChangeOwner, beside the user in `offset`. */
+  get gid(): number {
+    return this.#word(CallRecord.gid);
+  }
 }
 
 const HEADER_BYTES = 64;

@@ -3,13 +3,14 @@ usage: intercept-both.py DIRECTORY SEED STEPS [KIND…]: only those kinds of cal
 import ctypes, mmap, os, random, sys
 
 directory, seed, steps = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
-KINDS = ["pread", "pwrite", "read", "write", "seek", "stat", "truncate", "reopen", "anew", "dup",
+KINDS = ["pread", "pwrite", "read", "write", "seek", "stat", "truncate", "sync", "reopen", "anew", "dup",
          "fork", "mmap", "append", "other"]
 kinds = sys.argv[4:] or KINDS
 chance = random.Random(seed)
 libc = ctypes.CDLL(None, use_errno=True)
-SYS = {"x86_64": dict(read=0, write=1, lseek=8, pread=17, pwrite=18, dup=32, close=3),
-       "aarch64": dict(read=63, write=64, lseek=62, pread=67, pwrite=68, dup=23, close=57)}[os.uname().machine]
+SYS = {"x86_64": dict(read=0, write=1, lseek=8, pread=17, pwrite=18, dup=32, close=3, fsync=74, ftruncate=77),
+       "aarch64": dict(read=63, write=64, lseek=62, pread=67, pwrite=68, dup=23, close=57, fsync=82,
+                       ftruncate=46)}[os.uname().machine]
 
 
 def raw(name, *values):
@@ -88,8 +89,10 @@ def step(file):
         file.check("fstat", os.fstat(file.fd).st_size, len(file.data))
         file.check("stat", os.stat(file.path).st_size, len(file.data))
     elif kind == "truncate":
-        os.ftruncate(file.fd, at)
+        raw("ftruncate", file.fd, at) if by_raw else os.ftruncate(file.fd, at)
         file.data = file.data[:at] if at <= len(file.data) else file.data + bytes(at - len(file.data))
+    elif kind == "sync":
+        raw("fsync", file.fd) if by_raw else chance.choice([os.fsync, os.fdatasync])(file.fd)
     elif kind == "reopen":
         (raw if by_raw else lambda _, fd: os.close(fd))("close", file.fd)
         file.fd = os.open(file.path, os.O_RDWR)

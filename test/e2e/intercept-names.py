@@ -2,12 +2,12 @@
 all of them say. Who runs it twice, intercepted and not, gets the same text.
 usage: intercept-names.py prepare DIRECTORY: as root, makes what the calls need
        intercept-names.py DIRECTORY SEED STEPS"""
-import ctypes, errno, os, random, struct, sys
+import ctypes, errno, os, random, stat, struct, sys
 
 libc = ctypes.CDLL(None, use_errno=True)
-SYS = {"x86_64": dict(mkdirat=258, unlinkat=263, linkat=265, symlinkat=266, readlinkat=267, faccessat=269,
+SYS = {"x86_64": dict(mkdirat=258, mknodat=259, unlinkat=263, linkat=265, symlinkat=266, readlinkat=267, faccessat=269,
                       renameat2=316, statx=332),
-       "aarch64": dict(mkdirat=34, unlinkat=35, symlinkat=36, linkat=37, faccessat=48, readlinkat=78,
+       "aarch64": dict(mknodat=33, mkdirat=34, unlinkat=35, symlinkat=36, linkat=37, faccessat=48, readlinkat=78,
                        renameat2=276, statx=291)}[os.uname().machine]
 CWD = -100
 USER, GROUP, OTHER = 1000, 4242, 1001
@@ -75,6 +75,7 @@ RAW = {
     "unlink": lambda p: raw("unlinkat", CWD, p.encode(), 0),
     "rmdir": lambda p: raw("unlinkat", CWD, p.encode(), 0x200),
     "mkdir": lambda p, mode: raw("mkdirat", CWD, p.encode(), mode),
+    "mknod": lambda p, mode: raw("mknodat", CWD, p.encode(), mode, 0),
     "rename": lambda p, q: raw("renameat2", CWD, p.encode(), CWD, q.encode(), 0),
     "renameat2": lambda p, q, flags: raw("renameat2", CWD, p.encode(), CWD, q.encode(), flags),
     "link": lambda p, q: raw("linkat", CWD, p.encode(), CWD, q.encode(), 0),
@@ -103,12 +104,13 @@ def in_directory(call):
 
 LIBC = {
     "unlink": os.unlink, "rmdir": os.rmdir, "mkdir": os.mkdir, "rename": os.rename, "symlink": os.symlink,
+    "mknod": lambda p, mode: os.mkfifo(p, mode & 0o7777) if stat.S_ISFIFO(mode) else os.mknod(p, mode),
     "link": lambda p, q: os.link(p, q, follow_symlinks=False), "readlink": os.readlink,
     "renameat2": lambda p, q, flags: checked(libc.renameat2(CWD, p.encode(), CWD, q.encode(), flags)),
     "access": lambda p, mode: checked(libc.access(p.encode(), mode)),
 }
 AT = {"unlink": in_directory(os.unlink), "rmdir": in_directory(os.rmdir), "mkdir": in_directory(os.mkdir),
-      "readlink": in_directory(os.readlink)}
+      "readlink": in_directory(os.readlink), "mknod": in_directory(os.mknod)}
 DIRECTORIES = ["free", "free", "own", "sticky", "sticky", "ownsticky", "setgid", "group", "closed", "shown", "unseen",
                "listed", "default", "free/deep", "link", "none", "free/a"]
 NAMES = ["a", "b", "c", "d", "e", "f", "g"]
@@ -120,12 +122,14 @@ def step(chance, opened):
         name = chance.choice(ODD) if chance.random() < 0.05 else chance.choice(NAMES)
         return os.path.join(chance.choice(DIRECTORIES), name)
 
-    kind = chance.choice(["unlink", "unlink", "rmdir", "mkdir", "mkdir", "rename", "rename", "renameat2", "link",
+    kind = chance.choice(["unlink", "unlink", "rmdir", "mkdir", "mkdir", "mknod", "mknod", "rename", "rename", "renameat2", "link",
                           "symlink", "readlink", "access", "open", "open", "umask"])
     way = chance.random()
     calls = RAW if way < 0.4 else AT if way > 0.8 and kind in AT else LIBC
     path, other = some_path(), some_path()
-    values = {"mkdir": [path, chance.choice([0o777, 0o700, 0o2755, 0o1777])], "rename": [path, other],
+    node = chance.choice([0, stat.S_IFREG, stat.S_IFREG, stat.S_IFIFO, stat.S_IFSOCK, stat.S_IFDIR, stat.S_IFLNK])
+    values = {"mknod": [path, node | chance.choice([0o644, 0o6755, 0o2745, 0o600])],
+              "mkdir": [path, chance.choice([0o777, 0o700, 0o2755, 0o1777])], "rename": [path, other],
               "renameat2": [path, other, chance.choice([1, 2])], "link": [path, other],
               "symlink": [chance.choice(["a", "../free/a", ""]), path],
               "access": [path, chance.choice([0, 1, 2, 4, 6, 7])]}.get(kind, [path])
@@ -153,7 +157,7 @@ def step(chance, opened):
     if len(set(seen[:2])) != 1 or len(set(seen[2:])) != 1:
         sys.exit("%s %s: %s" % (kind, values, seen))
     changed = [attempt(lambda: raw_stat(p)[1]) != was for p, was in zip(above, before)]
-    files = [(attempt(lambda: raw_stat("", fd)[0]), os.pread(fd, 300, 0)) for fd in opened[-2:]]
+    files = [(attempt(lambda: raw_stat("", fd)[0]), attempt(os.pread, fd, 300, 0)) for fd in opened[-2:]]
     return "%s %s: %s, %s %s %s" % (kind, values, result, seen[::2], changed, files)
 
 

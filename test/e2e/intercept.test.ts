@@ -84,12 +84,14 @@ describe('intercepted programs', function () {
 
   for (const kinds of [
     [],
-    ['pread', 'pwrite', 'read', 'write', 'seek', 'stat', 'reopen', 'anew'],
+    ['pread', 'pwrite', 'read', 'write', 'seek', 'stat', 'truncate', 'sync', 'reopen', 'anew'],
   ]) {
     it(`agree with a model, by libc and by raw system calls${kinds.length > 0 ? ', plain' : ''}`, () => {
       mkdirSync(join(mount, `both-${kinds.length}`));
       run('python3', both, `both-${kinds.length}`, seed, '250', ...kinds);
-      assert.ok(answered('read') > 0 && answered('write') > 0, `seed ${seed}`);
+      for (const call of ['read', 'write', 'ftruncate', 'fsync']) {
+        assert.ok(answered(call) > 0, `${call}, seed ${seed}`);
+      }
     });
   }
 

@@ -7,7 +7,7 @@ directory, seed, seconds = sys.argv[1], int(sys.argv[2]), float(sys.argv[3])
 LANES, LANE, DATA, DATA_BYTES = 64, 4096, 65536, 1 << 20
 REGION = DATA + LANES * DATA_BYTES
 BELL, ASLEEP = 64, 128
-OPERATIONS = 26  # some more than there are
+OPERATIONS = 30  # some more than there are
 end = time.monotonic() + seconds
 pipes = []
 
@@ -84,7 +84,7 @@ class Writer:
         for _ in range(chance.randrange(1, 20)):
             handle = chance.choice(self.handles if chance.random() < 0.8 else self.fds)
             offset = chance.choice([0, 4096, 4_999_999, chance.getrandbits(64), 2**52, *self.inodes])
-            length = chance.choice([0, 1, 10, 4096, 70_000, DATA_BYTES, DATA_BYTES + 1, chance.getrandbits(32)])
+            length = chance.choice([0, 1, 10, 24, 4096, 70_000, DATA_BYTES, DATA_BYTES + 1, chance.getrandbits(32)])
             self.request(chance.randrange(LANES), chance.randrange(OPERATIONS), handle, offset, length,
                          chance.choice([0, 0, 1, 2, chance.getrandbits(32)]))
         self.ring(chance.getrandbits(64))
@@ -97,7 +97,7 @@ class Writer:
         # Cut anywhere, it is two paths.
         first = self.chance.choice([len(path), self.chance.randrange(len(path) + 1)])
         rest, handle = len(path) - first, self.chance.choice(self.handles)
-        second = self.chance.choice([(0, 0), (0, rest), (handle, rest)])
+        second = self.chance.choice([(0, 0), (0, rest), (0, 24), (handle, rest)])
         self.request(lane, 5 + self.chance.randrange(OPERATIONS - 5), self.chance.choice(self.handles), 0, first,
                      self.chance.choice([0, 1, 2, 0o22000755]), second)
         self.ring(1 << lane)

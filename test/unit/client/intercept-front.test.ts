@@ -3,10 +3,13 @@
  * forgotten what was before, and whatever the kernel must see is sent to it.
  */
 import assert from 'node:assert/strict';
+import { SET_DROP_SET_ID, SET_SIZE, ownedAttributes } from '../../../src/client/attributes.js';
+import type { AttributeChange } from '../../../src/client/attributes.js';
 import type { FileSystemCore } from '../../../src/client/core.js';
 import { InterceptFront } from '../../../src/client/intercept-front.js';
 import { NOTHING_TOLD } from '../../../src/client/leases/recalls.js';
 import type { ClientRequest } from '../../../src/client/request.js';
+import { errno } from '../../../src/common/errno.js';
 import { createPlainArena } from '../../../src/native/arena-memory.js';
 import { CallKind, Fallback } from '../../../src/native/intercept.js';
 import type { InterceptCall } from '../../../src/native/intercept.js';
@@ -60,6 +63,10 @@ describe('calls of intercepted programs', () => {
       read: take('read'),
       write: take('write'),
       getAttributes: take('getAttributes'),
+      fsync: take('fsync'),
+      setAttributes: (request: ClientRequest, inode: number, change: AttributeChange) => {
+        calls.push({ name: `setAttributes ${inode} ${change.valid} ${change.sizeBytes}`, request });
+      },
       isOpen: (inode: number) => inode === 7,
       isInKernel: (inode: number) => inode === 7 && inKernel,
       isAccessDue: () => isDue,
@@ -128,15 +135,18 @@ describe('calls of intercepted programs', () => {
     inKernel = true;
     front.onCall(call({ kind: CallKind.Read }));
     front.onCall(call({ kind: CallKind.Write, call: 2 }));
+    front.onCall(call({ kind: CallKind.FileSync, call: 3 }));
+    front.onCall(call({ kind: CallKind.FileTruncate, call: 4 }));
     assert.deepEqual(calls, []);
-    assert.deepEqual(answers, [
-      [1, Fallback.InKernel, 0],
-      [2, Fallback.InKernel, 0],
-    ]);
+    assert.deepEqual(
+      answers,
+      [1, 2, 3, 4].map((number) => [number, Fallback.InKernel, 0]),
+    );
   });
 
   it('are answered when pages are dropped that were read while they wrote', () => {
     front.onCall(call({ kind: CallKind.Write }));
+    front.onCall(call({ kind: CallKind.FileTruncate, call: 2, slot: 0 }));
     inKernel = true;
     // Nobody has to have it open any more who wrote.
     front.onCall(call({ kind: CallKind.Close, handle: 3 }));
@@ -162,6 +172,34 @@ describe('calls of intercepted programs', () => {
     assert.deepEqual(answers, []);
     front.written(6);
     assert.deepEqual(answers, [[1, 0, 5]]);
+    calls[1]!.request.replyAttributes(ownedAttributes());
+    assert.deepEqual(dropped, [7, 7]);
+    assert.deepEqual(answers.at(-1), [2, 0, 0]);
+  });
+
+  it('make files durable, which changes nothing', () => {
+    told = 1;
+    front.onCall(call({ kind: CallKind.FileSync, slot: 0 }));
+    assert.equal(calls[0]!.name, 'fsync');
+    calls[0]!.request.replyDone();
+    front.onCall(call({ kind: CallKind.FileSync, slot: 0 }));
+    calls[1]!.request.replyError(errno.EIO);
+    assert.deepEqual(answers, [
+      [1, 0, 0],
+      [1, errno.EIO, 0],
+    ]);
+  });
+
+  it('cut files, and their set-ID bits, as who has no right to keep them', () => {
+    told = 1;
+    const before = arena.bytes.slice(0, 256);
+    front.onCall(call({ kind: CallKind.FileTruncate, slot: 0, offset: 4096 }));
+    assert.equal(calls[0]!.name, `setAttributes 7 ${SET_SIZE | SET_DROP_SET_ID} 4096`);
+    calls[0]!.request.replyAttributes(ownedAttributes());
+    assert.deepEqual(answers, [], 'the kernel believes the old size');
+    front.written(1);
+    assert.deepEqual(answers, [[1, 0, 0]]);
+    assert.deepEqual(arena.bytes.slice(0, 256), before, 'there is no room for attributes');
   });
 
   it('open only what the kernel has open', () => {

@@ -26,6 +26,7 @@ interface Node {
   inode: number;
   mode: number;
   uid: number;
+  gid?: number;
 }
 
 const ROOT = 1;
@@ -44,17 +45,20 @@ const nodes: Record<string, Node> = {
   'sticky/mine': { inode: 10, mode: S_IFREG | 0o644, uid: ME },
   'sticky/f': { inode: 11, mode: S_IFREG | 0o644, uid: 0 },
   'sticky/d': { inode: 12, mode: S_IFDIR | 0o755, uid: 0 },
+  group: { inode: 13, mode: S_IFDIR | 0o2777, uid: 0 },
+  mygroup: { inode: 14, mode: S_IFDIR | 0o2777, uid: 0, gid: 100 },
 };
 
 const arena = createPlainArena({ messageSlots: 8, bulkSlots: 1 });
 const lent = arena.messages.take();
 
-function attributesOf({ inode, mode, uid }: Node): FileAttributes {
+function attributesOf({ inode, mode, uid, gid }: Node): FileAttributes {
   const { words } = arena;
   words.fill(0, lent >>> 2, (lent + Attributes.SIZE) >>> 2);
   writeU53(words, lent + Attributes.inode, inode);
   words[(lent + Attributes.mode) >>> 2] = mode;
   words[(lent + Attributes.uid) >>> 2] = uid;
+  words[(lent + Attributes.gid) >>> 2] = gid ?? 0;
   return new FileAttributes(words, lent);
 }
 
@@ -105,6 +109,12 @@ describe('a call that changes names', () => {
     makeDirectory: (request: ClientRequest, parent: number, name: NameReference, mode: number) => {
       const { uid, umask } = request;
       end(request, `mkdir ${parent} ${text(name)} ${mode.toString(8)} ${umask.toString(8)} ${uid}`);
+    },
+    makeNode: (request: ClientRequest, parent: number, name: NameReference, mode: number) => {
+      end(
+        request,
+        `mknod ${parent} ${text(name)} ${mode.toString(8)} ${request.umask.toString(8)}`,
+      );
     },
     symlink: (
       request: ClientRequest,
@@ -180,13 +190,17 @@ describe('a call that changes names', () => {
   }
 
   it('is that of the core when nothing is in the way', () => {
-    const { Unlink, RemoveDirectory, MakeDirectory, Symlink, Link, Rename } = CallKind;
+    const { Unlink, RemoveDirectory, MakeDirectory, MakeNode, Symlink, Link, Rename } = CallKind;
     for (const [kind, path, second, flags, expected] of [
       [Unlink, 'f', '', 0, 'unlink 1 f'],
       [Unlink, 'l', '', 0, 'unlink 1 l'],
       [Unlink, 'sticky/mine', '', 0, 'unlink 9 mine'],
       [RemoveDirectory, 'd', '', 0, 'rmdir 1 d'],
       [MakeDirectory, 'd/new', '', 0o1755 | (0o27 << 16), 'mkdir 4 new 1755 27 1000'],
+      [MakeNode, 'd/new', '', S_IFREG | 0o6755 | (0o22 << 16), 'mknod 4 new 106755 22'],
+      [MakeNode, 'group/new', '', S_IFREG | 0o6755, 'mknod 13 new 104755 0'],
+      [MakeNode, 'group/new', '', S_IFREG | 0o6745, 'mknod 13 new 106745 0'],
+      [MakeNode, 'mygroup/new', '', S_IFREG | 0o2755, 'mknod 14 new 102755 0'],
       [Symlink, 'd/new', 'any/text', 0, 'symlink 4 new any/text'],
       [Link, 'mine', 'd/new', 1, 'link 3 4 new'],
       [Rename, 'f', 'd/new', 0, 'rename 1 f 4 new 0'],
@@ -210,6 +224,9 @@ describe('a call that changes names', () => {
       [RemoveDirectory, 'f/x', '', 0, errno.ENOTDIR],
       [MakeDirectory, 'closed/new', '', 0o755, errno.EACCES],
       [MakeDirectory, 'closed/f', '', 0o755, errno.EEXIST],
+      [CallKind.MakeNode, 'closed/new', '', S_IFREG, errno.EACCES],
+      [CallKind.MakeNode, 'closed/f', '', S_IFREG, errno.EEXIST],
+      [CallKind.MakeNode, 'none/new', '', S_IFREG, errno.ENOENT],
       [Symlink, 'closed/f', 'x', 0, errno.EEXIST],
       [Link, 'none', 'closed/new', 1, errno.ENOENT],
       [Link, 'mine', 'closed/new', 1, errno.EACCES],
@@ -279,6 +296,7 @@ describe('a call that changes names', () => {
     for (const [kind, path, second, inodes, names] of [
       [CallKind.Unlink, 'd/f', '', [4, 5], [4]],
       [CallKind.MakeDirectory, 'd/new', '', [4], [4]],
+      [CallKind.MakeNode, 'd/new', '', [4], [4]],
       [CallKind.Link, 'mine', 'd/new', [4, 3], [4]],
       [CallKind.Rename, 'd/f', 'mine', [4, 1, 5, 3], [4, 1]],
     ] as const) {

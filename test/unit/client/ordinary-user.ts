@@ -9,5 +9,6 @@ export const user: Credentials = {
   passesDirectories: false,
   overrides: false,
   ownsAll: false,
+  changesOwners: false,
   isPlain: true,
 };

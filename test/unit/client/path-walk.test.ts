@@ -63,6 +63,7 @@ describe('credentials from /proc/PID/status', () => {
       passesDirectories: true,
       overrides: true,
       ownsAll: false,
+      changesOwners: false,
       isPlain: false,
     });
   });

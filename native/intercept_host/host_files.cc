@@ -1,0 +1,86 @@
+// Goal: host.h. Here: calls by a descriptor that move no data but change a file or make it durable.
+// What is judged here is their form, and how the descriptor was opened; who may change attributes
+// is src/client/permissions.ts.
+#include <fcntl.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "native/common/arena.h"
+#include "native/common/wire.generated.h"
+#include "native/intercept_host/host.h"
+
+namespace sealfs::intercept {
+namespace {
+
+constexpr int64_t kNanoseconds = 1'000'000'000;
+
+bool is_time(int64_t seconds, uint32_t nanoseconds) {
+  if (nanoseconds == UTIME_NOW || nanoseconds == UTIME_OMIT) return true;
+  return nanoseconds < kNanoseconds && seconds >= -kSecondsMax && seconds <= kSecondsMax;
+}
+
+bool is_in_order(const Request& request, CallKind kind) {
+  const uint64_t offset_max = kind == CallKind::kFileTruncate ? wire::kFileBytesMax : 0;
+  const uint32_t length = kind == CallKind::kFileSetTimes ? sizeof(Times) : 0;
+  const uint32_t flags = kind == CallKind::kFileChangeMode ? kModeMask : 0;
+  return request.length == length && (request.flags & ~flags) == 0 && request.second_handle == 0 &&
+         request.second_length == 0 && request.offset <= offset_max;
+}
+
+bool is_opened_for(const OpenHandle& handle, CallKind kind) {
+  if ((handle.flags & O_DIRECTORY) != 0) return false;
+  return kind != CallKind::kFileTruncate || may_write(handle.flags);
+}
+
+// However the descriptor was opened, the kernel asks who the caller is, and whether the mount may
+// be changed.
+bool asks_who(CallKind kind) {
+  return kind != CallKind::kFileSync && kind != CallKind::kFileTruncate;
+}
+
+}  // namespace
+
+bool are_in_order(const Times& times) {
+  const bool is_nothing =
+      times.atime_nanoseconds == UTIME_OMIT && times.mtime_nanoseconds == UTIME_OMIT;
+  return !is_nothing && is_time(times.atime_seconds, times.atime_nanoseconds) &&
+         is_time(times.mtime_seconds, times.mtime_nanoseconds);
+}
+
+// False: there is no slot for it now.
+bool Host::take_file(Program* program, uint32_t lane, const Request& request, CallKind kind) {
+  const OpenHandle* handle = handles_.find(program->number, request.handle);
+  Times times{};
+  if (kind == CallKind::kFileSetTimes) {
+    memcpy(&times, program->region->data(lane), sizeof times);
+  }
+  if (handle == nullptr) {
+    refuse(program, lane, Fallback::kBadHandle);
+  } else if (!is_in_order(request, kind) ||
+             (kind == CallKind::kFileSetTimes && !are_in_order(times))) {
+    refuse(program, lane, Fallback::kBadRequest);
+  } else if (!is_opened_for(*handle, kind)) {
+    refuse(program, lane, Fallback::kMode);
+  } else if (asks_who(kind) && !may_change(*program)) {
+    refuse(program, lane, Fallback::kPath);
+  } else {
+    const uint32_t slot = kind == CallKind::kFileSetTimes ? take_slot(kMessageSlot) : 0;
+    if (kind == CallKind::kFileSetTimes) {
+      if (slot == 0) return false;
+      memcpy(arena_->at(slot), &times, sizeof times);
+    }
+    CallRecord fields{};
+    fields.flags = request.flags;
+    fields.handle = handle->core;
+    fields.offset = request.offset;
+    Call call;
+    call.lane = lane;
+    call.kind = kind;
+    call.slot = slot;
+    call.inode = handle->inode;
+    push_call(program, call, fields);
+  }
+  return true;
+}
+
+}  // namespace sealfs::intercept

@@ -1,0 +1,67 @@
+/** Programs of several users on a mount, intercepted or not. */
+import assert from 'node:assert/strict';
+import { spawnSync } from 'node:child_process';
+import { chmodSync, copyFileSync, mkdirSync, writeFileSync } from 'node:fs';
+import { basename, join } from 'node:path';
+import { preloadLibrary } from '../../src/native/preload.js';
+import type { TestCluster } from './cluster.js';
+import { answeredCalls, preloaded } from './preload.js';
+
+/** Programs of the system, which all users may run. */
+export const PATH = '/usr/bin:/bin:/usr/sbin:/sbin';
+
+/** How root becomes each of them. */
+export const USERS = {
+  root: ['env'],
+  'a user': ['setpriv', '--reuid=1000', '--regid=1000', '--groups=4242'],
+  'the owner of files': ['setpriv', '--reuid=1001', '--regid=99', '--clear-groups'],
+  'a root without rights': ['setpriv', '--bounding-set=-all', '--inh-caps=-all', '--clear-groups'],
+} as Record<string, string[]>;
+
+export class InterceptedUsers {
+  /** For all users: the library, scripts, reports. */
+  readonly shared: string;
+  readonly library: string;
+  readonly #mount: string;
+  readonly #reports: string;
+
+  constructor(cluster: TestCluster, mount: string) {
+    this.#mount = mount;
+    this.shared = join(cluster.dir, 'shared');
+    this.library = join(this.shared, 'preload.so');
+    this.#reports = join(this.shared, 'report');
+    chmodSync(cluster.dir, 0o755);
+    mkdirSync(this.shared);
+    chmodSync(this.shared, 0o777);
+    copyFileSync(preloadLibrary(), this.library);
+  }
+
+  /** A copy of the file that everybody can read. */
+  share(path: string): string {
+    const copy = join(this.shared, basename(path));
+    copyFileSync(path, copy);
+    return copy;
+  }
+
+  /** To its end, without an error, in the root of the mount; returns what it printed. */
+  run(intercepted: boolean, who: string, ...command: string[]): string {
+    writeFileSync(this.#reports, '');
+    // Who becomes another user goes on with it.
+    chmodSync(this.#reports, 0o666);
+    const preload = { ...preloaded(this.#reports), LD_PRELOAD: this.library };
+    const [first = '', ...args] = [...USERS[who]!, ...command];
+    const ended = spawnSync(first, args, {
+      cwd: this.#mount,
+      env: { ...process.env, PATH, ...(intercepted ? preload : {}) },
+      encoding: 'utf8',
+      timeout: 30_000,
+    });
+    assert.equal(ended.status, 0, `${command.join(' ')}: ${ended.stdout}${ended.stderr}`);
+    return ended.stdout;
+  }
+
+  /** Calls of this kind in the last `run` that were answered through shared memory. */
+  answered(call: string): number {
+    return answeredCalls(this.#reports, call);
+  }
+}
