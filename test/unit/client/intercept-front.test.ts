@@ -155,6 +155,10 @@ describe('calls of intercepted programs', () => {
     assert.deepEqual(answers, []);
     front.pagesDropped(1);
     assert.deepEqual(answers, [[1, 0, 5]]);
+    calls[1]!.request.replyAttributes(ownedAttributes());
+    assert.deepEqual(dropped, [7, 7]);
+    front.pagesDropped(2);
+    assert.deepEqual(answers.at(-1), [2, 0, 0]);
   });
 
   it('wait for room to have pages dropped, and then for the kernel to be told', () => {
@@ -172,9 +176,6 @@ describe('calls of intercepted programs', () => {
     assert.deepEqual(answers, []);
     front.written(6);
     assert.deepEqual(answers, [[1, 0, 5]]);
-    calls[1]!.request.replyAttributes(ownedAttributes());
-    assert.deepEqual(dropped, [7, 7]);
-    assert.deepEqual(answers.at(-1), [2, 0, 0]);
   });
 
   it('make files durable, which changes nothing', () => {
