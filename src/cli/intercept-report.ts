@@ -36,7 +36,7 @@ const reasons: Record<string, string> = {
   4097: 'unknown handle',
   4098: 'not a file of the mount',
   4099: 'opened for O_DIRECT, or in another way that is the kernel’s',
-  4100: 'the file is mapped, locked or read through the kernel',
+  4100: 'the file is mapped, locked or read through the kernel, or open',
   4101: 'the path needs the kernel',
   4102: 'beyond the protocol’s limits',
   4103: 'too many open files',

@@ -3,7 +3,6 @@ import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
 import { chmodSync, copyFileSync, mkdirSync, writeFileSync } from 'node:fs';
 import { basename, join } from 'node:path';
-import { preloadLibrary } from '../../src/native/preload.js';
 import type { TestCluster } from './cluster.js';
 import { answeredCalls, preloaded } from './preload.js';
 
@@ -21,6 +20,7 @@ export const USERS = {
 export class InterceptedUsers {
   /** For all users: the library, scripts, reports. */
   readonly shared: string;
+  /** Of LD_PRELOAD. */
   readonly library: string;
   readonly #mount: string;
   readonly #reports: string;
@@ -28,12 +28,14 @@ export class InterceptedUsers {
   constructor(cluster: TestCluster, mount: string) {
     this.#mount = mount;
     this.shared = join(cluster.dir, 'shared');
-    this.library = join(this.shared, 'preload.so');
     this.#reports = join(this.shared, 'report');
     chmodSync(cluster.dir, 0o755);
     mkdirSync(this.shared);
     chmodSync(this.shared, 0o777);
-    copyFileSync(preloadLibrary(), this.library);
+    // What goes before it is the system's.
+    const libraries = preloaded()['LD_PRELOAD']!.split(':');
+    libraries.push(this.share(libraries.pop()!));
+    this.library = libraries.join(':');
   }
 
   /** A copy of the file that everybody can read. */
