@@ -18,6 +18,7 @@ import { SharingMount } from './sharing.js';
 import { strangeName } from './strange-names.js';
 
 const SWITCH_ROUNDS = 20_000;
+const WARM_UP_FILES = 30_000;
 /** Requests of a stat: one; the first ones of a directory are a few more. */
 const REQUESTS_MIN = 0.9;
 
@@ -75,6 +76,8 @@ export async function serverRow(environment: NodeJS.ProcessEnv, tiny: boolean): 
   const mount = await SharingMount.start(join(scratch, 'mount'), 'leases');
   const strangers = new Strangers(mount, manager);
   try {
+    // Until its code is compiled a mount process is several times as slow.
+    if (!tiny) await strangers.statUs(WARM_UP_FILES, environment);
     const [stat, trip, switches] = await alternate(tiny ? 1 : 3, [
       () => strangers.statUs(tiny ? 40 : 3000, environment),
       () => roundTripUs(tiny),
