@@ -6,7 +6,6 @@
 import assert from 'node:assert/strict';
 import type { AttributeChange } from '../../../src/client/attributes.js';
 import {
-  FileAttributes,
   FLAG_ACCESS_ACL,
   S_IFDIR,
   S_IFLNK,
@@ -30,24 +29,16 @@ import { ESTALE, errno } from '../../../src/common/errno.js';
 import { createPlainArena } from '../../../src/native/arena-memory.js';
 import { CallKind, Fallback } from '../../../src/native/intercept.js';
 import type { InterceptCall } from '../../../src/native/intercept.js';
-import { writeI53, writeU53 } from '../../../src/protocol/u53.js';
-import { Attributes } from '../../../src/protocol/wire.generated.js';
-
-interface Node {
-  inode: number;
-  mode: number;
-  uid: number;
-  gid?: number;
-  flags?: number;
-  links?: number;
-}
+import { writeI53 } from '../../../src/protocol/u53.js';
+import { lender } from './lent-nodes.js';
+import type { TestNode } from './lent-nodes.js';
 
 const ROOT = 1;
 const ME = 1000;
 const S_IFIFO = 0o010000;
 const UTIME_NOW = 0x3fffffff;
 const UTIME_OMIT = 0x3ffffffe;
-const nodes: Record<string, Node> = {
+const nodes: Record<string, TestNode> = {
   '': { inode: ROOT, mode: S_IFDIR | 0o777, uid: 0 },
   mine: { inode: 2, mode: S_IFREG | 0o644, uid: ME },
   f: { inode: 3, mode: S_IFREG | 0o644, uid: 0 },
@@ -62,21 +53,9 @@ const nodes: Record<string, Node> = {
 };
 
 const arena = createPlainArena({ messageSlots: 8, bulkSlots: 1 });
-const lent = arena.messages.take();
+const attributesOf = lender(arena);
 
-function attributesOf({ inode, mode, uid, gid, flags, links }: Node): FileAttributes {
-  const { words } = arena;
-  words.fill(0, lent >>> 2, (lent + Attributes.SIZE) >>> 2);
-  writeU53(words, lent + Attributes.inode, inode);
-  words[(lent + Attributes.mode) >>> 2] = mode;
-  words[(lent + Attributes.uid) >>> 2] = uid;
-  words[(lent + Attributes.gid) >>> 2] = gid ?? 0;
-  words[(lent + Attributes.flags) >>> 2] = flags ?? 0;
-  words[(lent + Attributes.linkCount) >>> 2] = links ?? 1;
-  return new FileAttributes(words, lent);
-}
-
-function nodeOf(inode: number): Node {
+function nodeOf(inode: number): TestNode {
   return Object.values(nodes).find((node) => node.inode === inode)!;
 }
 

@@ -3,13 +3,7 @@
  * its errno and in its order, what it alone can decide is left to it, and after a change it forgets all that changed.
  */
 import assert from 'node:assert/strict';
-import {
-  FileAttributes,
-  S_IFDIR,
-  S_IFLNK,
-  S_IFMT,
-  S_IFREG,
-} from '../../../src/client/attributes.js';
+import { S_IFDIR, S_IFLNK, S_IFMT, S_IFREG } from '../../../src/client/attributes.js';
 import type { FileSystemCore } from '../../../src/client/core.js';
 import { InterceptFront } from '../../../src/client/intercept-front.js';
 import { UNKNOWN } from '../../../src/client/leases/leases.js';
@@ -19,19 +13,12 @@ import { ESTALE, errno } from '../../../src/common/errno.js';
 import { createPlainArena } from '../../../src/native/arena-memory.js';
 import { CallKind, Fallback } from '../../../src/native/intercept.js';
 import type { InterceptCall } from '../../../src/native/intercept.js';
-import { writeU53 } from '../../../src/protocol/u53.js';
-import { Attributes } from '../../../src/protocol/wire.generated.js';
-
-interface Node {
-  inode: number;
-  mode: number;
-  uid: number;
-  gid?: number;
-}
+import { lender } from './lent-nodes.js';
+import type { TestNode } from './lent-nodes.js';
 
 const ROOT = 1;
 const ME = 1000;
-const nodes: Record<string, Node> = {
+const nodes: Record<string, TestNode> = {
   '': { inode: ROOT, mode: S_IFDIR | 0o777, uid: 0 },
   f: { inode: 2, mode: S_IFREG | 0o644, uid: 0 },
   same: { inode: 2, mode: S_IFREG | 0o644, uid: 0 },
@@ -51,16 +38,7 @@ const nodes: Record<string, Node> = {
 
 const arena = createPlainArena({ messageSlots: 8, bulkSlots: 1 });
 const lent = arena.messages.take();
-
-function attributesOf({ inode, mode, uid, gid }: Node): FileAttributes {
-  const { words } = arena;
-  words.fill(0, lent >>> 2, (lent + Attributes.SIZE) >>> 2);
-  writeU53(words, lent + Attributes.inode, inode);
-  words[(lent + Attributes.mode) >>> 2] = mode;
-  words[(lent + Attributes.uid) >>> 2] = uid;
-  words[(lent + Attributes.gid) >>> 2] = gid ?? 0;
-  return new FileAttributes(words, lent);
-}
+const attributesOf = lender(arena);
 
 function text({ bytes, offset, lengthBytes }: NameReference): string {
   return Buffer.from(bytes.subarray(offset, offset + lengthBytes)).toString();

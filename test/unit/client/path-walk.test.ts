@@ -15,34 +15,16 @@ import type { WalkOwner, WalkedTree } from '../../../src/client/path-walk.js';
 import type { ClientRequest, NameReference } from '../../../src/client/request.js';
 import { createPlainArena } from '../../../src/native/arena-memory.js';
 import { Fallback } from '../../../src/native/intercept.js';
-import { writeU53 } from '../../../src/protocol/u53.js';
-import { Attributes } from '../../../src/protocol/wire.generated.js';
 import { user } from './ordinary-user.js';
+import { lender } from './lent-nodes.js';
+import type { TestNode } from './lent-nodes.js';
 
-interface Node {
-  inode: number;
-  mode: number;
-  uid: number;
-  gid: number;
-  flags: number;
-}
-
-function node(inode: number, mode: number, uid = 0, gid = 0, flags = 0): Node {
+function node(inode: number, mode: number, uid = 0, gid = 0, flags = 0): TestNode {
   return { inode, mode, uid, gid, flags };
 }
 
 const arena = createPlainArena({ messageSlots: 8, bulkSlots: 1 });
-const lent = arena.messages.take();
-
-function attributesOf({ inode, mode, uid, gid, flags }: Node): FileAttributes {
-  const { words } = arena;
-  writeU53(words, lent + Attributes.inode, inode);
-  words[(lent + Attributes.mode) >>> 2] = mode;
-  words[(lent + Attributes.uid) >>> 2] = uid;
-  words[(lent + Attributes.gid) >>> 2] = gid;
-  words[(lent + Attributes.flags) >>> 2] = flags;
-  return new FileAttributes(words, lent);
-}
+const attributesOf = lender(arena);
 
 describe('credentials from /proc/PID/status', () => {
   const status = [
@@ -77,7 +59,7 @@ describe('credentials from /proc/PID/status', () => {
 });
 
 describe('a path below a directory', () => {
-  const nodes: Record<string, Node> = {
+  const nodes: Record<string, TestNode> = {
     '': node(1, S_IFDIR | 0o755),
     a: node(2, S_IFDIR | 0o755),
     'a/b': node(3, S_IFDIR | 0o755),
