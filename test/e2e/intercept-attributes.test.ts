@@ -31,15 +31,7 @@ describe('attributes through shared memory', function () {
     it(`are the kernel's attributes, and calls answer as it does: ${who}`, function () {
       if (process.getuid?.() !== 0) this.skip();
       const script = users.share(join(packageRoot(), 'test/e2e/intercept-attributes.py'));
-      const outcome = (intercepted: boolean): string[] => {
-        const directory = `${intercepted ? 'lanes' : 'kernel'}-${number}`;
-        users.run(false, 'root', 'python3', script, 'prepare', directory);
-        return users.run(intercepted, who, 'python3', script, directory, seed, STEPS).split('\n');
-      };
-      const expected = outcome(false);
-      const lines = outcome(true);
-      for (const [i, line] of lines.entries()) assert.equal(line, expected[i], `seed ${seed}`);
-      assert.equal(lines.length, expected.length);
+      users.assertSame(who, script, `${number}`, seed, STEPS);
       const calls = ['truncate', 'chmod', 'chown', 'utimens'];
       const byFile = ['ftruncate', 'fchmod', 'futimens', 'fsync'];
       for (const call of [...calls, ...byFile]) {

@@ -35,15 +35,7 @@ describe('names through shared memory', function () {
     it(`are the kernel's names, and answer as it does: ${who}`, function () {
       if (process.getuid?.() !== 0) this.skip();
       const script = users.share(join(packageRoot(), 'test/e2e/intercept-names.py'));
-      const outcome = (intercepted: boolean): string[] => {
-        const directory = `${intercepted ? 'lanes' : 'kernel'}-${number}`;
-        users.run(false, 'root', 'python3', script, 'prepare', directory);
-        return users.run(intercepted, who, 'python3', script, directory, seed, STEPS).split('\n');
-      };
-      const expected = outcome(false);
-      const lines = outcome(true);
-      for (const [i, line] of lines.entries()) assert.equal(line, expected[i], `seed ${seed}`);
-      assert.equal(lines.length, expected.length);
+      users.assertSame(who, script, `${number}`, seed, STEPS);
       for (const call of [
         'unlink',
         'mkdir',

@@ -62,6 +62,19 @@ export class InterceptedUsers {
     return ended.stdout;
   }
 
+  /** The Python script, in a directory that it has prepared, prints the same through shared memory as through the kernel. */
+  assertSame(who: string, script: string, name: string, seed: string, steps: string): void {
+    const outcome = (intercepted: boolean): string[] => {
+      const directory = `${intercepted ? 'lanes' : 'kernel'}-${name}`;
+      this.run(false, 'root', 'python3', script, 'prepare', directory);
+      return this.run(intercepted, who, 'python3', script, directory, seed, steps).split('\n');
+    };
+    const expected = outcome(false);
+    const lines = outcome(true);
+    for (const [i, line] of lines.entries()) assert.equal(line, expected[i], `seed ${seed}`);
+    assert.equal(lines.length, expected.length);
+  }
+
   /** Calls of this kind in the last `run` that were answered through shared memory. */
   answered(call: string): number {
     return answeredCalls(this.#reports, call);

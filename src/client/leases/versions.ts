@@ -18,10 +18,6 @@ export class Versions {
     this.#words = words;
   }
 
-  get isShared(): boolean {
-    return this.#words !== null;
-  }
-
   of(cell: number): number {
     return this.#words === null ? 0 : this.#words[FIRST_CELL + cell]!;
   }
