@@ -120,7 +120,7 @@ std::string describe(const struct stat& status, const std::string& path) {
 
 void survey(const std::string& path, std::map<std::string, std::string>* all) {
   DIR* directory = opendir(path.c_str());
-  if (directory == nullptr) refuse("the fixture cannot be listed: " + path);
+  if (directory == nullptr) refuse("the fixture cannot be listed: " + path + ": " + outcome(-1));
   while (const dirent* entry = readdir(directory)) {
     const std::string name = entry->d_name;
     if (name == "." || name == "..") continue;

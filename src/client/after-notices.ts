@@ -1,6 +1,7 @@
 /**
- * Requests that wait until the kernel has been told to forget an inode's attributes, or more. Two kinds of them: programs'
- * own changes that the kernel did not see (intercept-front.ts), before they are answered; and, in FuseFront,
+ * Requests that wait until the kernel has been told to forget an inode's attributes, or more. Three kinds of them: programs'
+ * own changes that the kernel did not see (intercept-front.ts), before they are answered; in FuseFront renames, with which
+ * the kernel moves what it believes of a name to another, of which perhaps no lease is held; and there, too,
  * opens of inodes whose attributes the kernel may still believe although no lease covers them: the answer to a
  * look-up was on its way to its process when they were recalled, so the notice found nothing to make
  * invalid (docs/internals.md, "Notices"). Once a file is open its name is not asked for any more, so

@@ -65,6 +65,8 @@ const O_EXCL = 0o200;
 const O_TRUNC = 0o1000;
 const O_APPEND = 0o2000;
 const O_NOATIME = 0o1000000;
+/** rename(2) */
+const RENAME_EXCHANGE = 2;
 /** lseek(2) */
 const SEEK_HOLE = 4;
 
@@ -121,6 +123,12 @@ export class FuseFront implements FuseHandler {
       this.#openNow(operation);
     },
   );
+  readonly #renames = new AfterNotices<FuseOperation>(
+    (_, operation) => this.#forgetMoved(operation),
+    (operation) => {
+      operation.replyForgotten();
+    },
+  );
   readonly #scratch: number;
   readonly #name = new NameReference();
   readonly #name2 = new NameReference();
@@ -161,6 +169,7 @@ export class FuseFront implements FuseHandler {
   onNotified(number: number): void {
     this.onKernelNotified(number);
     this.#opens.written(number);
+    this.#renames.written(number);
   }
 
   onPagesDropped(number: number): void {
@@ -295,6 +304,18 @@ export class FuseFront implements FuseHandler {
   #openNow(operation: FuseOperation): void {
     const { fuse } = operation;
     if (fuse !== null) this.core.open(operation, fuse.inode, (fuse.flags & O_TRUNC) !== 0);
+  }
+
+  /** Of FuseOperation: the kernel takes what it believes of a name along to the new one, where others may change it. */
+  renamed(operation: FuseOperation, { newParent }: FuseRequest): void {
+    if (this.validity === null) operation.replyForgotten();
+    else this.#renames.start(operation, newParent);
+  }
+
+  #forgetMoved({ fuse, entryValidMs }: FuseOperation): number {
+    if (fuse === null || this.validity === null) return NOTHING_TOLD;
+    const exchanged = (fuse.flags & RENAME_EXCHANGE) !== 0;
+    return this.validity.namesMoved(fuse.inode, fuse.newParent, exchanged, entryValidMs);
   }
 
   #nameOf(fuse: FuseRequest): NameReference {

@@ -120,6 +120,12 @@ export class FuseOperation implements ClientRequest {
   }
 
   replyDone(): void {
+    if (this.fuse?.operation === Operation.Rename) this.#front.renamed(this, this.fuse);
+    else this.replyForgotten();
+  }
+
+  /** The same; what the kernel must not believe after it, it does not. */
+  replyForgotten(): void {
     const fuse = this.#end();
     this.#recycle();
     fuse?.replyStatus(0);

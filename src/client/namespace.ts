@@ -424,7 +424,19 @@ class RenameOperation extends CoreOperation {
       : this.reroutes(status, newParent, this.#newHome, newKnown);
     if (isMoved || this.#isOther(status, asksOld)) return;
     if (status === 0) this.#renamed();
+    this.endChange(status, this.peer);
+    if (status === 0 && this.request !== null) this.request.entryValidMs = this.#namesMs();
     this.finishDone(status);
+  }
+
+  /** For how long both names, as they are now, may be believed. */
+  #namesMs(): number {
+    const { leases } = this.context;
+    const nameMs = (directory: number, name: NameCopy, inode: number): number =>
+      inode > 0 || !leases.enabled ? leases.nameMs(directory, name, inode) : 0;
+    const newMs = nameMs(this.newParent, this.#newName, this.#moved);
+    if ((this.flags & RENAME_EXCHANGE) === 0) return newMs;
+    return Math.min(newMs, nameMs(this.oldParent, this.#oldName, this.#replaced));
   }
 
   /** ESTALE may be that of the other side's partition. */

@@ -45,7 +45,8 @@ export interface ClientRequest {
   /**
    * For how many milliseconds the front end (and with it a kernel) may believe the reply without
    * asking again; set by the core before it replies, VALID_AS_OPTIONS otherwise. Entries: replyEntry,
-   * replyCreated, replyEntries (of each), and the absence that a lookup's replyError(ENOENT) tells.
+   * replyCreated, replyEntries (of each), the absence that a lookup's replyError(ENOENT) tells, and replyDone of rename (the names
+   * that there are now).
    */
   entryValidMs: number;
   /** The same for attributes; also of replyAttributes. */

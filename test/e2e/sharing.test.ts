@@ -80,6 +80,25 @@ describe('two mounts under leases', () => {
     fs.unlinkSync(join(one, 'd/current'));
   });
 
+  it('see what has become of a name that was moved where they both work', () => {
+    for (const mount of [one, other]) fs.mkdirSync(join(mount, `only-${mount === one}`));
+    for (let i = 0; i < ROUNDS; i++) {
+      const [mover, changer] = turns(i);
+      const from = join(mover, `only-${mover === one}`, 'f');
+      const to = 'd/moved';
+      fs.writeFileSync(join(changer, to), '');
+      fs.writeFileSync(from, '');
+      const { ino } = fs.statSync(from);
+      // The kernel of who moves it takes along what it believes of the name.
+      fs.renameSync(from, join(mover, to));
+      assert.equal(fs.statSync(join(mover, to)).ino, ino);
+      fs.renameSync(join(changer, to), join(changer, 'd/away'));
+      assert.equal(fs.existsSync(join(mover, to)), false, `${i}: moved on`);
+      fs.unlinkSync(join(changer, 'd/away'));
+    }
+    for (const mount of [one, other]) fs.rmdirSync(join(mount, `only-${mount === one}`));
+  });
+
   it('see what changes in a directory that one of them had for itself', async () => {
     const dir = join(one, 'own');
     fs.mkdirSync(dir);

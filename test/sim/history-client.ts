@@ -47,8 +47,8 @@ export function resultOf({ stats }: Answer): Result {
   return { inode: stats.inode, kind, links: stats.linkCount };
 }
 
-/** Hears of an answer in the moment that it is given; 0, or an errno. */
-export type Settled = (answer: Answer, status: number) => void;
+/** Hears of an answer in the moment that it is given; 0, or an errno. The call ends when what it returns does. */
+export type Settled = (answer: Answer, status: number) => Promise<void> | void;
 
 export class HistoryClient {
   readonly client: SimClient;
@@ -79,18 +79,23 @@ export class HistoryClient {
     observe: (answer: Answer) => Observation[] = (answer) => [
       { operation, result: resultOf(answer) },
     ],
-    settled: (answer: Answer, status: number) => void = () => undefined,
+    settled: Settled = () => undefined,
   ): Promise<Result> {
     const { client } = this;
     const call = this.#history.call(client.name, operation);
     return new Promise((resolve) => {
       const answer = new Answer(client.arena, OWNER, OWNER, (status) => {
-        settled(answer, status);
+        const end = settled(answer, status);
         const known = status === ESTALE ? errno.ENOENT : status;
         const error = { error: errnoName(known) };
         const observed = status === 0 ? observe(answer) : [{ operation, result: error }];
-        call.returns(observed);
-        resolve(status === 0 ? resultOf(answer) : error);
+        const result = status === 0 ? resultOf(answer) : error;
+        const returns = (): void => {
+          call.returns(observed);
+          resolve(result);
+        };
+        if (end === undefined) returns();
+        else void end.then(returns);
       });
       start(answer);
     });
@@ -105,7 +110,7 @@ export class HistoryClient {
   #name(
     operation: Operation,
     start: (request: ClientRequest) => void,
-    settled?: (answer: Answer, status: number) => void,
+    settled?: Settled,
   ): Promise<Result> {
     const observe = (answer: Answer): Observation[] => {
       const { inode = 0, ...seen } = resultOf(answer);

@@ -8,6 +8,7 @@ import { errno } from '../../src/common/errno.js';
 import { HistoryClient, resultOf } from './history-client.js';
 import type { Settled } from './history-client.js';
 import { ModelKernel } from './model-kernel.js';
+import { EXCHANGE } from './name-space.js';
 import type { Result } from './name-space.js';
 
 export class KernelHistoryClient extends HistoryClient {
@@ -66,7 +67,7 @@ export class KernelHistoryClient extends HistoryClient {
     const end = this.kernel.change(...concerned);
     return run((answer, status) => {
       end();
-      took?.(answer, status);
+      return took?.(answer, status);
     });
   }
 
@@ -126,8 +127,11 @@ export class KernelHistoryClient extends HistoryClient {
       ...(await this.#concerns(dir, name)),
       ...(await this.#concerns(toDir, toName)),
     ];
-    return this.#change(concerned, (settled) =>
-      super.rename(dir, name, toDir, toName, flags, settled),
+    const moved = this.kernel.rename(dir, name, toDir, toName, flags === EXCHANGE);
+    return this.#change(
+      concerned,
+      (settled) => super.rename(dir, name, toDir, toName, flags, settled),
+      ({ entryValidMs }, status) => (status === 0 ? moved(entryValidMs) : undefined),
     );
   }
 }

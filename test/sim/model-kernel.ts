@@ -4,6 +4,7 @@
  * Linux an answer does not count whose request began before what it is about was invalidated, and
  * a change of its own makes it forget what it concerns.
  */
+import { AfterNotices } from '../../src/client/after-notices.js';
 import { KernelValidity } from '../../src/client/leases/kernel-validity.js';
 import type { KernelNotices } from '../../src/client/leases/kernel-validity.js';
 import type { SimRandom } from '../../src/transport/sim/sim-random.js';
@@ -21,6 +22,12 @@ interface Name {
 interface Known {
   result: Result;
   untilMs: number;
+}
+
+/** A rename that ends when names are forgotten. */
+interface Renamed {
+  forget: () => number;
+  end: () => void;
 }
 
 /** When a request began: what is answered to it may be kept if nothing has changed since. */
@@ -42,6 +49,13 @@ export class ModelKernel implements KernelNotices {
   readonly #invalidated = new Map<number | string, number>();
   /** Changes under way, by what they concern. */
   readonly #busy = new Map<number | string, number>();
+  /** As in FuseFront. */
+  readonly #untold = new AfterNotices<Renamed>(
+    (_, { forget }) => forget(),
+    ({ end }) => {
+      end();
+    },
+  );
   #events = 0;
   #epoch = 0;
   #issued = 0;
@@ -65,6 +79,7 @@ export class ModelKernel implements KernelNotices {
       forget();
       this.#client.scheduler.deliver(() => {
         this.#client.core.recalls.written(number);
+        this.#untold.written(number);
       });
     });
     return number;
@@ -130,6 +145,34 @@ export class ModelKernel implements KernelNotices {
     const known = this.#attributes.get(inode);
     if (known === undefined || (this.#busy.get(inode) ?? 0) > 0) return undefined;
     return known.untilMs > this.#cluster.world.nowMs ? known.result : undefined;
+  }
+
+  /**
+   * A name is about to be moved, and with it what is known of it. Call what it returns when that has happened; two
+   * names of one inode both stay.
+   */
+  rename(
+    directory: number,
+    name: string,
+    toDirectory: number,
+    toName: string,
+    exchanged: boolean,
+  ): (validMs: number) => Promise<void> {
+    const from = ModelKernel.nameOf(directory, name);
+    const to = ModelKernel.nameOf(toDirectory, toName);
+    const moved = this.#names.get(from);
+    const replaced = this.#names.get(to);
+    return async (validMs) => {
+      if (moved !== undefined && moved.inode !== replaced?.inode) this.#names.set(to, moved);
+      if (exchanged && replaced !== undefined && moved !== undefined) {
+        if (moved.inode !== replaced.inode) this.#names.set(from, replaced);
+      }
+      const forget = (): number =>
+        this.#validity.namesMoved(directory, toDirectory, exchanged, validMs);
+      await new Promise<void>((end) => {
+        this.#untold.start({ forget, end }, toDirectory);
+      });
+    };
   }
 
   /** A change of these inodes and names (nameOf) is under way; call what it returns at its end. */

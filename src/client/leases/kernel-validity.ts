@@ -60,6 +60,30 @@ export class KernelValidity implements KernelCache {
     return leasedMs;
   }
 
+  /**
+   * The kernel moves what it believes of a name of `from` to `to` (the other way round, too, if they are `exchanged`),
+   * where leases cover it for `heldMs`. Where that is not enough it is made to forget all names: the notice's number.
+   */
+  namesMoved(from: number, to: number, exchanged: boolean, heldMs: number): number {
+    if (!this.#namesWork) return NOTHING_TOLD;
+    const of = cellOf(from);
+    const other = cellOf(to);
+    const moved = this.#namesUntil[of]!;
+    const until = exchanged ? Math.max(moved, this.#namesUntil[other]!) : moved;
+    if (until + SLACK_MS <= this.#nowMs()) return NOTHING_TOLD;
+    if (until > this.#nowMs() + heldMs) return this.forgetAllNames();
+    this.#takeOver(other, of);
+    if (exchanged) this.#takeOver(of, other);
+    return NOTHING_TOLD;
+  }
+
+  /** Names of `from` count as names of `cell`, too. */
+  #takeOver(cell: number, from: number): void {
+    for (const known of [this.#namesUntil, this.#namesEpoch]) {
+      known[cell] = Math.max(known[cell]!, known[from]!);
+    }
+  }
+
   /** Of KernelCache. */
   tellsName(home: number, forMs: number): void {
     if (!this.#namesWork || forMs <= 0) return;

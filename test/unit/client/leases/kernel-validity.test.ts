@@ -81,4 +81,43 @@ describe('what the kernel believes of an inode that changes behind it', () => {
     room = true;
     assert.equal(validity.forgetChangedNames(7), 1);
   });
+
+  describe('when a name is moved, which takes along what is believed of it', () => {
+    it('counts for the directory that it is in now, while leases cover it', () => {
+      validity.nameMs(7, 6000);
+      assert.equal(validity.namesMoved(7, 8, false, 6000), NOTHING_TOLD);
+      assert.equal(epochs, 0);
+      assert.equal(validity.forgetNames(8), 1);
+      assert.equal(validity.forgetNames(9), NOTHING_TOLD);
+    });
+
+    it('counts for both if they were exchanged', () => {
+      validity.nameMs(8, 6000);
+      assert.equal(validity.namesMoved(7, 8, false, 6000), NOTHING_TOLD);
+      assert.equal(validity.forgetChangedNames(7), NOTHING_TOLD, 'nothing went there');
+      assert.equal(validity.namesMoved(7, 8, true, 6000), NOTHING_TOLD);
+      assert.equal(validity.forgetChangedNames(7), 1);
+    });
+
+    it('was forgotten already if it had been told before all names were', () => {
+      validity.nameMs(7, 6000);
+      validity.forgetAllNames();
+      validity.namesMoved(7, 8, false, 6000);
+      assert.equal(validity.forgetChangedNames(8), 1, 'the notice that was written');
+      assert.equal(epochs, 1);
+    });
+
+    it('is forgotten where leases do not cover it for as long', () => {
+      validity.nameMs(7, 6000);
+      nowMs += 1000;
+      assert.equal(validity.namesMoved(7, 8, false, 4999), 1);
+      assert.equal(validity.namesMoved(9, 8, false, 0), NOTHING_TOLD, 'nothing was told');
+    });
+
+    it('is tried again when there was no room', () => {
+      validity.nameMs(7, 6000);
+      room = false;
+      assert.equal(validity.namesMoved(7, 8, false, 0), NO_ROOM);
+    });
+  });
 });
