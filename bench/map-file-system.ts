@@ -92,6 +92,10 @@ export class MapFileSystem implements FuseHandler {
     // Every request is answered in its turn.
   }
 
+  onNamesKept(): void {
+    // No names are told.
+  }
+
   onNotified(_number: number): void {
     // Nothing is declared invalid.
   }

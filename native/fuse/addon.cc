@@ -46,6 +46,7 @@ class SessionObject : public Napi::ObjectWrap<SessionObject> {
                        {InstanceMethod<&SessionObject::mount>("mount"),
                         InstanceMethod<&SessionObject::submit>("submit"),
                         InstanceMethod<&SessionObject::close>("close"),
+                        InstanceMethod<&SessionObject::is_covered>("isCovered"),
                         InstanceAccessor<&SessionObject::source>("source"),
                         InstanceAccessor<&SessionObject::layout>("layout"),
                         InstanceAccessor<&SessionObject::negotiated>("negotiated"),
@@ -125,6 +126,11 @@ class SessionObject : public Napi::ObjectWrap<SessionObject> {
     return env_.Undefined();
   }
 
+  // isCovered(): something is mounted on the volume.
+  Napi::Value is_covered(const Napi::CallbackInfo& info) {
+    return Napi::Boolean::New(env_, session_->is_covered());
+  }
+
   Napi::Value source(const Napi::CallbackInfo& info) { return make_source_handle(env_, session_); }
 
   void set(Napi::Object* object, const char* name, double value) {
@@ -176,6 +182,7 @@ class SessionObject : public Napi::ObjectWrap<SessionObject> {
     set(&out, "noticesUnknown", static_cast<double>(notices.unknown));
     set(&out, "noticesFailed", static_cast<double>(notices.failed));
     set(&out, "epochs", static_cast<double>(notices.epochs));
+    set(&out, "epochsNotRaised", static_cast<double>(notices.kept));
     set(&out, "activeRequests", session_->active_requests());
     return out;
   }

@@ -48,6 +48,7 @@ enum class EventKind : uint8_t {
   kRequest = 0,
   kInterrupt = 1,
   kReady = 2,
+  kNamesKept = 6,
   kNotified = 4,
   kPagesDropped = 5,
   kEnded = 3,

@@ -2,7 +2,11 @@
 #include "native/fuse/mount_table.h"
 
 #include <fcntl.h>
+#include <poll.h>
 #include <unistd.h>
+
+#include <utility>
+#include <vector>
 
 namespace sealfs::fuse {
 namespace {
@@ -29,14 +33,27 @@ std::string_view next_field(std::string_view* line) {
   return field;
 }
 
+std::string_view next_line(std::string_view* text) {
+  const size_t end = text->find('\n');
+  const std::string_view line = text->substr(0, end);
+  text->remove_prefix(end == std::string_view::npos ? text->size() : end + 1);
+  return line;
+}
+
+// False: not all of it.
+bool read_all(int fd, std::string* text) {
+  char buffer[16384];
+  ssize_t n;
+  while ((n = read(fd, buffer, sizeof buffer)) > 0) text->append(buffer, n);
+  return n == 0;
+}
+
 }  // namespace
 
 std::string find_mount(std::string_view mountinfo, std::string_view path) {
   std::string device;
   while (!mountinfo.empty()) {
-    const size_t end = mountinfo.find('\n');
-    std::string_view line = mountinfo.substr(0, end);
-    mountinfo.remove_prefix(end == std::string_view::npos ? mountinfo.size() : end + 1);
+    std::string_view line = next_line(&mountinfo);
     next_field(&line);  // mount id
     next_field(&line);  // parent id
     const std::string_view numbers = next_field(&line);
@@ -51,10 +68,45 @@ std::string device_mounted_at(const std::string& path) {
   std::string text;
   const int fd = open("/proc/self/mountinfo", O_RDONLY | O_CLOEXEC);
   if (fd < 0) return {};
-  char buffer[16384];
-  for (ssize_t n = 0; (n = read(fd, buffer, sizeof buffer)) > 0;) text.append(buffer, n);
+  read_all(fd, &text);
   close(fd);
   return find_mount(text, path);
+}
+
+bool has_mounts_on(std::string_view mountinfo, std::string_view device) {
+  std::vector<std::string_view> mounts;
+  for (std::string_view rest = mountinfo; !rest.empty();) {
+    std::string_view line = next_line(&rest);
+    const std::string_view id = next_field(&line);
+    next_field(&line);  // parent id
+    if (next_field(&line) == device) mounts.push_back(id);
+  }
+  while (!mountinfo.empty()) {
+    std::string_view line = next_line(&mountinfo);
+    next_field(&line);  // mount id
+    const std::string_view parent = next_field(&line);
+    for (const std::string_view mount : mounts) {
+      if (parent == mount) return true;
+    }
+  }
+  return false;
+}
+
+Submounts::Submounts(std::string device)
+    : device_(std::move(device)), fd_(open("/proc/self/mountinfo", O_RDONLY | O_CLOEXEC)) {}
+
+Submounts::~Submounts() {
+  if (fd_ >= 0) close(fd_);
+}
+
+bool Submounts::any() {
+  pollfd changed = {fd_, POLLPRI, 0};
+  if (fd_ < 0 || (poll(&changed, 1, 0) == 0 && looked_)) return any_;
+  looked_ = true;
+  std::string text;
+  const bool known = lseek(fd_, 0, SEEK_SET) == 0 && read_all(fd_, &text);
+  any_ = !known || has_mounts_on(text, device_);
+  return any_;
 }
 
 }  // namespace sealfs::fuse

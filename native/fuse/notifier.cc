@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <utility>
 
 namespace sealfs::fuse {
 namespace {
@@ -32,14 +33,18 @@ NoticeFrame inode_frame(uint64_t node, int64_t offset, int64_t bytes) {
   return frame;
 }
 
-std::unique_ptr<Notifier> Notifier::create(Write write, bool epoch_works) {
+std::unique_ptr<Notifier> Notifier::create(Write write, bool epoch_works, Covered covered) {
   const int fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
   if (fd < 0) return nullptr;
-  return std::unique_ptr<Notifier>(new Notifier(std::move(write), epoch_works, fd));
+  return std::unique_ptr<Notifier>(
+      new Notifier(std::move(write), epoch_works, std::move(covered), fd));
 }
 
-Notifier::Notifier(Write write, bool epoch_works, int event_fd)
-    : write_(std::move(write)), epoch_works_(epoch_works), event_fd_(event_fd) {}
+Notifier::Notifier(Write write, bool epoch_works, Covered covered, int event_fd)
+    : write_(std::move(write)),
+      covered_(std::move(covered)),
+      epoch_works_(epoch_works),
+      event_fd_(event_fd) {}
 
 Notifier::~Notifier() {
   stop();
@@ -78,6 +83,11 @@ uint32_t Notifier::take_written(Lane lane) {
   return static_cast<uint32_t>(count);
 }
 
+bool Notifier::take_kept() {
+  const uint64_t kept = kept_;
+  return std::exchange(kept_taken_, kept) != kept;
+}
+
 bool Notifier::pending() const {
   return queues_[kAttributes].posted != queues_[kAttributes].taken ||
          queues_[kPages].posted != queues_[kPages].taken;
@@ -97,7 +107,8 @@ bool Notifier::arm() {
 }
 
 NoticeCounters Notifier::counters() const {
-  return {queues_[kAttributes].written + queues_[kPages].written, unknown_, failed_, epochs_};
+  return {queues_[kAttributes].written + queues_[kPages].written, unknown_, failed_, epochs_,
+          kept_};
 }
 
 void Notifier::stop() {
@@ -152,6 +163,10 @@ void Notifier::write_attributes(const Notice* notices, size_t count) {
     if (epoch || !write_inode(notices[i], -1, 0)) raise = true;
   }
   if (!raise || !epoch_works_) return;
+  if (covered_()) {
+    kept_++;
+    return;
+  }
   epochs_++;
   if (write_(epoch_frame()) != 0) failed_++;
 }

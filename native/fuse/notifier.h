@@ -7,9 +7,10 @@
 //   loop: post() ──> queue ──> thread: write(device) ──> count, eventfd ──> loop: take_written()
 //
 // The attributes lane works in chunks: its notices first, then, where one of them asked for it, the
-// epoch once. A notice of an inode that the kernel does not know asks, too: the answer to a LOOKUP
-// may be on its way to the process that will make the inode known, with what is true no more, and
-// the next use of its name then asks again.
+// epoch once; but not while anything is mounted on the volume, since the kernel detaches what is
+// mounted below a name that it drops (docs/leases.md, "The kernel"). A notice of an inode that the
+// kernel does not know asks, too: the answer to a LOOKUP may be on its way to the process that will
+// make the inode known, with what is true no more, and the next use of its name then asks again.
 //
 // Life: threads start at the first notice; stop() drops what is queued, then join().
 #pragma once
@@ -40,18 +41,22 @@ struct NoticeCounters {
   uint64_t unknown = 0;  // of inodes that the kernel does not know
   uint64_t failed = 0;   // that it refused
   uint64_t epochs = 0;   // frames that raise the epoch
+  uint64_t kept = 0;     // that were not written: the names stay
 };
 
 class Notifier {
  public:
   // Writes a frame to the device; returns an errno, 0: written. Called on the lanes' threads.
   using Write = std::function<int(const NoticeFrame& frame)>;
+  // Something is mounted on the volume: to raise the epoch would unmount it. Asked on a lane's
+  // thread, in the moment before.
+  using Covered = std::function<bool()>;
   enum Lane { kAttributes = 0, kPages = 1 };
 
   static constexpr size_t kQueueMax = 65536;
 
   // Null when there is no eventfd left.
-  static std::unique_ptr<Notifier> create(Write write, bool epoch_works);
+  static std::unique_ptr<Notifier> create(Write write, bool epoch_works, Covered covered);
   ~Notifier();
   Notifier(const Notifier&) = delete;
   Notifier& operator=(const Notifier&) = delete;
@@ -66,6 +71,9 @@ class Notifier {
   void post(const std::vector<Notice>& notices, Lane lane);
   // Notices of the lane that have been written since the last call.
   uint32_t take_written(Lane lane);
+  // After take_written: among what has been taken since the last call was an epoch that was not
+  // raised.
+  bool take_kept();
   bool pending() const;
   // Readable when there is something to take; see arm().
   int fd() const { return event_fd_; }
@@ -94,7 +102,7 @@ class Notifier {
     uint64_t taken = 0;   // the loop's
   };
 
-  Notifier(Write write, bool epoch_works, int event_fd);
+  Notifier(Write write, bool epoch_works, Covered covered, int event_fd);
   void run(Lane lane);
   void write_attributes(const Notice* notices, size_t count);
   // False: the kernel does not know the inode.
@@ -102,6 +110,7 @@ class Notifier {
   void publish(Queue* queue, uint64_t count);
 
   const Write write_;
+  const Covered covered_;
   const bool epoch_works_;
   const int event_fd_;
   Queue queues_[2];
@@ -109,6 +118,8 @@ class Notifier {
   std::atomic<uint64_t> unknown_{0};
   std::atomic<uint64_t> failed_{0};
   std::atomic<uint64_t> epochs_{0};
+  std::atomic<uint64_t> kept_{0};
+  uint64_t kept_taken_ = 0;  // the loop's
 };
 
 // Raises the epoch: every name that the kernel remembers is asked for again (Linux 6.16).

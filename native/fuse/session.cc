@@ -317,7 +317,10 @@ bool Session::start_notices() {
     return write(device, &frame, frame.header.len) < 0 ? errno : 0;
   };
   negotiated_.epoch_notify = write_frame(epoch_frame()) == 0;
-  notifier_ = Notifier::create(write_frame, negotiated_.epoch_notify);
+  submounts_ = std::make_unique<Submounts>(device_);
+  const auto submounts = std::make_shared<Submounts>(device_);  // the thread's
+  notifier_ = Notifier::create(write_frame, negotiated_.epoch_notify,
+                               [submounts] { return submounts->any(); });
   if (!notifier_) return false;
   epoll_event event = {};
   event.events = EPOLLIN;
@@ -327,6 +330,7 @@ bool Session::start_notices() {
 void Session::report_notices() {
   if (!notifier_) return;
   const uint32_t written = notifier_->take_written(Notifier::kAttributes);
+  if (notifier_->take_kept()) push_event(EventKind::kNamesKept, 0);
   if (written != 0) push_event(EventKind::kNotified, written);
   const uint32_t pages = notifier_->take_written(Notifier::kPages);
   if (pages != 0) push_event(EventKind::kPagesDropped, pages);

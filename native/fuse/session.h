@@ -24,6 +24,7 @@
 #include "native/fuse/directory.h"
 #include "native/fuse/layout.generated.h"
 #include "native/fuse/libfuse.h"
+#include "native/fuse/mount_table.h"
 #include "native/fuse/notifier.h"
 #include "native/fuse/request_table.h"
 
@@ -97,6 +98,8 @@ class Session : public EventSource {
   const Negotiated& negotiated() const { return negotiated_; }
   const SessionCounters& counters() const { return counters_; }
   const std::string& mountpoint() const { return mountpoint_; }
+  // Something is mounted on the volume.
+  bool is_covered() { return submounts_ && submounts_->any(); }
   uint32_t active_requests() const { return table_.active(); }
   NoticeCounters notice_counters() const {
     return notifier_ ? notifier_->counters() : NoticeCounters();
@@ -188,8 +191,9 @@ class Session : public EventSource {
   std::string device_;  // of the mount, to know it again
   Negotiated negotiated_;
   SessionCounters counters_;
-  std::unique_ptr<Notifier> notifier_;  // from INIT to close()
-  std::vector<Notice> notices_[2];      // of this submission, by lane
+  std::unique_ptr<Submounts> submounts_;  // the loop's, from INIT on
+  std::unique_ptr<Notifier> notifier_;    // from INIT to close()
+  std::vector<Notice> notices_[2];        // of this submission, by lane
   std::vector<char> listing_;
   std::vector<iovec> parts_;
 };

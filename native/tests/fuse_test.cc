@@ -154,6 +154,23 @@ TEST(MountTable, FindsTheTopmostMountOfAPath) {
   EXPECT_NE(device_mounted_at("/proc"), "");
 }
 
+TEST(MountTable, KnowsWhatIsMountedOnADevice) {
+  const std::string ours =
+      "27 1 8:1 / / rw - ext4 x rw\n"
+      "42 27 0:39 / /mnt rw,nosuid - fuse.sealfs x rw\n"
+      "45 27 0:39 /d /elsewhere rw,nosuid - fuse.sealfs x rw\n"
+      "46 27 0:40 / /other rw - fuse.sealfs y rw\n";
+  EXPECT_FALSE(has_mounts_on(ours, "0:39"));
+  EXPECT_TRUE(has_mounts_on(ours, "8:1"));
+  EXPECT_TRUE(has_mounts_on(ours + "47 42 0:41 / /mnt/a rw - tmpfs t rw\n", "0:39"));
+  EXPECT_TRUE(has_mounts_on(ours + "47 45 0:41 / /elsewhere/a rw - tmpfs t rw", "0:39"));
+  EXPECT_FALSE(has_mounts_on(ours + "47 46 0:41 / /other/a rw - tmpfs t rw", "0:39"));
+  EXPECT_FALSE(has_mounts_on(ours + "cut", "0:39"));
+  EXPECT_FALSE(has_mounts_on("", "0:39"));
+  EXPECT_TRUE(Submounts(device_mounted_at("/")).any());
+  EXPECT_FALSE(Submounts("no device").any());
+}
+
 TEST(FileLock, TakesTheKernelsLastByteForOurs) {
   EXPECT_EQ(lock_offset(0), 0u);
   EXPECT_EQ(lock_offset(kLockOffsetMax - 1), kLockOffsetMax - 1);

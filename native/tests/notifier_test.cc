@@ -83,9 +83,11 @@ uint32_t await(Notifier* notifier, Notifier::Lane lane, uint32_t count) {
   return taken;
 }
 
+bool uncovered() { return false; }
+
 TEST(Notifier, WritesInOrderAndRaisesTheEpochOnceForMany) {
   Device device;
-  const auto notifier = Notifier::create(device.writer(), true);
+  const auto notifier = Notifier::create(device.writer(), true, uncovered);
   std::vector<Notice> notices;
   for (uint64_t i = 1; i <= 10; i++) {
     notices.push_back(notice(NoticeKind::kAttributes, i));
@@ -111,7 +113,7 @@ TEST(Notifier, WritesInOrderAndRaisesTheEpochOnceForMany) {
 TEST(Notifier, RaisesTheEpochForAnUnknownInodeWhereItWorks) {
   for (const bool works : {true, false}) {
     Device device;
-    const auto notifier = Notifier::create(device.writer(), works);
+    const auto notifier = Notifier::create(device.writer(), works, uncovered);
     notifier->post({notice(NoticeKind::kAttributes, Device::kUnknown), notice(NoticeKind::kEpoch)},
                    Notifier::kAttributes);
     EXPECT_EQ(await(notifier.get(), Notifier::kAttributes, 2), 2u);
@@ -121,10 +123,29 @@ TEST(Notifier, RaisesTheEpochForAnUnknownInodeWhereItWorks) {
   }
 }
 
+TEST(Notifier, RaisesNoEpochWhileSomethingIsMountedThere) {
+  Device device;
+  std::atomic<bool> covered{true};
+  const auto notifier =
+      Notifier::create(device.writer(), true, [&covered] { return covered.load(); });
+  const std::vector<Notice> both = {notice(NoticeKind::kAttributes, 1), notice(NoticeKind::kEpoch)};
+  notifier->post(both, Notifier::kAttributes);
+  EXPECT_EQ(await(notifier.get(), Notifier::kAttributes, 2), 2u);
+  EXPECT_EQ(device.frames().size(), 1u);
+  EXPECT_TRUE(notifier->take_kept());
+  EXPECT_FALSE(notifier->take_kept());
+  EXPECT_EQ(notifier->counters().kept, 1u);
+  covered = false;
+  notifier->post(both, Notifier::kAttributes);
+  EXPECT_EQ(await(notifier.get(), Notifier::kAttributes, 2), 2u);
+  EXPECT_EQ(device.frames().size(), 3u);
+  EXPECT_FALSE(notifier->take_kept());
+}
+
 TEST(Notifier, APageThatIsWaitedForHoldsUpNothingElse) {
   Device device;
   device.hold(7);
-  const auto notifier = Notifier::create(device.writer(), true);
+  const auto notifier = Notifier::create(device.writer(), true, uncovered);
   notifier->post({notice(NoticeKind::kPages, 7)}, Notifier::kPages);
   device.await_entry();
   notifier->post({notice(NoticeKind::kEpoch)}, Notifier::kAttributes);
@@ -138,7 +159,7 @@ TEST(Notifier, APageThatIsWaitedForHoldsUpNothingElse) {
 TEST(Notifier, RefusesWhatItHasNoRoomFor) {
   Device device;
   device.hold(7);
-  const auto notifier = Notifier::create(device.writer(), true);
+  const auto notifier = Notifier::create(device.writer(), true, uncovered);
   notifier->post({notice(NoticeKind::kPages, 7)}, Notifier::kPages);
   device.await_entry();
   const std::vector<Notice> many(Notifier::kQueueMax + 3, notice(NoticeKind::kPages, 8));
@@ -153,7 +174,7 @@ TEST(Notifier, RefusesWhatItHasNoRoomFor) {
 TEST(Notifier, StopsWithoutWritingTheRest) {
   Device device;
   device.hold(7);
-  const auto notifier = Notifier::create(device.writer(), true);
+  const auto notifier = Notifier::create(device.writer(), true, uncovered);
   notifier->post({notice(NoticeKind::kPages, 7), notice(NoticeKind::kPages, 8)}, Notifier::kPages);
   device.await_entry();
   notifier->stop();

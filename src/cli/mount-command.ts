@@ -48,6 +48,7 @@ export function addMount(program: Command): void {
       'attr=SECONDS, entry=SECONDS (kernel caching, default 1); cache=auto (the kernel caches files ' +
       'that no other client has open) or off (the default); soft[=SECONDS] (EIO when servers ' +
       'are away, default after 30) or hard (wait, the default), ro, allow_other, noatime, noacl, ' +
+      'submounts (containers mount other file systems on the volume), ' +
       'locks=cluster (fcntl and flock hold between all mounts, the default) or local, nosuid, nodev, noexec',
   )
     .argParser((text, previous: string | undefined) => {

@@ -1,7 +1,7 @@
 /**
  * What follows `mount -o`: coherence=leases|timeout, attr=SECONDS, entry=SECONDS, cache=auto|off, soft[=SECONDS],
- * hard, ro, allow_other, noatime, noacl, locks=cluster|local, and what the kernel itself knows: suid, dev, exec and
- * their opposites.
+ * hard, ro, allow_other, noatime, noacl, submounts, locks=cluster|local, and what the kernel itself knows: suid, dev,
+ * exec and their opposites.
  */
 import { UsageError } from '../common/errors.js';
 
@@ -21,6 +21,8 @@ export interface MountFlags {
   noatime: boolean;
   /** No access control lists: permissions are the mode's alone. */
   noacl: boolean;
+  /** Containers mount other file systems on the volume. */
+  submounts: boolean;
   /** fcntl and flock locks hold among the processes of this mount alone. */
   localLocks: boolean;
   /** For mount(2), in their order. */
@@ -45,6 +47,7 @@ export function parseMountOptions(text: string): MountFlags {
     allowOther: false,
     noatime: false,
     noacl: false,
+    submounts: false,
     localLocks: false,
     kernelOptions: [],
   };
@@ -108,10 +111,12 @@ function applyOption(flags: MountFlags, item: string): void {
     case 'relatime':
     case 'acl':
     case 'noacl':
+    case 'submounts':
       if (value !== undefined) throw new UsageError(`-o: '${item}': ${name} takes no value`);
       if (name === 'hard') flags.softSeconds = undefined;
       else if (name === 'allow_other') flags.allowOther = true;
       else if (name.endsWith('atime')) flags.noatime = name === 'noatime';
+      else if (name === 'submounts') flags.submounts = true;
       else if (name.endsWith('acl')) flags.noacl = name === 'noacl';
       else flags.readOnly = name === 'ro';
       return;
@@ -119,7 +124,7 @@ function applyOption(flags: MountFlags, item: string): void {
       throw new UsageError(
         `-o: '${item}' is not a mount option; there are coherence=leases|timeout, attr=SECONDS, entry=SECONDS, ` +
           'cache=auto|off, soft[=SECONDS], hard, ro, rw, allow_other, noatime, relatime, acl, noacl, ' +
-          'locks=cluster|local, ' +
+          'submounts, locks=cluster|local, ' +
           [...kernelNames].join(', '),
       );
   }

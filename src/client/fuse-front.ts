@@ -29,6 +29,7 @@ import { dispatchLock } from './fuse-locks.js';
 import { FuseOperation } from './fuse-operation.js';
 import { KnownDirectories } from './known-directories.js';
 import type { KernelValidity } from './leases/kernel-validity.js';
+import { WrittenNotices } from './leases/written-notices.js';
 import { NOTHING_TOLD } from './leases/recalls.js';
 import { ListAttributes } from './listing-page.js';
 import { NameReference, PageUse } from './request.js';
@@ -95,15 +96,15 @@ export class FuseFront implements FuseHandler {
   onGone: (reason: string) => void = () => undefined;
   /** The kernel has agreed. */
   onMounted: (info: FuseInfo) => void = () => undefined;
-  /** Under leases: what the kernel may believe. */
-  validity: KernelValidity | null = null;
   /** Those of which the kernel has heard. */
   readonly directories = new KnownDirectories();
-  /** FuseSession.notifyInode and notifyEpoch: written up to this number. */
+  /** FuseSession.notifyInode and notifyEpoch: the kernel has forgotten all up to this number. */
   onKernelNotified: (number: number) => void = () => undefined;
   /** FuseSession.notifyPages: dropped up to this number. */
   onKernelPagesDropped: (number: number) => void = () => undefined;
 
+  #validity: KernelValidity | null = null;
+  #notices: WrittenNotices | null = null;
   /** The kernel's requests, by Operation. */
   readonly #operations = new Float64Array(OPERATIONS);
   readonly #scheduler: Scheduler;
@@ -149,6 +150,20 @@ export class FuseFront implements FuseHandler {
     scheduler.onTurnEnd(TURN_SUBMIT, () => this.#turnEnds());
   }
 
+  /** Under leases: what the kernel may believe; null: what the options say. */
+  get validity(): KernelValidity | null {
+    return this.#validity;
+  }
+
+  set validity(validity: KernelValidity | null) {
+    const forgotten = (number: number): void => {
+      this.#forgotten(number);
+    };
+    this.#validity = validity;
+    this.#notices =
+      validity === null ? null : new WrittenNotices(validity, this.#scheduler, forgotten);
+  }
+
   /** Requests that wait for a slot. */
   get waiting(): number {
     return this.#waiting.length;
@@ -166,7 +181,15 @@ export class FuseFront implements FuseHandler {
     this.onGone(reason);
   }
 
+  onNamesKept(): void {
+    this.#validity?.namesKept();
+  }
+
   onNotified(number: number): void {
+    this.#notices?.written(number);
+  }
+
+  #forgotten(number: number): void {
     this.onKernelNotified(number);
     this.#opens.written(number);
     this.#renames.written(number);

@@ -42,6 +42,8 @@ export interface MountOptions extends Omit<ClientProcessOptions, 'log'> {
   noatime?: boolean;
   /** Permissions are the mode's alone. */
   noacl?: boolean;
+  /** Other file systems are mounted on the volume where this process cannot see it: the kernel is told no names. */
+  submounts?: boolean;
   /** fcntl and flock locks hold among the processes of this mount alone: the kernel keeps them. */
   localLocks?: boolean;
   /** See FuseFrontOptions. */
@@ -181,7 +183,8 @@ class ActiveMount implements Mount {
     mount.#session.mount();
     try {
       const info = await ready;
-      mount.#front.validity?.ready(mount.#session, info.epochNotify);
+      const tellsNames = info.epochNotify && options.submounts !== true;
+      mount.#front.validity?.ready(mount.#session, tellsNames);
       client.core.recalls.setKernel(mount.#front.validity);
       if (mount.#front.openFlags === 0 && !info.directIoMmap) {
         const why = 'this kernel cannot map files of direct I/O';

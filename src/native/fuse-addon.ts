@@ -32,6 +32,8 @@ export interface NativeFuseSession {
   /** Throws an Error whose message is libfuse's reason. */
   mount(path: string): void;
   submit(): void;
+  /** Something is mounted on the volume. */
+  isCovered(): boolean;
   close(): void;
 }
 
@@ -92,6 +94,8 @@ export interface FuseCounters {
   noticesFailed: number;
   /** Times that all names were declared no longer valid, for one notice or for many. */
   epochs: number;
+  /** Times that this was not done because something was mounted on the volume. */
+  epochsNotRaised: number;
   activeRequests: number;
 }
 

@@ -47,6 +47,8 @@ export const EventKind = {
   Interrupt: 1,
   /** the kernel and we have agreed; value is 0 */
   Ready: 2,
+  /** an epoch among the notices that are reported next was not raised: something is mounted below */
+  NamesKept: 6,
   /** `value` more notices of attributes and names are written */
   Notified: 4,
   /** `value` more notices of pages are written */

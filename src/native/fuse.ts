@@ -69,6 +69,11 @@ export interface FuseHandler {
   onInterrupt(request: FuseRequest): void;
   /** Agreed with the kernel; comes before the first request. */
   onReady(info: FuseInfo): void;
+  /**
+   * Something is mounted on the volume (or its mounts cannot be known), so an epoch of the notices that onNotified reports next
+   * was not raised: the kernel believes names for as long as it was told.
+   */
+  onNamesKept(): void;
   /** notifyInode, notifyEpoch: all notices up to this number are written. */
   onNotified(number: number): void;
   /** notifyPages: all notices up to this number are written. */
@@ -173,10 +178,15 @@ export class FuseSession {
   /**
    * Has the kernel ask again for every name, present or absent, before it next uses it; where
    * `info.epochNotify` is false it does nothing. Several at once cost one. Numbered with
-   * notifyInode's. Names of a READDIRPLUS reply that a process has not taken in yet escape it.
+   * notifyInode's. Not done while anything is mounted on the volume (onNamesKept). Names of a READDIRPLUS reply that a process has not taken in yet escape it.
    */
   notifyEpoch(): number {
     return this.#notices.issue(NoticeKind.Epoch, 0, 0, 0);
+  }
+
+  /** Something is mounted on the volume, as this mount namespace sees it. */
+  get isCovered(): boolean {
+    return this.#native.isCovered();
   }
 
   /**
@@ -254,6 +264,8 @@ export class FuseSession {
         if (request.active) this.#handler.onInterrupt(request);
       } else if (kind === EventKind.Ready) {
         this.#handler.onReady(this.info);
+      } else if (kind === EventKind.NamesKept) {
+        this.#handler.onNamesKept();
       } else if (kind === EventKind.Notified) {
         this.#handler.onNotified(this.#notices.advance(value));
       } else if (kind === EventKind.PagesDropped) {

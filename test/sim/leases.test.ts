@@ -37,7 +37,14 @@ type MakeClient = (scene: Scene, client: SimClient) => HistoryClient;
 
 function withKernel({ cluster, random, history, table }: Scene, client: SimClient): HistoryClient {
   const recorded = new KernelHistoryClient(client, history, table);
-  recorded.kernel = new ModelKernel(cluster, client, new SimRandom(random.word()));
+  const kernel = new ModelKernel(cluster, client, new SimRandom(random.word()));
+  recorded.kernel = kernel;
+  // Something is mounted on the volume, and unmounted again.
+  if (random.chance(0.3)) {
+    const fromMs = random.below(3000);
+    cluster.world.schedule(fromMs, () => (kernel.isCovered = true));
+    cluster.world.schedule(fromMs + random.below(30_000), () => (kernel.isCovered = false));
+  }
   return recorded;
 }
 

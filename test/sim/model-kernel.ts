@@ -7,6 +7,7 @@
 import { AfterNotices } from '../../src/client/after-notices.js';
 import { KernelValidity } from '../../src/client/leases/kernel-validity.js';
 import type { KernelNotices } from '../../src/client/leases/kernel-validity.js';
+import { WrittenNotices } from '../../src/client/leases/written-notices.js';
 import type { SimRandom } from '../../src/transport/sim/sim-random.js';
 import type { SimClient, SimCluster } from './cluster.js';
 import type { Result } from './name-space.js';
@@ -56,8 +57,12 @@ export class ModelKernel implements KernelNotices {
       end();
     },
   );
+  readonly #written: WrittenNotices;
+  #wasKept = false;
   #events = 0;
   #epoch = 0;
+  /** Something is mounted on the volume: names cannot be made to be forgotten. */
+  isCovered = false;
   #issued = 0;
   #lastMs = 0;
 
@@ -67,6 +72,10 @@ export class ModelKernel implements KernelNotices {
     this.#random = random;
     this.#validity = new KernelValidity(() => client.scheduler.nowMs());
     this.#validity.ready(this, true);
+    this.#written = new WrittenNotices(this.#validity, client.scheduler, (number) => {
+      client.core.recalls.written(number);
+      this.#untold.written(number);
+    });
     client.core.recalls.setKernel(this.#validity);
   }
 
@@ -77,9 +86,11 @@ export class ModelKernel implements KernelNotices {
     this.#lastMs = atMs;
     world.schedule(atMs - world.nowMs, () => {
       forget();
+      const kept = this.#wasKept;
+      this.#wasKept = false;
       this.#client.scheduler.deliver(() => {
-        this.#client.core.recalls.written(number);
-        this.#untold.written(number);
+        if (kept) this.#validity.namesKept();
+        this.#written.written(number);
       });
     });
     return number;
@@ -89,14 +100,19 @@ export class ModelKernel implements KernelNotices {
     return this.#notice(() => {
       this.#forget(inode);
       // As the addon does for inodes that the kernel does not know.
-      this.#epoch++;
+      this.#raiseEpoch();
     });
   }
 
   notifyEpoch(): number {
     return this.#notice(() => {
-      this.#epoch++;
+      this.#raiseEpoch();
     });
+  }
+
+  #raiseEpoch(): void {
+    if (this.isCovered) this.#wasKept = true;
+    else this.#epoch++;
   }
 
   #forget(what: number | string): void {

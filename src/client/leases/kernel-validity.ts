@@ -11,12 +11,16 @@ import { NO_ROOM, NOTHING_TOLD } from './recalls.js';
 export interface KernelNotices {
   notifyInode(inode: number): number;
   notifyEpoch(): number;
+  /** Something is mounted on the volume: notifyEpoch does nothing. */
+  readonly isCovered: boolean;
 }
 
 const CELLS = 16_384;
 const SALT = 31;
 /** An answer may be on its way to the kernel for so long. */
 const SLACK_MS = 2000;
+/** How often it is asked whether anything is mounted on the volume still. */
+const COVER_CHECK_MS = 500;
 
 function cellOf(inode: number): number {
   return mixInode(inode, SALT) & (CELLS - 1);
@@ -37,6 +41,12 @@ export class KernelValidity implements KernelCache {
   #epochs = 0;
   /** The notice of the last time. */
   #epochNumber = NOTHING_TOLD;
+  /** Until when the kernel may believe any name. */
+  #anyNameUntil = 0;
+  /** Something is mounted on the volume: names are not told; those that were are kept until then. */
+  #isCovered = false;
+  #keptUntil = 0;
+  #coverCheckedMs = 0;
 
   constructor(nowMs: () => number) {
     this.#nowMs = nowMs;
@@ -55,9 +65,30 @@ export class KernelValidity implements KernelCache {
 
   /** For how long a name in `directory` that is answered now is to be believed. */
   nameMs(directory: number, leasedMs: number): number {
-    if (!this.#namesWork || leasedMs <= 0) return 0;
+    if (!this.#namesWork || leasedMs <= 0 || this.#staysCovered()) return 0;
     this.tellsName(directory, leasedMs);
     return leasedMs;
+  }
+
+  #staysCovered(): boolean {
+    if (!this.#isCovered) return false;
+    const now = this.#nowMs();
+    if (now - this.#coverCheckedMs >= COVER_CHECK_MS) {
+      this.#coverCheckedMs = now;
+      this.#isCovered = this.#notices?.isCovered ?? false;
+    }
+    return this.#isCovered;
+  }
+
+  /** Of the session: all names were not forgotten, for the sake of what is mounted below one of them. */
+  namesKept(): void {
+    this.#isCovered = true;
+    this.#keptUntil = this.#anyNameUntil + SLACK_MS;
+  }
+
+  /** For how long the kernel goes on believing names that it was to forget, in ms. */
+  get keepsNamesMs(): number {
+    return Math.max(0, this.#keptUntil - this.#nowMs());
   }
 
   /**
@@ -86,9 +117,10 @@ export class KernelValidity implements KernelCache {
 
   /** Of KernelCache. */
   tellsName(home: number, forMs: number): void {
-    if (!this.#namesWork || forMs <= 0) return;
+    if (!this.#namesWork || forMs <= 0 || this.#isCovered) return;
     this.#note(this.#namesUntil, home, forMs);
     this.#namesEpoch[cellOf(home)] = this.#epochs;
+    this.#anyNameUntil = Math.max(this.#anyNameUntil, this.#nowMs() + forMs);
   }
 
   attributesMs(inode: number, leasedMs: number): number {

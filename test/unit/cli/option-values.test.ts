@@ -80,10 +80,12 @@ describe('option values', () => {
       allowOther: false,
       noatime: false,
       noacl: false,
+      submounts: false,
       localLocks: false,
       kernelOptions: [],
     });
-    const all = 'attr=0,entry=0.5,soft=7,ro,allow_other,noatime,noacl,locks=local,nosuid,dev';
+    const all =
+      'attr=0,entry=0.5,soft=7,ro,allow_other,noatime,noacl,submounts,locks=local,nosuid,dev';
     assert.deepEqual(parseMountOptions(all), {
       coherence: 'timeout',
       attrSeconds: 0,
@@ -94,6 +96,7 @@ describe('option values', () => {
       allowOther: true,
       noatime: true,
       noacl: true,
+      submounts: true,
       localLocks: true,
       kernelOptions: ['nosuid', 'dev'],
     });

@@ -211,7 +211,12 @@ describe('FUSE front end', () => {
     fake.answer(Opcode.Open, () => ({ body: attributesBody({ inode: kernel.inode }) }));
     const told: number[] = [];
     const validity = new KernelValidity(() => fake.scheduler.nowMs());
-    validity.ready({ notifyInode: (inode) => told.push(inode), notifyEpoch: () => 0 }, false);
+    const notices = {
+      notifyInode: (inode: number): number => told.push(inode),
+      notifyEpoch: (): number => 0,
+      isCovered: false,
+    };
+    validity.ready(notices, false);
     front.validity = validity;
     await fake.run(async () => {
       await fake.pause(3000);

@@ -11,6 +11,7 @@ describe('what the kernel believes of an inode that changes behind it', () => {
   let room: boolean;
   let told: number[];
   let epochs: number;
+  let covered: boolean;
   let validity: KernelValidity;
 
   beforeEach(() => {
@@ -18,10 +19,14 @@ describe('what the kernel believes of an inode that changes behind it', () => {
     room = true;
     told = [];
     epochs = 0;
+    covered = false;
     validity = new KernelValidity(() => nowMs);
     const notices = {
       notifyInode: (inode: number): number => (room ? told.push(inode) : 0),
       notifyEpoch: (): number => (room ? ++epochs : 0),
+      get isCovered(): boolean {
+        return covered;
+      },
     };
     validity.ready(notices, true);
   });
@@ -80,6 +85,26 @@ describe('what the kernel believes of an inode that changes behind it', () => {
     assert.equal(validity.forgetChangedNames(7), NO_ROOM);
     room = true;
     assert.equal(validity.forgetChangedNames(7), 1);
+  });
+
+  it('is told no names while something is mounted on the volume', () => {
+    validity.nameMs(7, 6000);
+    assert.equal(validity.keepsNamesMs, 0);
+    covered = true;
+    nowMs += 1000;
+    validity.forgetNames(7);
+    validity.namesKept();
+    assert.equal(validity.keepsNamesMs, 7000, 'what it was told, and answers on their way');
+    nowMs += 400;
+    assert.equal(validity.nameMs(7, 6000), 0);
+    validity.tellsName(8, 6000);
+    nowMs += 6600;
+    assert.equal(validity.keepsNamesMs, 0);
+    assert.equal(validity.forgetNames(7), NOTHING_TOLD);
+    assert.equal(validity.forgetNames(8), NOTHING_TOLD);
+    covered = false;
+    assert.equal(validity.nameMs(7, 6000), 6000);
+    assert.equal(validity.forgetNames(7), 2);
   });
 
   describe('when a name is moved, which takes along what is believed of it', () => {
