@@ -85,7 +85,7 @@ export class KernelHistoryClient extends HistoryClient {
     return this.#change(all, run, (answer, status) => {
       // Nothing was invalidated but by this change itself.
       took ??= this.#takesName(dir, name);
-      if (status === 0) took(answer, status);
+      return status === 0 ? took(answer, status) : undefined;
     });
   }
 
