@@ -13,6 +13,7 @@ export const S_IFREG = 0o100000;
 export const S_IFLNK = 0o120000;
 export const S_ISUID = 0o004000;
 export const S_ISGID = 0o002000;
+export const S_ISVTX = 0o001000;
 
 /** Attributes.flags: the file has or had chunks beyond the first. */
 const FLAG_STRIPED = 1;

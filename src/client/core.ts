@@ -270,6 +270,16 @@ export class FileSystemCore {
     this.#context.leases.attributesDependOn(inode, to);
   }
 
+  /** Who owns the inode, as far as that is held here; UNKNOWN. */
+  ownerHeld(inode: number): number {
+    return this.#context.leases.ownerOf(inode);
+  }
+
+  /** The same of a sticky directory; NOT_STICKY. */
+  stickyOwnerHeld(directory: number): number {
+    return this.#context.leases.stickyOwnerOf(directory);
+  }
+
   /** S_IFMT bits of the inode, 0: not known here. */
   typeHeld(inode: number): number {
     return this.#context.leases.typeOf(inode);

@@ -1,5 +1,7 @@
 /** Who a program is, as the kernel tells it: /proc/PID/status, proc_pid_status(5). */
 
+import { readFileSync } from 'node:fs';
+
 /** capabilities(7) */
 const CAP_CHOWN = 0n;
 const CAP_DAC_OVERRIDE = 1n;
@@ -27,6 +29,15 @@ export interface Credentials {
 }
 
 const NOBODY = 65534;
+
+/** The text of /proc/PID/status; '': there is no such process (any more). */
+export function processStatus(pid: number): string {
+  try {
+    return readFileSync(`/proc/${pid}/status`, 'latin1');
+  } catch {
+    return '';
+  }
+}
 
 /** Of fields that are missing, nobody's. */
 export function credentialsOf(status: string): Credentials {

@@ -32,6 +32,7 @@ import type { KernelValidity } from './leases/kernel-validity.js';
 import { WrittenNotices } from './leases/written-notices.js';
 import { NOTHING_TOLD } from './leases/recalls.js';
 import { ListAttributes } from './listing-page.js';
+import { OwnerCheck } from './owner-check.js';
 import { NameReference, PageUse } from './request.js';
 import type { FileSystemTotals } from './request.js';
 
@@ -130,6 +131,7 @@ export class FuseFront implements FuseHandler {
       operation.replyForgotten();
     },
   );
+  readonly #owners: OwnerCheck;
   readonly #scratch: number;
   readonly #name = new NameReference();
   readonly #name2 = new NameReference();
@@ -146,6 +148,7 @@ export class FuseFront implements FuseHandler {
     this.arena = arena;
     this.options = options;
     this.#scheduler = scheduler;
+    this.#owners = new OwnerCheck(core, arena);
     this.#scratch = arena.messages.take();
     scheduler.onTurnEnd(TURN_SUBMIT, () => this.#turnEnds());
   }
@@ -231,7 +234,21 @@ export class FuseFront implements FuseHandler {
     const operation = this.#free.pop() ?? new FuseOperation(this);
     operation.start(fuse, this.#scheduler.nowMs());
     this.#active[fuse.index] = operation;
-    this.#dispatch(operation, fuse);
+    // With a timeout owners are believed as all attributes are. Where the kernel clears set-ID bits itself, whoever
+    // writes to a file changes its mode, and no name is told that could be old.
+    const mayBeOld = this.#validity !== null && this.#killPriv;
+    const isSure = !mayBeOld || this.#owners.isPlain(fuse);
+    if (isSure) this.#dispatch(operation, fuse);
+    else void this.#dispatchJudged(operation, fuse);
+  }
+
+  /** The kernel's owner may be an old one. */
+  async #dispatchJudged(operation: FuseOperation, fuse: FuseRequest): Promise<void> {
+    const status = await this.#owners.judge(fuse);
+    // Abandoned meanwhile: it only goes back to the pool.
+    if (operation.fuse !== fuse) operation.replyError(errno.EINTR);
+    else if (status !== 0) operation.replyError(status);
+    else this.#dispatch(operation, fuse);
   }
 
   #dispatch(operation: FuseOperation, fuse: FuseRequest): void {

@@ -10,13 +10,12 @@
  *
  * docs/intercept.md has the protocol and the rules.
  */
-import { readFileSync } from 'node:fs';
 import { CallKind, Fallback } from '../native/intercept.js';
 import type { InterceptCall } from '../native/intercept.js';
 import type { ArenaMemory } from '../native/arena-memory.js';
 import { AfterNotices } from './after-notices.js';
 import type { FileSystemCore } from './core.js';
-import { credentialsOf } from './credentials.js';
+import { credentialsOf, processStatus } from './credentials.js';
 import type { Credentials } from './credentials.js';
 import { InterceptOperation } from './intercept-operation.js';
 import { NOTHING_TOLD, NO_ROOM } from './leases/recalls.js';
@@ -47,15 +46,6 @@ export interface InterceptFrontDeps {
 }
 
 const NOBODY = credentialsOf('');
-
-function processStatus(pid: number): string {
-  try {
-    return readFileSync(`/proc/${pid}/status`, 'latin1');
-  } catch {
-    // It has gone already: no call of it will come.
-    return '';
-  }
-}
 
 export class InterceptFront {
   readonly core: FileSystemCore;

@@ -6,7 +6,7 @@
  */
 import { errno } from '../common/errno.js';
 import { Fallback } from '../native/intercept.js';
-import { FLAG_ACCESS_ACL, S_IFMT, S_IFREG, S_ISGID } from './attributes.js';
+import { FLAG_ACCESS_ACL, S_IFMT, S_IFREG, S_ISGID, S_ISVTX } from './attributes.js';
 import type { FileAttributes } from './attributes.js';
 import type { Credentials } from './credentials.js';
 
@@ -14,7 +14,6 @@ import type { Credentials } from './credentials.js';
 export const EXECUTE = 1;
 export const WRITE = 2;
 export const READ = 4;
-const S_ISVTX = 0o1000;
 /** Of chown(2): this id stays. */
 export const UNCHANGED = 0xffffffff;
 

@@ -4,6 +4,7 @@
  * for longer than docs/leases.md says, nor shows what is old when it goes on.
  */
 import assert from 'node:assert/strict';
+import { execFileSync } from 'node:child_process';
 import * as fs from 'node:fs';
 import { join } from 'node:path';
 import { TestCluster, sleep, until } from '../support/cluster.js';
@@ -113,6 +114,39 @@ describe('two mounts under leases', () => {
     }
     fs.rmSync(dir, { recursive: true });
     assert.equal(fs.existsSync(join(other, 'own')), false);
+  });
+
+  it('go by the owner that an inode has now', async function () {
+    if (process.getuid?.() !== 0) this.skip();
+    const sticky = join(one, 'sticky');
+    fs.mkdirSync(sticky);
+    fs.chmodSync(sticky, 0o1777);
+    const names = ['removed', 'moved', 'replaced', 'changed'];
+    for (const name of [...names, 'mine']) {
+      fs.writeFileSync(join(sticky, name), '');
+      fs.chownSync(join(sticky, name), 1000, 1000);
+    }
+    await sleep(1500);
+    // This kernel has heard of the owner, and believes the names.
+    for (const name of names) fs.statSync(join(sticky, name));
+    for (const name of names) fs.chownSync(join(other, 'sticky', name), 1001, 1001);
+    const script = `import os, sys
+for call in [lambda: os.unlink('removed'), lambda: os.rename('moved', 'elsewhere'),
+             lambda: os.rename('mine', 'replaced'), lambda: os.chmod('changed', 0o600),
+             lambda: os.utime('changed', (1, 1))]:
+    try: call(); print('done')
+    except OSError as error: print(error.strerror)
+os.chmod('mine', 0o600); os.utime('mine', (1, 1)); os.rename('mine', 'still mine'); os.unlink('still mine')`;
+    const as = ['--reuid=1000', '--regid=1000', '--clear-groups', 'python3', '-c', script];
+    const said = execFileSync('setpriv', as, {
+      cwd: sticky,
+      encoding: 'utf8',
+      env: { PATH: '/usr/bin:/bin' },
+    });
+    assert.equal(said, 'Operation not permitted\n'.repeat(5));
+    for (const name of names) assert.equal(fs.statSync(join(sticky, name)).uid, 1001, name);
+    assert.deepEqual(fs.readdirSync(sticky).sort(), [...names].sort());
+    fs.rmSync(sticky, { recursive: true });
   });
 
   it('go on without one that is stopped, which then shows what is true, and without one killed', async function () {

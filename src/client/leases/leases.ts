@@ -23,7 +23,7 @@ import {
 import { readU53 } from '../../protocol/u53.js';
 import { Attributes } from '../../protocol/wire.generated.js';
 import type { RpcPeer } from '../../transport/rpc-client.js';
-import { ATTRIBUTES_WORDS, FLAG_SPLIT, S_IFDIR, S_IFMT } from '../attributes.js';
+import { ATTRIBUTES_WORDS, FLAG_SPLIT, S_IFDIR, S_IFMT, S_ISVTX } from '../attributes.js';
 import {
   ANY_ATTRIBUTES,
   ChangeMarks,
@@ -84,6 +84,8 @@ export class LeaseCounters {
 
 /** Answer of `find`: ask the target. */
 export const UNKNOWN = -1;
+/** Of stickyOwnerOf: names are removed by whoever may write to the directory. */
+export const NOT_STICKY = -2;
 
 export class Leases {
   readonly enabled: boolean;
@@ -172,16 +174,37 @@ export class Leases {
    * NONE. Entries that come and go, whoever's, change nothing of those.
    */
   permissions(directory: number): number {
+    const at = this.#permissionsOf(directory);
+    if (at === NONE) return NONE;
+    const mode = this.#inodes.words[(at + Attributes.mode) >>> 2]!;
+    return (mode & S_IFMT) === S_IFDIR ? at : NONE;
+  }
+
+  /** The same of an inode of any kind: writes, whosever, change nothing of those. */
+  #permissionsOf(inode: number): number {
     if (!this.enabled) return NONE;
-    const slot = this.#inodes.use(directory);
+    const slot = this.#inodes.use(inode);
     if (slot === NONE) return NONE;
     const flags = this.#inodes.flags(slot);
     const isHeld = (flags & (INODE_LEASED | INODE_PERMITTED)) !== 0;
     if (!isHeld || (flags & INODE_PERMISSIONS) === 0) return NONE;
-    const at = this.#inodes.attributes(slot);
-    const mode = this.#inodes.words[(at + Attributes.mode) >>> 2]!;
-    if ((mode & S_IFMT) !== S_IFDIR || this.marks.isBusy(permissionsCell(directory))) return NONE;
-    return this.#trustMs(directory) === 0 ? NONE : at;
+    if (this.marks.isBusy(permissionsCell(inode))) return NONE;
+    return this.#trustMs(inode) === 0 ? NONE : this.#inodes.attributes(slot);
+  }
+
+  /** Who owns the inode; UNKNOWN. */
+  ownerOf(inode: number): number {
+    const at = this.#permissionsOf(inode);
+    return at === NONE ? UNKNOWN : this.#inodes.words[(at + Attributes.uid) >>> 2]!;
+  }
+
+  /** Who owns the directory if it is sticky: nobody else removes others' names; NOT_STICKY; UNKNOWN. */
+  stickyOwnerOf(directory: number): number {
+    const at = this.permissions(directory);
+    if (at === NONE) return UNKNOWN;
+    const { words } = this.#inodes;
+    const isSticky = (words[(at + Attributes.mode) >>> 2]! & S_ISVTX) !== 0;
+    return isSticky ? words[(at + Attributes.uid) >>> 2]! : NOT_STICKY;
   }
 
   /** S_IFMT bits of the inode, 0: not known here. They are the same for ever. */
