@@ -234,8 +234,8 @@ export class FuseFront implements FuseHandler {
     const operation = this.#free.pop() ?? new FuseOperation(this);
     operation.start(fuse, this.#scheduler.nowMs());
     this.#active[fuse.index] = operation;
-    // With a timeout owners are believed as all attributes are. Where the kernel clears set-ID bits itself, whoever
-    // writes to a file changes its mode, and no name is told that could be old.
+    // With a timeout owners are believed as all attributes are. A kernel without killPriv takes set-ID bits away by a
+    // SETATTR of whoever writes; but it is older than the epoch, so it is told no names, and its owners are new.
     const mayBeOld = this.#validity !== null && this.#killPriv;
     const isSure = !mayBeOld || this.#owners.isPlain(fuse);
     if (isSure) this.#dispatch(operation, fuse);
