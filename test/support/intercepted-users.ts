@@ -24,6 +24,8 @@ export class InterceptedUsers {
   readonly library: string;
   readonly #mount: string;
   readonly #reports: string;
+  /** By kind of call. */
+  readonly #counted = new Map<string, number>();
 
   constructor(cluster: TestCluster, mount: string) {
     this.#mount = mount;
@@ -73,6 +75,18 @@ export class InterceptedUsers {
     const lines = outcome(true);
     for (const [i, line] of lines.entries()) assert.equal(line, expected[i], `seed ${seed}`);
     assert.equal(lines.length, expected.length);
+  }
+
+  /** Adds the calls of these kinds in the last `run` that were answered through shared memory to those of earlier ones. */
+  count(calls: readonly string[]): void {
+    for (const call of calls) {
+      this.#counted.set(call, (this.#counted.get(call) ?? 0) + this.answered(call));
+    }
+  }
+
+  /** Each of these kinds has come through shared memory, to some user: what a user may do depends on the seed. */
+  assertCounted(calls: readonly string[]): void {
+    for (const call of calls) assert.ok((this.#counted.get(call) ?? 0) > 0, call);
   }
 
   /** Calls of this kind in the last `run` that were answered through shared memory. */
