@@ -26,6 +26,7 @@ import { callerChecksPermissions } from './caller-syscall.js';
 import { callerIsDying } from './callers.js';
 import type { FileSystemCore } from './core.js';
 import { dispatchLock } from './fuse-locks.js';
+import { FuseNames } from './fuse-names.js';
 import { FuseOperation } from './fuse-operation.js';
 import { KnownDirectories } from './known-directories.js';
 import type { KernelValidity } from './leases/kernel-validity.js';
@@ -33,7 +34,7 @@ import { WrittenNotices } from './leases/written-notices.js';
 import { NOTHING_TOLD } from './leases/recalls.js';
 import { ListAttributes } from './listing-page.js';
 import { OwnerCheck } from './owner-check.js';
-import { NameReference, PageUse } from './request.js';
+import { PageUse } from './request.js';
 import type { FileSystemTotals } from './request.js';
 
 export interface FuseFrontOptions {
@@ -133,8 +134,7 @@ export class FuseFront implements FuseHandler {
   );
   readonly #owners: OwnerCheck;
   readonly #scratch: number;
-  readonly #name = new NameReference();
-  readonly #name2 = new NameReference();
+  readonly #names: FuseNames;
   readonly #change = new AttributeChange();
 
   /** Keeps one message slot of the arena. */
@@ -148,6 +148,7 @@ export class FuseFront implements FuseHandler {
     this.arena = arena;
     this.options = options;
     this.#scheduler = scheduler;
+    this.#names = new FuseNames(arena);
     this.#owners = new OwnerCheck(core, arena);
     this.#scratch = arena.messages.take();
     scheduler.onTurnEnd(TURN_SUBMIT, () => this.#turnEnds());
@@ -255,7 +256,7 @@ export class FuseFront implements FuseHandler {
     const { core } = this;
     switch (fuse.operation) {
       case Operation.Lookup:
-        return core.lookup(operation, fuse.inode, this.#nameOf(fuse));
+        return core.lookup(operation, fuse.inode, this.#names.first(fuse));
       case Operation.GetAttr:
         return core.getAttributes(operation, fuse.inode);
       case Operation.SetAttr:
@@ -298,7 +299,7 @@ export class FuseFront implements FuseHandler {
       case Operation.ListXattr:
         return this.#startLanding(operation);
       case Operation.RemoveXattr:
-        return core.removeXattr(operation, fuse.inode, this.#nameOf(fuse));
+        return core.removeXattr(operation, fuse.inode, this.#names.first(fuse));
       default:
         return this.#dispatchName(operation, fuse);
     }
@@ -309,26 +310,31 @@ export class FuseFront implements FuseHandler {
     const { core } = this;
     switch (fuse.operation) {
       case Operation.MkNod:
-        return core.makeNode(operation, fuse.inode, this.#nameOf(fuse), fuse.mode, fuse.rdev);
+        return core.makeNode(operation, fuse.inode, this.#names.first(fuse), fuse.mode, fuse.rdev);
       case Operation.MkDir:
-        return core.makeDirectory(operation, fuse.inode, this.#nameOf(fuse), fuse.mode);
+        return core.makeDirectory(operation, fuse.inode, this.#names.first(fuse), fuse.mode);
       case Operation.RmDir:
-        return core.removeDirectory(operation, fuse.inode, this.#nameOf(fuse));
+        return core.removeDirectory(operation, fuse.inode, this.#names.first(fuse));
       case Operation.Unlink:
-        return core.unlink(operation, fuse.inode, this.#nameOf(fuse));
+        return core.unlink(operation, fuse.inode, this.#names.first(fuse));
       case Operation.Symlink:
-        return core.symlink(operation, fuse.inode, this.#nameOf(fuse), this.#name2Of(fuse));
+        return core.symlink(
+          operation,
+          fuse.inode,
+          this.#names.first(fuse),
+          this.#names.second(fuse),
+        );
       case Operation.ReadLink:
         return core.readLink(operation, fuse.inode);
       case Operation.Link:
-        return core.link(operation, fuse.inode, fuse.newParent, this.#nameOf(fuse));
+        return core.link(operation, fuse.inode, fuse.newParent, this.#names.first(fuse));
       case Operation.Rename:
         return core.rename(
           operation,
           fuse.inode,
-          this.#nameOf(fuse),
+          this.#names.first(fuse),
           fuse.newParent,
-          this.#name2Of(fuse),
+          this.#names.second(fuse),
           fuse.flags,
         );
       default:
@@ -358,14 +364,6 @@ export class FuseFront implements FuseHandler {
     return this.validity.namesMoved(fuse.inode, fuse.newParent, exchanged, entryValidMs);
   }
 
-  #nameOf(fuse: FuseRequest): NameReference {
-    return this.#name.set(this.arena.bytes, fuse.nameOffset, fuse.nameBytes);
-  }
-
-  #name2Of(fuse: FuseRequest): NameReference {
-    return this.#name2.set(this.arena.bytes, fuse.name2Offset, fuse.name2Bytes);
-  }
-
   #changeOf(fuse: FuseRequest): AttributeChange {
     const change = this.#change;
     // Nothing to set: chown(2) that leaves both as they are, which takes set-ID bits all the same.
@@ -384,7 +382,14 @@ export class FuseFront implements FuseHandler {
   #create(operation: FuseOperation, fuse: FuseRequest): void {
     const exclusive = (fuse.flags & O_EXCL) !== 0;
     const truncate = (fuse.flags & O_TRUNC) !== 0;
-    this.core.create(operation, fuse.inode, this.#nameOf(fuse), fuse.mode, exclusive, truncate);
+    this.core.create(
+      operation,
+      fuse.inode,
+      this.#names.first(fuse),
+      fuse.mode,
+      exclusive,
+      truncate,
+    );
   }
 
   #write(operation: FuseOperation, fuse: FuseRequest): void {
@@ -398,7 +403,7 @@ export class FuseFront implements FuseHandler {
 
   #setXattr(operation: FuseOperation, fuse: FuseRequest): void {
     const { inode, dataOffset, sizeBytes, flags } = fuse;
-    this.core.setXattr(operation, inode, this.#nameOf(fuse), dataOffset, sizeBytes, flags);
+    this.core.setXattr(operation, inode, this.#names.first(fuse), dataOffset, sizeBytes, flags);
   }
 
   // ---------------------------------------------------------------- landing slots
@@ -431,7 +436,7 @@ export class FuseFront implements FuseHandler {
       if (((fuse.offset | bytes) & (PAGE_BYTES - 1)) === 0) this.core.noteInKernel(fuse.handle);
       this.core.read(operation, fuse.handle, fuse.offset, bytes, landing);
     } else if (fuse.operation === Operation.GetXattr) {
-      this.core.getXattr(operation, fuse.inode, this.#nameOf(fuse), bytes, landing);
+      this.core.getXattr(operation, fuse.inode, this.#names.first(fuse), bytes, landing);
     } else if (fuse.operation === Operation.ListXattr) {
       this.core.listXattrs(operation, fuse.inode, bytes, landing);
     } else {

@@ -29,6 +29,7 @@ import {
 import type { FileSystemCore } from './core.js';
 import { credentialsOf, processStatus } from './credentials.js';
 import type { Credentials } from './credentials.js';
+import { FuseNames } from './fuse-names.js';
 import { NOT_STICKY } from './leases/leases.js';
 import { NameReference } from './request.js';
 import type { ClientRequest } from './request.js';
@@ -53,12 +54,13 @@ export class OwnerCheck {
   readonly #core: CheckedTree;
   readonly #arena: ArenaMemory;
   readonly #statusOf: (pid: number) => string;
-  readonly #name = new NameReference();
+  readonly #names: FuseNames;
 
   /** `statusOf`: the text of /proc/PID/status, '' if there is none. */
   constructor(core: CheckedTree, arena: ArenaMemory, statusOf = processStatus) {
     this.#core = core;
     this.#arena = arena;
+    this.#names = new FuseNames(arena);
     this.#statusOf = statusOf;
   }
 
@@ -72,11 +74,11 @@ export class OwnerCheck {
         return this.#core.ownerHeld(fuse.inode) === fuse.uid;
       case Operation.Unlink:
       case Operation.RmDir:
-        return this.#mayLose(fuse, fuse.inode, this.#nameOf(fuse));
+        return this.#mayLose(fuse, fuse.inode, this.#names.first(fuse));
       case Operation.Rename:
         return (
-          this.#mayLose(fuse, fuse.inode, this.#nameOf(fuse)) &&
-          this.#mayLose(fuse, fuse.newParent, this.#name2Of(fuse))
+          this.#mayLose(fuse, fuse.inode, this.#names.first(fuse)) &&
+          this.#mayLose(fuse, fuse.newParent, this.#names.second(fuse))
         );
       default:
         return true;
@@ -89,14 +91,6 @@ export class OwnerCheck {
     if (sticky === NOT_STICKY || sticky === uid) return true;
     const inode = this.#core.nameHeld(directory, name);
     return inode === 0 || (inode > 0 && this.#core.ownerHeld(inode) === uid);
-  }
-
-  #nameOf(fuse: FuseRequest): NameReference {
-    return this.#name.set(this.#arena.bytes, fuse.nameOffset, fuse.nameBytes);
-  }
-
-  #name2Of(fuse: FuseRequest): NameReference {
-    return this.#name.set(this.#arena.bytes, fuse.name2Offset, fuse.name2Bytes);
   }
 
   /** Asks for what `isPlain` does not know: 0, or EPERM. */
@@ -112,8 +106,8 @@ export class OwnerCheck {
     }
     const isRename = fuse.operation === Operation.Rename;
     const { inode, newParent } = fuse;
-    const name = copyOf(this.#nameOf(fuse));
-    const newName = isRename ? copyOf(this.#name2Of(fuse)) : name;
+    const name = copyOf(this.#names.first(fuse));
+    const newName = isRename ? copyOf(this.#names.second(fuse)) : name;
     const may =
       (await this.#owns(uid, inode, name)) &&
       (!isRename || (await this.#owns(uid, newParent, newName)));

@@ -178,7 +178,8 @@ export class FuseSession {
   /**
    * Has the kernel ask again for every name, present or absent, before it next uses it; where
    * `info.epochNotify` is false it does nothing. Several at once cost one. Numbered with
-   * notifyInode's. Not done while anything is mounted on the volume (onNamesKept). Names of a READDIRPLUS reply that a process has not taken in yet escape it.
+   * notifyInode's. Not done while anything is mounted on the volume (onNamesKept). Names of a
+   * READDIRPLUS reply that a process has not taken in yet escape it.
    */
   notifyEpoch(): number {
     return this.#notices.issue(NoticeKind.Epoch, 0, 0, 0);

@@ -179,9 +179,9 @@ export class ModelKernel implements KernelNotices {
     const moved = this.#names.get(from);
     const replaced = this.#names.get(to);
     return async (validMs) => {
-      if (moved !== undefined && moved.inode !== replaced?.inode) this.#names.set(to, moved);
-      if (exchanged && replaced !== undefined && moved !== undefined) {
-        if (moved.inode !== replaced.inode) this.#names.set(from, replaced);
+      if (moved !== undefined && moved.inode !== replaced?.inode) {
+        this.#names.set(to, moved);
+        if (exchanged && replaced !== undefined) this.#names.set(from, replaced);
       }
       const forget = (): number =>
         this.#validity.namesMoved(directory, toDirectory, exchanged, validMs);
