@@ -1,13 +1,14 @@
 // Goal: whether anything is mounted below our mount point: then a path may leave the volume where
 // the mount process does not see it, and only the kernel can follow it; and whether our volume is
 // mounted read-only anywhere: then only the kernel knows which way a change comes. Method:
-// /proc/self/mountinfo is ready for poll(2), once, when it has changed (proc_pid_mountinfo(5)), and
-// is read then. Asked before each path, so that a mount that was made before is always seen; not by
-// an epoll descriptor, since several look at that, and one takes the news from the others.
+// native/common/mount_info.h, asked before each path, so that a mount that was made before is always
+// seen.
 #pragma once
 
 #include <string>
 #include <string_view>
+
+#include "native/common/mount_info.h"
 
 namespace sealfs::intercept {
 
@@ -18,11 +19,6 @@ bool shows_read_only(std::string_view mountinfo, std::string_view device);
 
 class Mounts {
  public:
-  Mounts() = default;
-  ~Mounts();
-  Mounts(const Mounts&) = delete;
-  Mounts& operator=(const Mounts&) = delete;
-
   // False: it cannot be watched.
   bool watch(std::string mountpoint, std::string device);
   // As of now; true also when it cannot be known.
@@ -30,12 +26,11 @@ class Mounts {
   bool is_read_only();
 
  private:
-  void look();
   void look_if_changed();
 
   std::string mountpoint_;
   std::string device_;
-  int fd_ = -1;
+  MountInfo table_;
   bool covered_ = true;
   bool read_only_ = true;
 };

@@ -14,6 +14,8 @@
 #include <charconv>
 #include <utility>
 
+#include "native/common/mount_info.h"
+
 namespace sealfs::intercept {
 namespace {
 
@@ -75,20 +77,10 @@ bool parse_fdinfo(std::string_view text, Descriptor* descriptor, uint64_t* mount
 }
 
 bool is_mount_of(std::string_view mountinfo, uint64_t mount_id, std::string_view device) {
-  size_t at = 0;
-  while (at < mountinfo.size()) {
-    const size_t end = std::min(mountinfo.find('\n', at), mountinfo.size());
-    const std::string_view line = mountinfo.substr(at, end - at);
-    at = end + 1;
-    // "36 35 0:45 / /mnt …": mount, parent, device.
-    uint64_t id = 0;
-    const auto number = std::from_chars(line.data(), line.data() + line.size(), id);
-    if (number.ec != std::errc() || id != mount_id) continue;
-    const size_t second = line.find(' ');
-    const size_t third = second == line.npos ? second : line.find(' ', second + 1);
-    if (third == line.npos) return false;
-    const std::string_view rest = line.substr(third + 1);
-    return rest.starts_with(device) && rest.size() > device.size() && rest[device.size()] == ' ';
+  const std::string id = std::to_string(mount_id);
+  MountLines lines(mountinfo);
+  for (MountLine line; lines.next(&line);) {
+    if (line.id == id) return line.device == device;
   }
   return false;
 }
