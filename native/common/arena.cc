@@ -18,37 +18,41 @@ constexpr uint32_t kReceiveAreasMax = 64;
 
 size_t round_up(size_t value, size_t unit) { return (value + unit - 1) / unit * unit; }
 
-// Maps `bytes` of a new memfd; false leaves nothing behind and sets errno.
-bool map_memfd(unsigned flags, size_t bytes, int* fd, uint8_t** base) {
+// Maps `bytes` of a new memfd at `base`; false leaves no file behind and sets errno.
+bool map_memfd(unsigned flags, size_t bytes, int* fd, uint8_t* base) {
   const int file = memfd_create("sealfs-arena", MFD_CLOEXEC | flags);
   if (file < 0) return false;
-  void* memory = MAP_FAILED;
-  if (ftruncate(file, static_cast<off_t>(bytes)) == 0) {
-    memory = mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_SHARED, file, 0);
-  }
-  if (memory == MAP_FAILED) {
+  if (ftruncate(file, static_cast<off_t>(bytes)) != 0 ||
+      mmap(base, bytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED, file, 0) == MAP_FAILED) {
     const int why = errno;
     ::close(file);
     errno = why;
     return false;
   }
   *fd = file;
-  *base = static_cast<uint8_t*>(memory);
   return true;
+}
+
+// Addresses without memory, until somebody writes there.
+void* reserve(void* at, size_t bytes, int flags) {
+  return mmap(at, bytes, PROT_READ | PROT_WRITE,
+              MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | flags, -1, 0);
 }
 
 }  // namespace
 
 std::shared_ptr<Arena> Arena::create(ArenaShape shape, std::string* error) {
   if (shape.message_slots > kArenaSlotsMax || shape.bulk_slots > kArenaSlotsMax ||
-      shape.receive_areas > kReceiveAreasMax) {
+      shape.receive_areas > kReceiveAreasMax || shape.shares > kSharesMax) {
     *error = "too many slots of a kind";
     return nullptr;
   }
   const uint64_t bulk_offset = kArenaSlotsOffset + uint64_t{shape.message_slots} * kMessageSlot;
   const uint64_t receive_offset = bulk_offset + uint64_t{shape.bulk_slots} * kBulkStride;
   const uint64_t bytes = receive_offset + uint64_t{shape.receive_areas} * kReceiveAreaBytes;
-  if (round_up(bytes, kHugePageBytes) >= uint64_t{1} << 32) {
+  const uint64_t bytes_max = round_up(bytes, kHugePageBytes);
+  const uint64_t span_max = bytes_max + uint64_t{shape.shares} * kShareBytes;
+  if (span_max >= uint64_t{1} << 32) {
     *error = "an arena must be smaller than 4 GiB";
     return nullptr;
   }
@@ -56,16 +60,23 @@ std::shared_ptr<Arena> Arena::create(ArenaShape shape, std::string* error) {
   arena->shape_ = shape;
   arena->bulk_offset_ = static_cast<uint32_t>(bulk_offset);
   arena->receive_offset_ = static_cast<uint32_t>(receive_offset);
+  const auto failed = [&] {
+    *error = std::string("arena of ") + std::to_string(bytes) + " bytes: " + strerror(errno);
+    return nullptr;
+  };
+  arena->reserved_bytes_ = span_max + kHugePageBytes;
+  void* reserved = reserve(nullptr, arena->reserved_bytes_, 0);
+  if (reserved == MAP_FAILED) return failed();
+  arena->reserved_ = static_cast<uint8_t*>(reserved);
+  arena->base_ = reinterpret_cast<uint8_t*>(
+      round_up(reinterpret_cast<uintptr_t>(arena->reserved_), kHugePageBytes));
   // Reserved huge pages are claimed by the mapping itself: too few, and it fails here, not later.
-  arena->bytes_ = round_up(bytes, kHugePageBytes);
+  arena->bytes_ = bytes_max;
   arena->huge_pages_ =
-      map_memfd(MFD_HUGETLB | MFD_HUGE_2MB, arena->bytes_, &arena->fd_, &arena->base_);
+      map_memfd(MFD_HUGETLB | MFD_HUGE_2MB, arena->bytes_, &arena->fd_, arena->base_);
   if (!arena->huge_pages_) {
     arena->bytes_ = round_up(bytes, 4096);
-    if (!map_memfd(0, arena->bytes_, &arena->fd_, &arena->base_)) {
-      *error = std::string("arena of ") + std::to_string(bytes) + " bytes: " + strerror(errno);
-      return nullptr;
-    }
+    if (!map_memfd(0, arena->bytes_, &arena->fd_, arena->base_)) return failed();
     // Advice only: where the kernel refuses it, the arena works with small pages.
     (void)madvise(arena->base_, arena->bytes_, MADV_HUGEPAGE);
   }
@@ -79,7 +90,7 @@ std::shared_ptr<Arena> Arena::create(ArenaShape shape, std::string* error) {
 }
 
 Arena::~Arena() {
-  if (base_ != nullptr) munmap(base_, bytes_);
+  if (reserved_ != nullptr) munmap(reserved_, reserved_bytes_);
   if (fd_ >= 0) ::close(fd_);
 }
 
@@ -91,6 +102,36 @@ uint32_t Arena::take_receive_area() {
     }
   }
   return 0;
+}
+
+bool Arena::shares_contain(uint64_t offset, uint64_t length) const {
+  const uint64_t i = (offset - bytes_) / kShareBytes;
+  const uint64_t from = (offset - bytes_) % kShareBytes;
+  return i < shape_.shares && (shares_taken_ >> i & 1) != 0 && length <= kShareBytes - from;
+}
+
+uint32_t Arena::open_share(int fd, int64_t position) {
+  for (uint32_t i = 0; i < shape_.shares; i++) {
+    if ((shares_taken_ >> i & 1) != 0) continue;
+    const auto offset = static_cast<uint32_t>(bytes_ + size_t{i} * kShareBytes);
+    const void* memory =
+        mmap(at(offset), kShareBytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED, fd, position);
+    if (memory == MAP_FAILED) {
+      close_share(offset);
+      return 0;
+    }
+    shares_taken_ |= uint64_t{1} << i;
+    return offset;
+  }
+  return 0;
+}
+
+void Arena::close_share(uint32_t offset) {
+  const size_t i = (offset - bytes_) / kShareBytes;
+  if (offset < bytes_ || i >= shape_.shares) return;
+  // The addresses stay the arena's.
+  (void)reserve(at(offset), kShareBytes, MAP_FIXED);
+  shares_taken_ &= ~(uint64_t{1} << i);
 }
 
 void Arena::give_receive_area(uint32_t offset) {

@@ -5,6 +5,10 @@
 //
 // Free slots stand on two stacks in the control area that native code and TypeScript of the same
 // thread push and pop; nothing here is thread-safe.
+//
+// Behind the slots there may be room for shares: memory that another process has, too, and that
+// lies at arena offsets while it is lent, so that sockets send from it and receive into it. No
+// device has it registered. What lies there may change at any time.
 #pragma once
 
 #include <cstddef>
@@ -29,6 +33,8 @@ constexpr uint32_t kBulkHeadroom = wire::kBulkHeadroomBytes;
 constexpr uint32_t kBulkStride = kBulkPayload + 2 * kBulkHeadroom;
 // One receive area: where a socket engine reads into; see native/socket/engine.h.
 constexpr uint32_t kReceiveAreaBytes = 1 << 20;
+constexpr uint32_t kShareBytes = 4 << 20;
+constexpr uint32_t kSharesMax = 64;
 
 static_assert(kArenaBulkFreeOffset + 4 * (1 + kArenaSlotsMax) <= kArenaZeroOffset);
 static_assert(kMessageSlot % 4096 == 0 && kBulkStride % 4096 == 0 && kBulkHeadroom % 4096 == 0);
@@ -37,6 +43,7 @@ struct ArenaShape {
   uint32_t message_slots = 0;
   uint32_t bulk_slots = 0;
   uint32_t receive_areas = 0;
+  uint32_t shares = 0;
 };
 
 class Arena {
@@ -50,13 +57,15 @@ class Arena {
 
   uint8_t* base() const { return base_; }
   uint8_t* at(uint32_t offset) const { return base_ + offset; }
-  size_t bytes() const { return bytes_; }  // a multiple of the page size used
-  int fd() const { return fd_; }           // the memfd, owned by the arena
+  size_t bytes() const { return bytes_; }  // a multiple of the page size used; without shares
+  size_t span_bytes() const { return bytes_ + size_t{shape_.shares} * kShareBytes; }
+  int fd() const { return fd_; }  // the memfd, owned by the arena
   const ArenaShape& shape() const { return shape_; }
   bool huge_pages() const { return huge_pages_; }
 
-  // True when [offset, offset + length) lies in the arena behind its control area.
+  // True when [offset, offset + length) lies in the arena behind its control area, or in one share.
   bool contains(uint64_t offset, uint64_t length) const {
+    if (offset >= bytes_) return shares_contain(offset, length);
     return offset >= kArenaZeroOffset && length <= bytes_ && offset <= bytes_ - length;
   }
 
@@ -82,8 +91,14 @@ class Arena {
   uint32_t take_receive_area();
   void give_receive_area(uint32_t offset);
 
+  // Maps kShareBytes of `fd` from `position` (of whole pages) on. Arena offset; 0: no room, or not
+  // mappable. `fd` may be closed then; it must never become shorter.
+  uint32_t open_share(int fd, int64_t position);
+  void close_share(uint32_t offset);
+
  private:
   Arena() = default;
+  bool shares_contain(uint64_t offset, uint64_t length) const;
   uint32_t* words(uint32_t offset) const { return reinterpret_cast<uint32_t*>(base_ + offset); }
 
   uint32_t take(uint32_t stack, uint32_t first, uint32_t stride, uint32_t headroom) {
@@ -110,6 +125,9 @@ class Arena {
   uint32_t bulk_offset_ = 0;
   uint32_t receive_offset_ = 0;
   uint64_t receive_taken_ = 0;  // one bit an area
+  uint64_t shares_taken_ = 0;   // one bit a share
+  uint8_t* reserved_ = nullptr;
+  size_t reserved_bytes_ = 0;
 };
 
 }  // namespace sealfs

@@ -12,7 +12,8 @@ Napi::Value create_arena(const Napi::CallbackInfo& info) {
   ArenaShape shape;
   if (!read_u32(info, 0, "messageSlots", &shape.message_slots) ||
       !read_u32(info, 1, "bulkSlots", &shape.bulk_slots) ||
-      !read_u32(info, 2, "receiveAreas", &shape.receive_areas)) {
+      !read_u32(info, 2, "receiveAreas", &shape.receive_areas) ||
+      !read_u32(info, 3, "shares", &shape.shares)) {
     return env.Undefined();
   }
   std::string error;
@@ -22,7 +23,7 @@ Napi::Value create_arena(const Napi::CallbackInfo& info) {
     return env.Undefined();
   }
   Napi::Object result = Napi::Object::New(env);
-  result.Set("buffer", show_memory(env, arena, arena->base(), arena->bytes()));
+  result.Set("buffer", show_memory(env, arena, arena->base(), arena->span_bytes()));
   result.Set("fd", Napi::Number::New(env, arena->fd()));
   result.Set("hugePages", Napi::Boolean::New(env, arena->huge_pages()));
   result.Set("handle", make_arena_handle(env, arena));

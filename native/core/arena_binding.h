@@ -1,5 +1,5 @@
-// The arena's constructor for JavaScript: createArena(messageSlots, bulkSlots, receiveAreas) gives
-// { buffer, handle, fd, hugePages }.
+// The arena's constructor for JavaScript: createArena(messageSlots, bulkSlots, receiveAreas,
+// shares) gives { buffer, handle, fd, hugePages }.
 #pragma once
 
 #include <napi.h>

@@ -153,6 +153,7 @@ int Host::admit(int socket) {
 
   program->socket = socket;
   program->number = ++numbers_;
+  program->share = arena_->open_share(program->region->fd(), kDataOffset);
   counters_.programs++;
   CallRecord hello{};
   hello.offset = static_cast<uint64_t>(program->witness.pid());
@@ -179,6 +180,7 @@ void Host::sweep() {
   std::erase_if(programs_, [&](const std::unique_ptr<Program>& program) {
     if (!program->gone || program->calls > 0) return false;
     push(CallKind::kGone, *program, CallRecord{});
+    if (program->share != 0) arena_->close_share(program->share);
     return true;
   });
 }

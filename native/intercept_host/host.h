@@ -8,6 +8,7 @@
 //   connect ── Witness: who is it? ──> Welcome, memfd ──> Hello
 //   bell ── request copied, checked ──┬─ bad, or not for us: answered here with a Fallback
 //                                     └─ slot taken, data copied ──> CallRecord ──> AnswerRecord
+//                                        (in an arena's share it stays where it is)
 //   end of the connection or process ──> Close of each handle, Gone; its memory goes with its last
 //   call
 //
@@ -87,6 +88,7 @@ class Host : public EventSource {
     int socket = -1;
     Witness witness;
     std::unique_ptr<Region> region;
+    uint32_t share = 0;  // arena offset of the data of the first lanes; 0: it has none
     uint32_t calls = 0;  // given to JavaScript, not answered
     uint32_t handles = 0;
     bool gone = false;
@@ -96,6 +98,7 @@ class Host : public EventSource {
     uint32_t lane = 0;
     CallKind kind = CallKind::kHello;
     uint32_t slot = 0;
+    bool in_share = false;  // the slot is of the program's region
     uint32_t length = 0;
     uint64_t inode = 0;
     uint32_t flags = 0;
@@ -128,6 +131,7 @@ class Host : public EventSource {
   bool has_room() const;
   uint32_t take_slot(uint32_t bytes);
   void give_slot(uint32_t slot);
+  static uint32_t data_in_share(const Program& program, uint32_t lane);
   void answer(const AnswerRecord& record);
   void reply(const Call& call, const AnswerRecord& record);
   uint64_t reply_stat(const Call& call, uint32_t status);

@@ -62,6 +62,12 @@ void Host::give_slot(uint32_t slot) {
   if (slot != 0 && !arena_->give_message(slot)) (void)arena_->give_bulk(slot);
 }
 
+// Arena offset of a lane's data; 0: it is not in the arena, or not all of it.
+uint32_t Host::data_in_share(const Program& program, uint32_t lane) {
+  const bool has_one = program.share != 0 && lane < kShareBytes / kDataBytes;
+  return has_one ? program.share + lane * kDataBytes : 0;
+}
+
 void Host::take_calls(Program* program) {
   uint64_t lanes = program->region->take_bells();
   while (lanes != 0) {
@@ -198,9 +204,10 @@ bool Host::take_data(Program* program, uint32_t lane, const Request& request, Ca
     refuse(program, lane, Fallback::kBadRequest);
     return true;
   }
-  const uint32_t slot = take_slot(is_data ? request.length : kMessageSlot);
+  const uint32_t shared = is_data ? data_in_share(*program, lane) : 0;
+  const uint32_t slot = shared != 0 ? shared : take_slot(is_data ? request.length : kMessageSlot);
   if (slot == 0) return false;
-  if (writes) memcpy(arena_->at(slot), program->region->data(lane), request.length);
+  if (writes && shared == 0) memcpy(arena_->at(slot), program->region->data(lane), request.length);
 
   CallRecord fields{};
   fields.flags = handle->flags;
@@ -211,6 +218,7 @@ bool Host::take_data(Program* program, uint32_t lane, const Request& request, Ca
   call.lane = lane;
   call.kind = kind;
   call.slot = slot;
+  call.in_share = shared != 0;
   call.length = request.length;
   call.inode = handle->inode;
   push_call(program, call, fields);
@@ -255,7 +263,7 @@ void Host::answer(const AnswerRecord& record) {
   calls_[record.call].program = nullptr;
   free_.push_back(record.call);
   reply(call, record);
-  give_slot(call.slot);
+  if (!call.in_share) give_slot(call.slot);
   Program* program = call.program;
   program->calls--;
   if (program->gone) sweep();
@@ -282,7 +290,7 @@ void Host::reply(const Call& call, const AnswerRecord& record) {
   if (program.gone) return;
   if (status == 0 && call.kind == CallKind::kRead) {
     value = std::min<uint64_t>(value, call.length);
-    memcpy(program.region->data(call.lane), arena_->at(call.slot), value);
+    if (!call.in_share) memcpy(program.region->data(call.lane), arena_->at(call.slot), value);
   } else if (status == 0 && call.kind == CallKind::kReadLink) {
     value = std::min<uint64_t>(value, kPathBytesMax);
     memcpy(program.region->data(call.lane), arena_->at(call.slot), value);

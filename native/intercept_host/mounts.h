@@ -1,8 +1,8 @@
 // Goal: whether anything is mounted below our mount point: then a path may leave the volume where
 // the mount process does not see it, and only the kernel can follow it; and whether our volume is
 // mounted read-only anywhere: then only the kernel knows which way a change comes. Method:
-// native/common/mount_info.h, asked before each path, so that a mount that was made before is always
-// seen.
+// native/common/mount_info.h, asked before each path, so that a mount that was made before is
+// always seen.
 #pragma once
 
 #include <string>

@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <gtest/gtest.h>
 #include <sys/mman.h>
+#include <unistd.h>
 
 #include <set>
 
@@ -78,6 +79,42 @@ TEST(Arena, ReceiveAreasAreLentOnceEach) {
   EXPECT_EQ(arena->take_receive_area(), 0u);
   arena->give_receive_area(first);
   EXPECT_EQ(arena->take_receive_area(), first);
+}
+
+TEST(Arena, SharesAreOthersMemoryWhileTheyAreOpen) {
+  auto arena = make({.message_slots = 2, .shares = 2});
+  EXPECT_EQ(arena->span_bytes(), arena->bytes() + 2 * kShareBytes);
+  EXPECT_FALSE(arena->contains(arena->bytes(), 8));
+  const int fd = memfd_create("share", MFD_CLOEXEC);
+  ASSERT_EQ(ftruncate(fd, 4096 + kShareBytes), 0);
+  const uint32_t first = arena->open_share(fd, 4096);
+  ASSERT_EQ(first, arena->bytes());
+  const uint32_t second = arena->open_share(fd, 4096);
+  EXPECT_EQ(second, first + kShareBytes);
+  EXPECT_EQ(arena->open_share(fd, 4096), 0u);
+  arena->at(first)[5] = 42;
+  EXPECT_EQ(arena->at(second)[5], 42);
+  char seen = 0;
+  EXPECT_EQ(pread(fd, &seen, 1, 4096 + 5), 1);
+  EXPECT_EQ(seen, 42);
+
+  EXPECT_TRUE(arena->contains(second - 8, 8));
+  EXPECT_FALSE(arena->contains(second - 8, 9));
+  EXPECT_FALSE(arena->contains(first - 8, 16));
+  EXPECT_TRUE(arena->contains(second, kShareBytes));
+  EXPECT_FALSE(arena->contains(second, kShareBytes + 1));
+  EXPECT_FALSE(arena->contains(second + kShareBytes, 1));
+  EXPECT_FALSE(arena->contains(second, UINT64_MAX));
+
+  arena->close_share(first);
+  EXPECT_FALSE(arena->contains(first, 8));
+  EXPECT_EQ(arena->at(first)[5], 0);  // still the arena's, and no longer theirs
+  EXPECT_EQ(arena->at(second)[5], 42);
+  EXPECT_EQ(arena->open_share(-1, 0), 0u);
+  EXPECT_FALSE(arena->contains(first, 8));
+  EXPECT_EQ(arena->open_share(fd, 4096), first);
+  ::close(fd);
+  EXPECT_EQ(arena->at(first)[5], 42);
 }
 
 TEST(Arena, DescriptorShowsTheSameMemory) {

@@ -129,7 +129,7 @@ class InterceptHost : public ::testing::Test {
  protected:
   void SetUp() override {
     std::string error;
-    arena_ = Arena::create({.message_slots = 64, .bulk_slots = 8}, &error);
+    arena_ = Arena::create({.message_slots = 64, .bulk_slots = 8, .shares = shares()}, &error);
     ASSERT_NE(arena_, nullptr) << error;
     // On a file system whose files are on the device that it is mounted as: not all are.
     char file[] = "/dev/shm/sealfs-intercept-XXXXXX";
@@ -149,6 +149,8 @@ class InterceptHost : public ::testing::Test {
     free_messages_ = arena_->free_messages();
     free_bulk_ = arena_->free_bulk();
   }
+
+  virtual uint32_t shares() const { return 0; }
 
   void TearDown() override {
     if (base_ != nullptr) munmap(base_, kRegionBytes);
@@ -383,6 +385,73 @@ TEST_F(InterceptHost, PassesOnWhatIsInOrder) {
   answer_all(1, 0);
   EXPECT_EQ(lane->state, static_cast<uint32_t>(kDone));
   EXPECT_EQ(lane->reply.value, 3u);
+}
+
+class InterceptShare : public InterceptHost {
+ protected:
+  uint32_t shares() const override { return 1; }
+};
+
+// The arena shows what the program has, while it is there; lanes beyond the share are copied.
+TEST_F(InterceptShare, IsReadAndWrittenInPlace) {
+  attach();
+  const uint32_t handle = open_file();
+  for (const uint32_t index : {0u, 3u, 4u}) {
+    auto* lane = reinterpret_cast<Lane*>(base_ + kLanesOffset) + index;
+    uint8_t* data = base_ + kDataOffset + size_t{index} * kDataBytes;
+    const bool in_place = index < 4;
+    lane->request = Request{static_cast<uint32_t>(Operation::kWrite), handle, 0, kDataBytes, 0};
+    memcpy(data, "abc", 3);
+    reinterpret_cast<Header*>(base_)->bell = uint64_t{1} << index;
+    ASSERT_EQ(host_->harvest(), 1u);
+    const uint32_t slot = record(0).slot;
+    EXPECT_EQ(slot >= arena_->bytes(), in_place);
+    EXPECT_EQ(arena_->free_bulk(), in_place ? free_bulk_ : free_bulk_ - 1);
+    data[kDataBytes - 1] = 'z';
+    EXPECT_EQ(memcmp(arena_->at(slot), "abc", 3), 0);
+    EXPECT_EQ(arena_->at(slot)[kDataBytes - 1] == 'z', in_place);
+    answer_all(1, 0);
+
+    lane->request = Request{static_cast<uint32_t>(Operation::kRead), handle, 0, 5, 0};
+    reinterpret_cast<Header*>(base_)->bell = uint64_t{1} << index;
+    ASSERT_EQ(host_->harvest(), 1u);
+    memcpy(arena_->at(record(0).slot), "hello", 5);
+    answer_all(1, 0);
+    EXPECT_EQ(memcmp(data, "hello", 5), 0);
+    EXPECT_EQ(arena_->free_bulk(), free_bulk_);
+    EXPECT_EQ(arena_->free_messages(), free_messages_);
+  }
+}
+
+TEST_F(InterceptShare, StaysUntilTheLastCallOfTheDeadHasEnded) {
+  attach();
+  const uint32_t handle = open_file();
+  auto* lane = reinterpret_cast<Lane*>(base_ + kLanesOffset);
+  lane->request = Request{static_cast<uint32_t>(Operation::kRead), handle, 0, 4096, 0};
+  reinterpret_cast<Header*>(base_)->bell = 1;
+  ASSERT_EQ(host_->harvest(), 1u);
+  const CallRecord call = record(0);
+  ::close(socket_);
+  socket_ = -1;
+  look();
+  EXPECT_TRUE(arena_->contains(call.slot, 4096));
+  memset(arena_->at(call.slot), 7, 4096);
+  const AnswerRecord answer{call.call, 0, 4096};
+  memcpy(host_->answers().push(), &answer, sizeof answer);
+  host_->submit();
+  EXPECT_FALSE(arena_->contains(call.slot, 1));
+  // Who comes next has the room.
+  munmap(base_, kRegionBytes);
+  ::close(versions_fd_);
+  attach();
+  const uint32_t again = open_file();
+  lane = reinterpret_cast<Lane*>(base_ + kLanesOffset);
+  lane->request = Request{static_cast<uint32_t>(Operation::kRead), again, 0, 4096, 0};
+  reinterpret_cast<Header*>(base_)->bell = 1;
+  ASSERT_EQ(host_->harvest(), 1u);
+  EXPECT_EQ(record(0).slot, call.slot);
+  EXPECT_EQ(arena_->at(call.slot)[0], 0);
+  answer_all(1, 0);
 }
 
 TEST_F(InterceptHost, CutsOnlyWhatWasOpenedForWriting) {

@@ -4,6 +4,7 @@
  */
 import { errno } from '../common/errno.js';
 import type { Scheduler } from '../common/scheduler.js';
+import { SeldomLog } from '../common/seldom.js';
 import type { ArenaMemory } from '../native/arena-memory.js';
 import { BucketTable } from '../placement/bucket-table.js';
 import { targetAddress } from '../placement/cluster-map.js';
@@ -109,6 +110,8 @@ export class ClientContext {
   readonly options: ClientOptions;
   readonly rpc: RpcClient;
   readonly counters = new ClientCounters();
+  /** Data that did not match its checksum: a program may see to that while its read is under way. */
+  readonly damaged: SeldomLog;
   readonly facts = new InodeFacts();
   readonly partitions = new PartitionTables();
   readonly lookups = new LookupCounts();
@@ -150,6 +153,7 @@ export class ClientContext {
     this.arena = environment.arena;
     this.scheduler = environment.scheduler;
     this.options = options;
+    this.damaged = new SeldomLog(this.scheduler, options.log);
     this.#transports = transportKinds(transport);
     const wantsLeases = options.coherence === 'leases';
     const awaits = wantsLeases || options.awaitsNotices;

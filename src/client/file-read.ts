@@ -195,7 +195,7 @@ class ReadPiece extends CoreOperation {
       if (crc32c(arena, this.#landing, lengthBytes) !== expected) {
         counters.checksumErrors++;
         const where = `inode ${this.parent.file.inode}, chunk ${this.#chunk}`;
-        this.context.options.log(`data of ${where} arrived with a wrong checksum`);
+        this.context.damaged.say(`data of ${where} arrived with a wrong checksum`);
         return errno.EIO;
       }
     }

@@ -27,6 +27,8 @@ export interface ArenaShape {
   bulkSlots: number;
   /** One for each tcp transport over this arena; 64 at most. */
   receiveAreas?: number;
+  /** Room behind all else for memory that other processes have, too; native arenas alone. 64 at most. */
+  shares?: number;
 }
 
 export function arenaBytes(shape: ArenaShape): number {

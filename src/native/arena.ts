@@ -20,6 +20,7 @@ export class NativeArena extends ArenaMemory {
       shape.messageSlots,
       shape.bulkSlots,
       shape.receiveAreas ?? 0,
+      shape.shares ?? 0,
     );
     super(native.buffer, shape);
     this.handle = native.handle;

@@ -9,6 +9,7 @@ export interface CoreAddon {
     messageSlots: number,
     bulkSlots: number,
     receiveAreas: number,
+    shares: number,
   ): { buffer: ArrayBuffer; fd: number; hugePages: boolean; handle: NativeHandle };
   Poller: new (onTurn: () => void) => NativePoller;
 }

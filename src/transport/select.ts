@@ -43,6 +43,12 @@ const RECEIVE_AREAS_TCP = 1;
 /** Each holds 56 receive buffers of 18 KiB; a connection is granted up to 16. */
 const RECEIVE_AREAS_RDMA = { server: 8, client: 4 } as const;
 
+/**
+ * Room in a client's arena for memory of programs (docs/intercept.md, "Memory"), 4 MiB each: addresses alone until one
+ * attaches. An RDMA device has none of it registered, so a client with one copies.
+ */
+const SHARES = 64;
+
 function areasFor(kinds: readonly PlannedKind[], role: 'server' | 'client'): number {
   let areas = 0;
   for (const kind of kinds) areas += kind === 'tcp' ? RECEIVE_AREAS_TCP : RECEIVE_AREAS_RDMA[role];
@@ -56,7 +62,8 @@ export function planTransport(
 ): TransportPlan {
   const { choice, role, shape } = request;
   const plan = (kinds: readonly PlannedKind[], note = ''): TransportPlan => {
-    return { kinds, note, shape: { ...shape, receiveAreas: areasFor(kinds, role) } };
+    const shares = role === 'client' && !kinds.includes('rdma') ? SHARES : 0;
+    return { kinds, note, shape: { ...shape, receiveAreas: areasFor(kinds, role), shares } };
   };
   if (choice === 'tcp') return plan(['tcp']);
   const wanted: PlannedKind[] = choice === 'rdma' ? ['rdma'] : ['rdma', 'tcp'];

@@ -1,6 +1,8 @@
 """Attaches to a mount as the preload library does (native/common/intercept_layout.h), then writes garbage to what it
 shares with the mount process, in children that die in the middle of it.
-usage: intercept-hostile.py DIRECTORY SEED SECONDS"""
+usage: intercept-hostile.py DIRECTORY SEED SECONDS
+       intercept-hostile.py DIRECTORY SEED SECONDS data: proper calls, whose data changes while they are under way;
+       prints how many were done, and how many were refused"""
 import mmap, os, random, select, signal, socket, struct, sys, threading, time
 
 directory, seed, seconds = sys.argv[1], int(sys.argv[2]), float(sys.argv[3])
@@ -178,4 +180,40 @@ def main():
     print("%d programs" % number)
 
 
-main()
+def change_data(region):
+    count = 0
+    while True:
+        count += 1
+        for at in range(0, 4 * DATA_BYTES, DATA_BYTES // 4):
+            struct.pack_into("<I", region, DATA + at + count % 4096, count & 0xFFFFFFFF)
+
+
+def data():
+    connection, region = attach()
+    path = os.path.join(directory, "changing")
+    writer = Writer(random.Random(seed), connection, region, [os.open(path, os.O_RDWR | os.O_CREAT)])
+    writer.learn()
+    changer = os.fork()
+    if changer == 0:
+        change_data(region)
+    ended = {0: 0, 5: 0}  # EIO
+    while time.monotonic() < end:
+        lengths = [writer.chance.choice([100, 4096, 8000, 20_000, DATA_BYTES]) for _ in range(4)]
+        for lane, length in enumerate(lengths):
+            writer.request(lane, writer.chance.choice([3, 4]), writer.handles[-1], lane * DATA_BYTES, length, 0)
+        writer.ring(0b1111)
+        until = time.monotonic() + 10
+        for lane in range(4):
+            while struct.unpack_from("<I", region, LANE + 128 * lane)[0] != 2:
+                assert time.monotonic() < until, "a call does not end"
+                time.sleep(0.0002)
+            ended[struct.unpack_from("<I", region, LANE + 128 * lane + 64)[0]] += 1
+    os.kill(changer, signal.SIGKILL)
+    os.waitpid(changer, 0)
+    print(ended[0], ended[5])
+
+
+if sys.argv[4:] == ["data"]:
+    data()
+else:
+    main()

@@ -85,6 +85,27 @@ describe('fuzzing the memory that programs share with a mount process', function
     assert.ok(answeredCalls(report, 'write') >= rounds! && answeredCalls(report, 'stat') > 0);
   });
 
+  it('neither stores nor hands on data that changes under way, and harms nobody else', async () => {
+    const report = join(cluster.dir, 'report-data');
+    const other = python(['-c', victim], preloaded(report));
+    const script = join(packageRoot(), 'test/fuzz/intercept-hostile.py');
+    const words = [script, join(mount, 'hostile'), `${seed}`, '2', 'data'];
+    const hostile = await python(words, {}).ended;
+    other.tell('end\n');
+    const { status, said } = await other.ended;
+    assert.equal(status, 0, said);
+    assert.equal(hostile.status, 0, hostile.said);
+    const [, refused] = hostile.said.trim().split(' ').map(Number);
+    assert.ok(refused! > 0, hostile.said);
+    // What was stored is what its checksums say.
+    readFileSync(join(mount, 'hostile/changing'));
+    const lines = cluster
+      .serverLog(0)
+      .split('\n')
+      .filter((line) => line.includes('checksums'));
+    assert.ok(lines.length > 0 && lines.length <= 30, `${lines.length} lines`);
+  });
+
   it('leaves room for as many calls as before', async () => {
     const report = join(cluster.dir, 'report-after');
     const text = `

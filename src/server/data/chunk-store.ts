@@ -12,6 +12,7 @@
  * began before it is under way; so a write never disturbs a read, and a power loss brings back a
  * state whose blocks are intact. Two writes in flight to the same bytes: the later commit wins.
  */
+import { SeldomLog } from '../../common/seldom.js';
 import { errno } from '../../common/errno.js';
 import { TURN_SUBMIT } from '../../common/scheduler.js';
 import { blockBytes } from '../../protocol/limits.generated.js';
@@ -40,7 +41,7 @@ const SLOT_POLL_MS = 1;
 /** With less than this share of the space at hand, freed blocks are made durable early. */
 const LOW_SPACE_SHARE = 8;
 
-export type ChunkStoreOptions = Omit<DataContext, 'counters' | 'spaceIsComing'>;
+export type ChunkStoreOptions = Omit<DataContext, 'counters' | 'damaged' | 'spaceIsComing'>;
 
 export interface Capacity {
   totalBytes: number;
@@ -70,7 +71,9 @@ export class ChunkStore {
    * the arena for good, and the store's flush barrier. Needs an arena of at least eight.
    */
   constructor(options: ChunkStoreOptions) {
-    this.#context = { ...options, counters: this.counters, spaceIsComing: () => false };
+    const damaged = new SeldomLog(options.scheduler, options.log);
+    const { counters } = this;
+    this.#context = { ...options, counters, damaged, spaceIsComing: () => false };
     this.#reader = new ChunkReader(this.#context);
     this.#writer = new ChunkWriter(this.#context);
     this.#changes = new ChunkChanges(

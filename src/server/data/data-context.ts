@@ -1,5 +1,6 @@
 /** What the parts of a chunk store share. */
 import type { Scheduler } from '../../common/scheduler.js';
+import type { SeldomLog } from '../../common/seldom.js';
 import type { ArenaMemory } from '../../native/arena-memory.js';
 import type { MetaStore } from '../meta-store-api.js';
 import type { Allocator } from './allocator.js';
@@ -28,6 +29,8 @@ export interface DataContext {
   readonly disks: DiskManager;
   readonly allocator: Allocator;
   readonly log: (message: string) => void;
+  /** Writes that did not match their checksums: a client's program may see to that. */
+  readonly damaged: SeldomLog;
   readonly counters: DataCounters;
   /** Whether space that was given up will be freed before long: who finds none waits for it. */
   spaceIsComing: () => boolean;

@@ -192,7 +192,7 @@ export class ChunkWriter {
     if (checksumsOffset === 0) return 0;
     if (crc32cVerifyBlocks(arena, dataOffset, lengthBytes, checksumsOffset) >= 0) {
       counters.arrivalChecksumErrors++;
-      this.#context.log(`a write to inode ${write.inode} does not match its checksums`);
+      this.#context.damaged.say(`a write to inode ${write.inode} does not match its checksums`);
       return errno.EIO;
     }
     const blocks = Math.ceil(lengthBytes / blockBytes);
