@@ -18,12 +18,23 @@ constexpr uint32_t kReceiveAreasMax = 64;
 
 size_t round_up(size_t value, size_t unit) { return (value + unit - 1) / unit * unit; }
 
+// Maps a file over what is reserved at `at`. Mapped at an address of the kernel's choice before: a
+// mapping that fails (too few huge pages) may have taken away what was at its address, for other
+// threads to map.
+bool map_at(uint8_t* at, size_t bytes, int fd, off_t position) {
+  constexpr int kProtection = PROT_READ | PROT_WRITE;
+  void* first = mmap(nullptr, bytes, kProtection, MAP_SHARED, fd, position);
+  if (first == MAP_FAILED) return false;
+  const void* mapped = mmap(at, bytes, kProtection, MAP_SHARED | MAP_FIXED, fd, position);
+  munmap(first, bytes);
+  return mapped != MAP_FAILED;
+}
+
 // Maps `bytes` of a new memfd at `base`; false leaves no file behind and sets errno.
 bool map_memfd(unsigned flags, size_t bytes, int* fd, uint8_t* base) {
   const int file = memfd_create("sealfs-arena", MFD_CLOEXEC | flags);
   if (file < 0) return false;
-  if (ftruncate(file, static_cast<off_t>(bytes)) != 0 ||
-      mmap(base, bytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED, file, 0) == MAP_FAILED) {
+  if (ftruncate(file, static_cast<off_t>(bytes)) != 0 || !map_at(base, bytes, file, 0)) {
     const int why = errno;
     ::close(file);
     errno = why;
@@ -114,12 +125,7 @@ uint32_t Arena::open_share(int fd, int64_t position) {
   for (uint32_t i = 0; i < shape_.shares; i++) {
     if ((shares_taken_ >> i & 1) != 0) continue;
     const auto offset = static_cast<uint32_t>(bytes_ + size_t{i} * kShareBytes);
-    const void* memory =
-        mmap(at(offset), kShareBytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED, fd, position);
-    if (memory == MAP_FAILED) {
-      close_share(offset);
-      return 0;
-    }
+    if (!map_at(at(offset), kShareBytes, fd, position)) return 0;
     shares_taken_ |= uint64_t{1} << i;
     return offset;
   }
