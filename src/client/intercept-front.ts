@@ -19,6 +19,7 @@ import { credentialsOf, processStatus } from './credentials.js';
 import type { Credentials } from './credentials.js';
 import { InterceptOperation } from './intercept-operation.js';
 import { NOTHING_TOLD, NO_ROOM } from './leases/recalls.js';
+import { ListAttributes } from './listing-page.js';
 import { NO_FOLLOW } from './name-call.js';
 import type { NameCall } from './name-call.js';
 
@@ -153,6 +154,18 @@ export class InterceptFront {
         operation.changes = true;
         operation.writes = true;
         core.write(operation, call.handle, call.offset, call.lengthBytes, call.slot, false);
+        return;
+      case CallKind.ReadDirectory:
+        operation.changes = !operation.readsSilently && core.isAccessDue(call.inode);
+        // As the kernel asks: attributes at first, and further on if names are looked up meanwhile.
+        core.readDirectory(
+          operation,
+          call.handle,
+          call.offset,
+          call.lengthBytes,
+          call.offset === 0 ? ListAttributes.Learnt : ListAttributes.IfUsed,
+          call.slot,
+        );
         return;
       case CallKind.FileStat:
         core.getAttributes(operation, call.inode);

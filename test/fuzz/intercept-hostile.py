@@ -7,7 +7,7 @@ directory, seed, seconds = sys.argv[1], int(sys.argv[2]), float(sys.argv[3])
 LANES, LANE, DATA, DATA_BYTES = 64, 4096, 65536, 1 << 20
 REGION = DATA + LANES * DATA_BYTES
 BELL, ASLEEP = 64, 128
-OPERATIONS = 30  # some more than there are
+OPERATIONS = 52  # some more than there are
 end = time.monotonic() + seconds
 pipes = []
 
