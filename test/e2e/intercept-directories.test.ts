@@ -17,6 +17,8 @@ import { answeredCalls, preloaded } from '../support/preload.js';
 
 const seed = process.env['SEALFS_INTERCEPT_SEED'] ?? `${randomInt(1_000_000)}`;
 const SECONDS = process.env['SEALFS_INTERCEPT_STRESS'] ?? '2';
+/** In partitions, beyond so many entries of one. */
+const SPLIT_ENTRIES = 2500;
 const MANY = 6000;
 /** Of `ls -f`: in a page of 64 KiB with attributes, and one of 256 KiB without. */
 const ENTRIES = 2000;
@@ -24,6 +26,42 @@ const PAGES = 2;
 const script = join(packageRoot(), 'test/e2e/intercept-directories.py');
 /** errno(3) of a mount whose process has gone: ENOTCONN, ECONNABORTED; EIO of a request that was under way. */
 const deadMount = /^(107|103|5)$/;
+
+/** Reads a directory of its own in a signal handler, again and again, while another is read. */
+const interrupted = `
+#include <dirent.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/time.h>
+#include <unistd.h>
+static DIR *outer, *inner;
+static long outer_count, inner_count, handled;
+static long count(DIR *directory) {
+  long entries = 0;
+  rewinddir(directory);
+  while (readdir(directory) != NULL) entries++;
+  return entries;
+}
+static void handle(int signal) {
+  if (count(inner) != inner_count) _exit(2);
+  handled++;
+}
+int main(int argc, char **argv) {
+  outer = opendir(argv[1]);
+  inner = opendir(argv[2]);
+  outer_count = count(outer);
+  inner_count = count(inner);
+  signal(SIGALRM, handle);
+  struct itimerval every = {{0, 700}, {0, 700}};
+  setitimer(ITIMER_REAL, &every, NULL);
+  for (int i = 0; i < 300 || handled < 50; i++) {
+    if (count(outer) != outer_count) _exit(3);
+  }
+  setitimer(ITIMER_REAL, &(struct itimerval){0}, NULL);
+  printf("%ld %ld\\n", outer_count, inner_count);
+  return 0;
+}`;
 
 function fill(directory: string, files: number): void {
   mkdirSync(directory);
@@ -38,7 +76,7 @@ describe('directories through shared memory', function () {
   let report: string;
 
   before(async () => {
-    cluster = await TestCluster.start({ servers: 1, targets: 2 });
+    cluster = await TestCluster.start({ servers: 2, targets: 1, splitEntries: SPLIT_ENTRIES });
     mount = cluster.mount();
     many = join(mount, 'many');
     report = join(cluster.dir, 'report');
@@ -103,6 +141,16 @@ describe('directories through shared memory', function () {
     } finally {
       await counted.stop();
     }
+  });
+
+  it('are read in signal handlers, too', () => {
+    const program = join(cluster.dir, 'interrupted');
+    const gcc = ['-x', 'c', '-Wno-unused', '-o', program, '-'];
+    const compiled = spawnSync('gcc', gcc, { input: interrupted, encoding: 'utf8' });
+    assert.equal(compiled.status, 0, compiled.stderr);
+    fill(join(mount, 'inner'), 100);
+    assert.equal(run(true, program, many, join(mount, 'inner')), `${MANY + 2} 102\n`);
+    assert.ok(answeredCalls(report, 'readdir') > 300);
   });
 
   it('are the same to programs that walk trees', () => {
