@@ -60,13 +60,16 @@ Step introduce(Stream* stream, int fd) {
   struct statx shown;
   const int flags = AT_EMPTY_PATH | AT_STATX_DONT_SYNC | AT_NO_AUTOMOUNT;
   if (!descriptors::is_at_home() ||
-      syscall(SYS_statx, fd, "", flags, STATX_TYPE | STATX_INO, &shown) != 0 ||
+      syscall(SYS_statx, fd, "", flags, STATX_TYPE | STATX_INO | STATX_NLINK, &shown) != 0 ||
       !S_ISDIR(shown.stx_mode) || shown.stx_dev_major != 0) {
     return Step::kLibc;
   }
   Attachment* mount = descriptors::attachment_of(shown.stx_dev_major, shown.stx_dev_minor);
   if (mount == nullptr) return Step::kLibc;
   if (!descriptors::owns_offset(fd)) return leave(report::kSharedOffset);
+  // Removed here. The kernel knows at once; the directory's own server may hear of it a little
+  // later.
+  if (shown.stx_nlink == 0) return leave(static_cast<uint32_t>(Fallback::kInKernel));
   if (stream->handle != 0) {
     const bool is_still = stream->attachment == mount && stream->inode == shown.stx_ino;
     return is_still ? Step::kEntry : leave(static_cast<uint32_t>(Fallback::kNotHere));
