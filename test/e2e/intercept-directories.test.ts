@@ -7,7 +7,7 @@ import assert from 'node:assert/strict';
 import { spawn, spawnSync } from 'node:child_process';
 import { randomInt } from 'node:crypto';
 import { once } from 'node:events';
-import { mkdirSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { packageRoot } from '../../src/native/load.js';
@@ -23,6 +23,8 @@ const MANY = 6000;
 /** Of `ls -f`: in a page of 64 KiB with attributes, and one of 256 KiB without. */
 const ENTRIES = 2000;
 const PAGES = 2;
+/** In a report: pages that were left to the kernel for that. */
+const SHARED_OFFSET = /"readdir":\{"shim":\d+,"4202":\d+/;
 const script = join(packageRoot(), 'test/e2e/intercept-directories.py');
 /** errno(3) of a mount whose process has gone: ENOTCONN, ECONNABORTED; EIO of a request that was under way. */
 const deadMount = /^(107|103|5)$/;
@@ -117,6 +119,8 @@ describe('directories through shared memory', function () {
       assert.equal(run(false, 'python3', ...args), 'ok\n');
       assert.equal(run(true, 'python3', ...args), 'ok\n');
       assert.ok(answeredCalls(report, 'readdir') > 0);
+      // Whose offset a child has, the kernel reads.
+      if (what === 'fork') assert.match(readFileSync(report, 'utf8'), SHARED_OFFSET);
     });
 
   it('cost no request of the kernel, and as few of the servers', async () => {

@@ -43,6 +43,7 @@ def descriptors():
         many.register(ends[0])
     return [own, gone, os.dup(many.fileno()), os.open(path, os.O_RDONLY), os.open(path, os.O_WRONLY | os.O_APPEND),
             os.open(path, os.O_PATH), os.open(directory, os.O_RDONLY), os.open(directory, os.O_PATH | os.O_DIRECTORY),
+            os.open(directory, os.O_RDONLY | os.O_DIRECTORY),
             os.open("/etc/passwd", os.O_RDONLY), os.open("/proc/self/fdinfo/0", os.O_RDONLY), pipes[0][0]]
 
 
