@@ -63,7 +63,10 @@ enum class Operation : uint32_t {
   kChangeOwner =
       26,          // offset: user, kGroupShift: group, of which kUnchanged stay; flags: kNoFollow
   kSetTimes = 27,  // Times lie behind the path; flags: kNoFollow
-  kMakeNode = 28   // flags: as kMakeDirectory; a file, a FIFO or a socket
+  kMakeNode = 28,  // flags: as kMakeDirectory; a file, a FIFO or a socket
+  // Handle of a directory, offset: cookie of the entry before, 0: none, length: room. The data area
+  // has ListedEntry records then; value: their bytes, and kListingEnds.
+  kReadDirectory = 48
 };
 
 // Of kStat, kLink, kChangeOwner and kSetTimes.
@@ -174,6 +177,21 @@ struct StatAnswer {
   Dependency dependencies[kDependenciesMax];
 };
 static_assert(sizeof(StatAnswer) == 88 + 8 * kDependenciesMax);
+
+// One entry of kReadDirectory, as getdents64(2) has it, so programs read it where it lies. The next
+// one follows after `record_bytes`, a multiple of 8.
+struct ListedEntry {
+  uint64_t inode;
+  uint64_t cookie;  // the kernel's offset behind it
+  uint16_t record_bytes;
+  uint8_t type;  // DT_*
+  char name[5];  // and more; ends with a NUL
+};
+static_assert(offsetof(ListedEntry, name) == 19 && sizeof(ListedEntry) == 24);
+// Of the answer's value: nothing follows these entries.
+constexpr uint64_t kListingEnds = uint64_t{1} << 32;
+// The least room: for any entry, and then some.
+constexpr uint32_t kListingBytesMin = 4096;
 
 // As utimensat(2) has them, with UTIME_NOW and UTIME_OMIT for nanoseconds.
 struct Times {

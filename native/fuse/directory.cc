@@ -66,34 +66,21 @@ ptrdiff_t pack_directory(const Listing& listing, const uint8_t* records, size_t 
   Packer packer(listing, out, out_bytes);
   if (listing.dots >= 2 && !packer.add_dot(".", listing.inode, 1)) return packer.used();
   if (listing.dots >= 1 && !packer.add_dot("..", listing.parent, kDots)) return packer.used();
-  char name[wire::kNameBytesMax + 1];
-  size_t at = 0;
-  while (at < bytes) {
-    wire::DirEntry record;
-    if (bytes - at < sizeof record) return -1;
-    memcpy(&record, records + at, sizeof record);
-    at += sizeof record;
+  ListingCursor cursor(records, bytes);
+  while (cursor.next()) {
+    const wire::DirEntry& record = cursor.entry();
     fuse_entry_param entry = {};
     entry.attr.st_ino = record.inode;
     entry.attr.st_mode = record.mode;
-    if (record.has_attributes != 0) {
-      wire::Attributes attributes;
-      if (bytes - at < sizeof attributes) return -1;
-      memcpy(&attributes, records + at, sizeof attributes);
-      at += sizeof attributes;
+    if (cursor.has_attributes()) {
       entry.ino = record.inode == listing.root ? FUSE_ROOT_ID : record.inode;
-      entry.attr = to_stat(attributes);
+      entry.attr = to_stat(cursor.attributes());
       entry.entry_timeout = listing.timeouts.entry_ms / 1000.0;
       entry.attr_timeout = listing.timeouts.attributes_ms / 1000.0;
     }
-    const size_t padded = (size_t{record.name_bytes} + 7) & ~size_t{7};
-    if (record.name_bytes == 0 || record.name_bytes > wire::kNameBytesMax) return -1;
-    if (bytes - at < padded) return -1;
-    memcpy(name, records + at, record.name_bytes);
-    name[record.name_bytes] = 0;
-    at += padded;
-    if (!packer.add(name, entry, record.cookie + kDots)) break;
+    if (!packer.add(cursor.name(), entry, record.cookie + kDots)) break;
   }
+  if (cursor.malformed()) return -1;
   return static_cast<ptrdiff_t>(packer.used());
 }
 

@@ -1,19 +1,17 @@
 // Goal: a directory listing as the kernel wants it, from the wire's packed DirEntry records as the
 // client core has them in hand. Method: one pass, libfuse packs; what does not fit is left out, the
-// kernel asks again with the cookie of the last entry that it got.
-//
-// Cookies: the kernel's offset is the wire's cookie + kDots, so that "." and ".." have 1 and 2.
+// kernel asks again with the cookie of the last entry that it got. Cookies:
+// native/common/listing.h.
 #pragma once
 
 #include <cstddef>
 #include <cstdint>
 
+#include "native/common/listing.h"
 #include "native/common/wire.generated.h"
 #include "native/fuse/libfuse.h"
 
 namespace sealfs::fuse {
-
-constexpr uint64_t kDots = 2;
 
 struct Timeouts {
   uint32_t entry_ms = 0;
@@ -23,7 +21,7 @@ struct Timeouts {
 struct Listing {
   fuse_req_t request = nullptr;  // libfuse wants it; may be null
   bool plus = false;             // READDIRPLUS: records with attributes count as lookups
-  uint32_t dots = 0;             // how many of "." and ".." come first: 0, 1 (only ".."), 2
+  uint32_t dots = 0;             // dots_behind()
   uint64_t inode = 0;            // of the directory, for "."
   uint64_t parent = 0;           // for ".."
   uint64_t root = 0;             // inode that the kernel knows as FUSE_ROOT_ID

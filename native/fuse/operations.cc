@@ -262,8 +262,8 @@ void list(fuse_req_t request, Operation operation, fuse_ino_t node, size_t size,
   RequestRecord* record = begin_open(request, operation, node, info).record;
   const uint64_t from = static_cast<uint64_t>(offset);
   record->size_bytes = static_cast<uint32_t>(size);
-  record->dots_left = from < kDots ? static_cast<uint32_t>(kDots - from) : 0;
-  record->offset = from < kDots ? 0 : from - kDots;
+  record->dots_left = dots_behind(from);
+  record->offset = wire_cookie(from);
 }
 
 void readdir(fuse_req_t request, fuse_ino_t node, size_t size, off_t offset, fuse_file_info* info) {

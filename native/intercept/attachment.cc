@@ -281,6 +281,28 @@ Reply Attachment::call(int index, const Request& request) {
   return Reply{kNoLane, 0, 0};
 }
 
+Reply Attachment::introduce(int fd, uint64_t inode) {
+  const int lane = begin();
+  if (lane < 0) return Reply{kNoLane, 0, 0};
+  Request request{};
+  request.operation = static_cast<uint32_t>(Operation::kOpen);
+  request.handle = static_cast<uint32_t>(fd);
+  // The number may be another file's by the time that the mount process looks at it.
+  request.offset = inode;
+  const Reply reply = call(lane, request);
+  end(lane);
+  return reply;
+}
+
+void Attachment::release(uint32_t handle) {
+  const int lane = alive() ? begin() : -1;
+  if (lane < 0) return;
+  Request request{};
+  request.operation = static_cast<uint32_t>(Operation::kClose);
+  request.handle = handle;
+  post(lane, request);
+}
+
 void Attachment::post(int index, const Request& request) {
   submit(index, request);
   posted_.fetch_or(uint64_t{1} << index);

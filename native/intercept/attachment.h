@@ -41,6 +41,11 @@ class Attachment {
   // Nobody waits for the answer; ends the lane, too.
   void post(int lane, const Request& request);
 
+  // Descriptor `fd` of this process, of this inode, for other calls: value is the handle.
+  Reply introduce(int fd, uint64_t inode);
+  // Nobody waits for it. Without a lane the handle stays until this process ends.
+  void release(uint32_t handle);
+
   // Of the mount: kVersionsBytes of memory that is only read (intercept_layout.h).
   const uint32_t* versions() const { return versions_; }
 
@@ -48,7 +53,7 @@ class Attachment {
   int socket() const { return socket_; }
 
  private:
-  static constexpr uint32_t kSpins = 32;  // no fewer than operations
+  static constexpr uint32_t kSpins = 64;  // no fewer than operations
 
   Lane* lane(int index) const;
   Header* header() const { return reinterpret_cast<Header*>(base_); }

@@ -7,9 +7,7 @@
 // are the same file. So no transfer is shorter than the kernel's alone would be.
 #include <errno.h>
 #include <limits.h>
-#include <linux/futex.h>
 #include <string.h>
-#include <sys/syscall.h>
 #include <sys/uio.h>
 #include <unistd.h>
 
@@ -18,6 +16,7 @@
 
 #include "native/intercept/descriptors.h"
 #include "native/intercept/entry.h"
+#include "native/intercept/futex_lock.h"
 #include "native/intercept/next.h"
 #include "native/intercept/report.h"
 
@@ -37,6 +36,7 @@ Next<ssize_t(int, const iovec*, int, off_t)> next_pwritev{"pwritev64"};
 constexpr ssize_t kAskKernel = -2;
 
 constexpr int kLocks = 64;
+// One reader or writer of an offset at a time, as the kernel has it, and of a file's offsets.
 constinit std::atomic<uint32_t> offset_locks[kLocks];
 // A call of this thread is under way: a signal handler's goes to the kernel.
 thread_local bool in_call __attribute__((tls_model("initial-exec"))) = false;
@@ -49,28 +49,6 @@ class InCall {
 
  private:
   const bool was_;
-};
-
-// One reader or writer of an offset at a time, as the kernel has it, and of a file's offsets.
-// 0: free, 1: taken, 2: taken, and somebody may wait. Alone, it costs no system call.
-class OffsetLock {
- public:
-  explicit OffsetLock(uint64_t inode) : word_(&offset_locks[inode % kLocks]) {
-    uint32_t free = 0;
-    if (word_->compare_exchange_strong(free, 1)) return;
-    while (word_->exchange(2) != 0) {
-      syscall(SYS_futex, word_, FUTEX_WAIT_PRIVATE, 2, &kLook, nullptr, 0);
-    }
-  }
-  ~OffsetLock() {
-    if (word_->exchange(0) == 2) {
-      syscall(SYS_futex, word_, FUTEX_WAKE_PRIVATE, 1, nullptr, nullptr, 0);
-    }
-  }
-
- private:
-  static constexpr timespec kLook{0, 1'000'000};
-  std::atomic<uint32_t>* const word_;
 };
 
 // What read(2) and write(2) transfer at most.
@@ -261,7 +239,7 @@ ssize_t at_position(int fd, bool writes, const iovec* parts, int count) {
   if (is_allowed && !use.owns_offset) {
     report::count(writes ? report::kWrite : report::kRead, report::kSharedOffset);
   } else if (is_allowed) {
-    const OffsetLock lock(shown.stx_ino);
+    const FutexLock lock(&offset_locks[shown.stx_ino % kLocks]);
     // Asked for and moved by one call, since most transfers are whole. By difference: what the
     // kernel has moved meanwhile counts, too.
     const auto whole = static_cast<off_t>(bytes);

@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "native/intercept/descriptors.h"
+#include "native/intercept/directory_streams.h"
 #include "native/intercept/entry.h"
 #include "native/intercept/next.h"
 #include "native/intercept/places.h"
@@ -84,6 +85,7 @@ __attribute__((constructor)) void start() {
   pthread_atfork(nullptr, nullptr, [] {
     places::forget();
     remembered::forget();
+    streams::forget();
   });
   pthread_atfork(nullptr, nullptr, report::begin_child);
   report::begin_program();

@@ -182,16 +182,10 @@ uint32_t reason_of(uint64_t word) {
 // The word for this descriptor, which was unknown, with the mount's handle for it.
 uint64_t introduce(int fd, const struct statx& shown, uint64_t before, Attachment* mount) {
   const report::Timing timing(report::kIntroduce);
-  const int lane = mount->begin();
-  if (lane < 0) return before;
-  Request request{};
-  request.operation = static_cast<uint32_t>(Operation::kOpen);
-  request.handle = static_cast<uint32_t>(fd);
-  // The number may be another file's by the time that the mount process looks at it.
-  request.offset = shown.stx_ino;
-  const Reply reply = mount->call(lane, request);
-  mount->end(lane);
+  const Reply reply = mount->introduce(fd, shown.stx_ino);
   report::count(report::kIntroduce, reply.status);
+  // All lanes are in use for the moment.
+  if (reply.status == kNoLane && mount->alive()) return before;
   if (reply.status != 0) return kernel_because(reply.status);
   const int flags = static_cast<int>(syscall(SYS_fcntl, fd, F_GETFL));
   if (flags < 0) return kKernel;
@@ -208,15 +202,8 @@ uint64_t introduce(int fd, const struct statx& shown, uint64_t before, Attachmen
 
 void release(uint64_t word) {
   if ((word & kKindMask) != kOurs) return;
-  Attachment& mount = attachments[word >> kMountShift & 0xf];
-  if (!mount.alive()) return;
-  const int lane = mount.begin();
-  // Without a lane it stays open until this process ends: a file's removal waits for it, no more.
-  if (lane < 0) return;
-  Request request{};
-  request.operation = static_cast<uint32_t>(Operation::kClose);
-  request.handle = static_cast<uint32_t>(word >> kHandleShift);
-  mount.post(lane, request);
+  // Kept open for want of a lane, it is no harm: a file's removal waits for it, no more.
+  attachments[word >> kMountShift & 0xf].release(static_cast<uint32_t>(word >> kHandleShift));
 }
 
 void replace(Entry* entry, uint64_t word) { release(entry->word.exchange(word)); }
@@ -231,6 +218,12 @@ bool is_still(Entry* entry, uint64_t word, const struct statx& shown) {
   }
   if (entry->word.compare_exchange_strong(word, kUnknown)) release(word);
   return false;
+}
+
+// Its open file description is still this process's alone.
+bool owns_now(uint64_t word) {
+  const auto as_of = static_cast<uint16_t>(word >> kEpochShift);
+  return (word & kOwnsOffset) != 0 && as_of == epoch.load(std::memory_order_relaxed);
 }
 
 // Finds out about one that is unknown. True: it is ours, by `*word`.
@@ -371,6 +364,12 @@ bool leaves_first(Entry* entry, int fd, uint64_t word) {
   return entry->word.compare_exchange_strong(word, word | kTried);
 }
 
+bool owns_offset(int fd) {
+  const Entry* entry = entry_of(fd);
+  if (entry == nullptr || !is_at_home()) return false;
+  return owns_now(entry->word.load(std::memory_order_acquire));
+}
+
 static Use find_use(int fd, struct statx* shown, bool may_meet) {
   Use none;
   Entry* entry = entry_of(fd);
@@ -394,8 +393,7 @@ static Use find_use(int fd, struct statx* shown, bool may_meet) {
   found.handle = static_cast<uint32_t>(word >> kHandleShift);
   found.reads = (word & kReads) != 0;
   found.writes = (word & kWrites) != 0 && !no_writes.load(std::memory_order_relaxed);
-  const auto as_of = static_cast<uint16_t>(word >> kEpochShift);
-  found.owns_offset = (word & kOwnsOffset) != 0 && as_of == epoch.load(std::memory_order_relaxed);
+  found.owns_offset = owns_now(word);
   return found;
 }
 

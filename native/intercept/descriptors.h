@@ -65,6 +65,8 @@ void stop_writes();
 Use use(int fd, size_t bytes, bool writes, struct statx* shown);
 // The same, but one that is unknown stays so: for calls that the kernel answers well enough.
 Use use_if_known(int fd, struct statx* shown);
+// Of a directory, too: its offset is this process's alone.
+bool owns_offset(int fd);
 // A descriptor that a connection needs: the program does not know of it, and must not close it.
 bool is_own(int fd);
 // The lowest of these from `first` to `last`.

@@ -126,20 +126,10 @@ uint32_t introduce(int directory, const char* path, const struct statx& shown,
   const int fd =
       static_cast<int>(syscall(SYS_openat, directory, *path == '\0' ? "." : path, flags, 0));
   if (fd < 0) return 0;
-  uint32_t handle = 0;
-  const int lane = attachment->begin();
-  if (lane >= 0) {
-    Request request{};
-    request.operation = static_cast<uint32_t>(Operation::kOpen);
-    request.handle = static_cast<uint32_t>(fd);
-    request.offset = shown.stx_ino;
-    const Reply reply = attachment->call(lane, request);
-    attachment->end(lane);
-    report::count(report::kIntroduce, reply.status);
-    if (reply.status == 0) handle = static_cast<uint32_t>(reply.value);
-  }
+  const Reply reply = attachment->introduce(fd, shown.stx_ino);
+  report::count(report::kIntroduce, reply.status);
   syscall(SYS_close, fd);
-  return handle;
+  return reply.status == 0 ? static_cast<uint32_t>(reply.value) : 0;
 }
 
 uint32_t handle_of(int directory, const char* path, const struct statx& shown,
@@ -162,13 +152,7 @@ uint32_t handle_of(int directory, const char* path, const struct statx& shown,
     place.handle.store(handle, std::memory_order_release);
     place.attachment.store(attachment, std::memory_order_release);
     place.inode.store(shown.stx_ino, std::memory_order_release);
-    const int lane = before != 0 && whose->alive() ? whose->begin() : -1;
-    if (lane >= 0) {
-      Request request{};
-      request.operation = static_cast<uint32_t>(Operation::kClose);
-      request.handle = before;
-      whose->post(lane, request);
-    }
+    if (before != 0) whose->release(before);
   }
   introducing.clear();
   return handle;

@@ -29,7 +29,7 @@ constexpr uint32_t kOutcomes = kReasons + 1;
 constexpr const char* kNames[kCalls] = {
     "open",   "introduce", "read",     "write", "stat",  "fstat",   "fsync",    "ftruncate",
     "fchmod", "futimens",  "unlink",   "rmdir", "mkdir", "access",  "readlink", "rename",
-    "link",   "symlink",   "truncate", "chmod", "chown", "utimens", "mknod"};
+    "link",   "symlink",   "truncate", "chmod", "chown", "utimens", "mknod",    "readdir"};
 constexpr size_t kLineBytes = 16 * 1024;
 
 constinit std::atomic<uint64_t> counts[kCalls][kOutcomes];

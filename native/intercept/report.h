@@ -36,6 +36,7 @@ enum Call : uint32_t {
   kChangeOwner,
   kSetTimes,
   kMakeNode,
+  kReadDirectory,
   kCalls
 };
 

@@ -32,6 +32,7 @@ enum class CallKind : uint32_t {
   kChangeOwner = 26,
   kSetTimes = 27,
   kMakeNode = 28,
+  kReadDirectory = 48,
 };
 
 struct CallRecord {

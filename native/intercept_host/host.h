@@ -102,6 +102,7 @@ class Host : public EventSource {
     uint32_t length = 0;
     uint64_t inode = 0;
     uint32_t flags = 0;
+    uint32_t dots = 0;            // of a listing: dots_behind()
     uint32_t mounts_version = 0;  // of kMountsCell, before it was asked what is mounted
   };
 
@@ -120,6 +121,7 @@ class Host : public EventSource {
   bool take_data(Program* program, uint32_t lane, const Request& request, CallKind kind);
   bool take_path(Program* program, uint32_t lane, const Request& request, CallKind kind);
   bool take_file(Program* program, uint32_t lane, const Request& request, CallKind kind);
+  bool take_listing(Program* program, uint32_t lane, const Request& request);
   static bool copy_texts(const Program& program, uint32_t lane, const Request& request,
                          CallKind kind, uint8_t* to);
   bool may_walk(const Program& program, const Request& request, CallKind kind);
@@ -135,6 +137,7 @@ class Host : public EventSource {
   void answer(const AnswerRecord& record);
   void reply(const Call& call, const AnswerRecord& record);
   uint64_t reply_stat(const Call& call, uint32_t status);
+  bool reply_listing(const Call& call, uint64_t* value);
 
   const std::shared_ptr<Arena> arena_;
   const HostOptions options_;

@@ -131,6 +131,8 @@ bool Host::take_call(Program* program, uint32_t lane) {
       return take_path(program, lane, request, CallKind::kSetTimes);
     case Operation::kMakeNode:
       return take_path(program, lane, request, CallKind::kMakeNode);
+    case Operation::kReadDirectory:
+      return take_listing(program, lane, request);
   }
   refuse(program, lane, Fallback::kBadRequest);
   return true;
@@ -294,6 +296,8 @@ void Host::reply(const Call& call, const AnswerRecord& record) {
   } else if (status == 0 && call.kind == CallKind::kReadLink) {
     value = std::min<uint64_t>(value, kPathBytesMax);
     memcpy(program.region->data(call.lane), arena_->at(call.slot), value);
+  } else if (status == 0 && call.kind == CallKind::kReadDirectory) {
+    if (!reply_listing(call, &value)) status = static_cast<uint32_t>(Fallback::kOverloaded);
   } else if ((status == 0 || status == ENOENT) && is_stat(call.kind)) {
     value = reply_stat(call, status);
   }

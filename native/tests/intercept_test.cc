@@ -668,10 +668,123 @@ TEST_F(InterceptHost, RefusesTimesThatThereAreNone) {
   EXPECT_EQ(arena_->free_messages(), free_messages_);
 }
 
+// What the core has listed is what a program's readdir(3) gives, with the kernel's cookies.
+TEST_F(InterceptHost, TellsEntriesAsTheKernelDoes) {
+  attach();
+  const int fd = ::open("/dev/shm", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  const uint32_t handle = open_descriptor(fd);
+  struct stat shown;
+  ASSERT_EQ(fstat(fd, &shown), 0);
+  ::close(fd);
+  auto* lane = reinterpret_cast<Lane*>(base_ + kLanesOffset);
+  const auto list = [&](uint64_t cookie, const std::vector<std::string>& names, uint64_t more) {
+    lane->request = Request{static_cast<uint32_t>(Operation::kReadDirectory), handle, cookie,
+                            kListingBytesMin, 0};
+    reinterpret_cast<Header*>(base_)->bell = 1;
+    EXPECT_EQ(host_->harvest(), 1u);
+    EXPECT_EQ(record(0).kind, static_cast<uint32_t>(CallKind::kReadDirectory));
+    uint8_t* slot = arena_->at(record(0).slot);
+    size_t used = 0;
+    for (size_t i = 0; i < names.size(); i++) {
+      wire::DirEntry entry{};
+      entry.inode = 100 + i;
+      entry.cookie = 1000 + i;
+      entry.mode = S_IFREG;
+      entry.name_bytes = static_cast<uint16_t>(names[i].size());
+      memcpy(slot + used, &entry, sizeof entry);
+      memcpy(slot + used + sizeof entry, names[i].data(), names[i].size());
+      used += (sizeof entry + names[i].size() + 7) & ~size_t{7};
+    }
+    EXPECT_LE(used, record(0).length_bytes);
+    const AnswerRecord answer{record(0).call, 0, used | more};
+    memcpy(host_->answers().push(), &answer, sizeof answer);
+    host_->submit();
+    EXPECT_EQ(lane->reply.status, 0u);
+    std::vector<std::string> told;
+    const uint64_t bytes = lane->reply.value & (kListingEnds - 1);
+    for (uint64_t at = 0; at < bytes;) {
+      const auto* entry = reinterpret_cast<const ListedEntry*>(base_ + kDataOffset + at);
+      told.push_back(std::string(entry->name) + " " + std::to_string(entry->cookie) + " " +
+                     std::to_string(entry->inode == shown.st_ino ? 0 : entry->inode) + " " +
+                     std::to_string(entry->type));
+      EXPECT_EQ(entry->record_bytes % 8, 0);
+      at += entry->record_bytes;
+    }
+    return told;
+  };
+  using Names = std::vector<std::string>;
+  EXPECT_EQ(list(0, {"a", "bcdefgh"}, kListingEnds),
+            (Names{". 1 0 4", ".. 2 0 4", "a 1002 100 8", "bcdefgh 1003 101 8"}));
+  EXPECT_EQ(lane->reply.value & kListingEnds, kListingEnds);
+  EXPECT_EQ(list(1, {"a"}, 0), (Names{".. 2 0 4", "a 1002 100 8"}));
+  EXPECT_EQ(lane->reply.value & kListingEnds, 0u);
+  EXPECT_EQ(list(2, {}, kListingEnds), Names{});
+  EXPECT_EQ(list(1003, {std::string(255, 'x')}, 0), Names{std::string(255, 'x') + " 1002 100 8"});
+  // As many as there is room for, of whatever length, have room as they are told, too.
+  for (const size_t bytes : {1, 3, 4, 5, 8, 12, 13, 255}) {
+    const size_t record_bytes = (sizeof(wire::DirEntry) + bytes + 7) & ~size_t{7};
+    const size_t count = (kListingBytesMin - 48) / record_bytes;
+    const Names names(count, std::string(bytes, 'n'));
+    EXPECT_EQ(list(0, names, kListingEnds).size(), count + 2);
+    EXPECT_EQ(lane->reply.value & kListingEnds, kListingEnds);
+  }
+  EXPECT_EQ(arena_->free_messages(), free_messages_);
+}
+
+TEST_F(InterceptHost, RefusesDirectoriesThatCannotBeRead) {
+  attach();
+  const int fd = ::open("/dev/shm", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  const uint32_t handle = open_descriptor(fd);
+  ::close(fd);
+  const uint32_t file = open_file();
+  const uint32_t by_path = open_descriptor(directory_);
+  auto* lane = reinterpret_cast<Lane*>(base_ + kLanesOffset);
+  constexpr auto kOperation = static_cast<uint32_t>(Operation::kReadDirectory);
+  const Request wrong[] = {
+      {kOperation, file, 0, 4096, 0},
+      {kOperation, by_path, 0, 4096, 0},
+      {kOperation, handle + 1, 0, 4096, 0},
+      {kOperation, 0, 0, 4096, 0},
+      {kOperation, handle + 0x10000, 0, 4096, 0},
+      {kOperation, handle, 0, 0, 0},
+      {kOperation, handle, 0, kListingBytesMin - 1, 0},
+      {kOperation, handle, 0, kDataBytes + 1, 0},
+      {kOperation, handle, 0, UINT32_MAX, 0},
+      {kOperation, handle, wire::kFileBytesMax + 1, 4096, 0},
+      {kOperation, handle, UINT64_MAX, 4096, 0},
+      {kOperation, handle, 0, 4096, 1},
+      {kOperation, handle, 0, 4096, 0, handle, 0},
+      {kOperation, handle, 0, 4096, 0, 0, 1},
+  };
+  for (const Request& request : wrong) {
+    lane->request = request;
+    lane->reply.status = 0;
+    reinterpret_cast<Header*>(base_)->bell = 1;
+    EXPECT_EQ(host_->harvest(), 0u);
+    EXPECT_GE(lane->reply.status, kFallbackFirst);
+    EXPECT_LE(lane->reply.status, kFallbackLast);
+  }
+  // Nor is what contradicts the protocol handed on.
+  for (const uint64_t value : {uint64_t{4097}, uint64_t{24}, uint64_t{7}, UINT64_MAX}) {
+    lane->request = Request{kOperation, handle, 0, 4096, 0};
+    reinterpret_cast<Header*>(base_)->bell = 1;
+    ASSERT_EQ(host_->harvest(), 1u);
+    memset(arena_->at(record(0).slot), 0xff, 4096);
+    const AnswerRecord answer{record(0).call, 0, value};
+    memcpy(host_->answers().push(), &answer, sizeof answer);
+    host_->submit();
+    EXPECT_EQ(lane->reply.status, static_cast<uint32_t>(Fallback::kOverloaded));
+  }
+  EXPECT_EQ(arena_->free_messages(), free_messages_);
+}
+
 TEST_F(InterceptHost, SurvivesGarbage) {
   attach();
   const uint32_t handle = open_file();
-  const uint32_t directory = open_descriptor(directory_);
+  const uint32_t by_path = open_descriptor(directory_);
+  const int read = ::open("/dev/shm", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  const uint32_t listed = open_descriptor(read);
+  ::close(read);
   const unsigned seed = std::random_device{}();
   SCOPED_TRACE("seed " + std::to_string(seed));
   std::mt19937 random(seed);
@@ -683,8 +796,9 @@ TEST_F(InterceptHost, SurvivesGarbage) {
       auto* request = reinterpret_cast<uint32_t*>(&lane->request);
       // Small numbers are operations, handles and lengths that are nearly right.
       for (size_t w = 0; w < sizeof(Request) / 4; w++) {
-        request[w] = random() % 2 == 0 ? random() % 30 : static_cast<uint32_t>(random());
+        request[w] = random() % 2 == 0 ? random() % 52 : static_cast<uint32_t>(random());
       }
+      const uint32_t directory = random() % 2 == 0 ? by_path : listed;
       if (random() % 2 == 0) lane->request.handle = random() % 2 == 0 ? handle : directory;
       if (random() % 2 == 0) lane->request.second_handle = random() % 2 == 0 ? directory : 0;
       if (random() % 2 == 0) lane->request.second_length %= kDataOffset;

@@ -22,6 +22,8 @@ class ReadDirectoryOperation extends CoreOperation implements PageSource, PageRe
   attributes: ListAttributes = ListAttributes.None;
   keepsNames = false;
   #handle!: Handle;
+  /** Of the handle: an intercepted program may close it meanwhile. */
+  #generation = 0;
   /** Where the listing goes on, and where it is read: in the next partition perhaps. */
   #asked = 0;
   cookie = 0;
@@ -41,6 +43,7 @@ class ReadDirectoryOperation extends CoreOperation implements PageSource, PageRe
   ): void {
     this.#silent = this.request?.readsSilently === true;
     this.#handle = handle;
+    this.#generation = handle.generation;
     this.directory = handle.inode;
     this.attributes = attributes;
     this.#asked = cookie;
@@ -53,6 +56,7 @@ class ReadDirectoryOperation extends CoreOperation implements PageSource, PageRe
 
   protected override sendAgain(): void {
     const { context } = this;
+    if (this.#isClosed()) return;
     this.home = context.partitions.homeAfter(this.directory, this.cookie);
     const ahead = context.ahead.take(this.#handle, this);
     if (ahead === null) this.#send();
@@ -64,6 +68,13 @@ class ReadDirectoryOperation extends CoreOperation implements PageSource, PageRe
         this.#takeAhead(ahead);
       };
     }
+  }
+
+  /** And then ended. */
+  #isClosed(): boolean {
+    if (this.#handle.generation === this.#generation) return false;
+    this.finishError(errno.EBADF);
+    return true;
   }
 
   #send(): void {
@@ -121,6 +132,7 @@ class ReadDirectoryOperation extends CoreOperation implements PageSource, PageRe
   /** The page has come, and lies here. */
   #took({ ended, flags, rangeEnd }: ReplyHead, offset: number, lengthBytes: number): void {
     const { context } = this;
+    if (this.#isClosed()) return;
     const last = ended && rangeEnd >= HASH_END;
     const goesOn = ended && !last;
     this.#begin(flags);
@@ -206,7 +218,11 @@ export class DirectoryReads {
       request.replyEntries(0, 0, true);
       return;
     }
-    if (cookie === 0) this.#context.ahead.drop(handle);
+    if (cookie === 0) {
+      this.#context.ahead.drop(handle);
+      // What was the end may have been followed by something since.
+      handle.endCookie = -1;
+    }
     const wanted = this.#wanted(handle, cookie, attributes);
     this.#pool.take(request).start(handle, cookie, maxBytes, wanted, landing);
   }

@@ -20,6 +20,8 @@ export class ListingRun {
 
 export class Handle {
   number = 0;
+  /** How often this object has been one: a call that outlives its handle must not touch the next. */
+  generation = 0;
   inode = 0;
   /** Null: a directory's handle. */
   file: OpenFile | null = null;
@@ -73,6 +75,7 @@ export class HandleTable {
   /** The object may be reused by the next `add`. */
   remove(handle: Handle): void {
     this.#handles[handle.number] = undefined;
+    handle.generation++;
     this.#freeNumbers.push(handle.number);
     this.#pool.push(handle);
     this.#count--;

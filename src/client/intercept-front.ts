@@ -19,6 +19,7 @@ import { credentialsOf, processStatus } from './credentials.js';
 import type { Credentials } from './credentials.js';
 import { InterceptOperation } from './intercept-operation.js';
 import { NOTHING_TOLD, NO_ROOM } from './leases/recalls.js';
+import { ListAttributes } from './listing-page.js';
 import { NO_FOLLOW } from './name-call.js';
 import type { NameCall } from './name-call.js';
 
@@ -154,6 +155,9 @@ export class InterceptFront {
         operation.writes = true;
         core.write(operation, call.handle, call.offset, call.lengthBytes, call.slot, false);
         return;
+      case CallKind.ReadDirectory:
+        this.#readDirectory(operation, call);
+        return;
       case CallKind.FileStat:
         core.getAttributes(operation, call.inode);
         return;
@@ -163,17 +167,7 @@ export class InterceptFront {
         else core.fsync(operation, call.handle);
         return;
       case CallKind.Stat:
-        operation.dependencies.begin();
-        operation.walk.start(
-          this.#programs.get(call.program) ?? NOBODY,
-          call.inode,
-          call.slot,
-          call.lengthBytes,
-          (call.flags & NO_FOLLOW) === 0,
-          operation.dependencies,
-        );
-        // Somebody is being asked: what was found in memory may be old when the end comes.
-        operation.dependencies.spoil();
+        this.#stat(operation, call);
         return;
       case CallKind.Unlink:
       case CallKind.RemoveDirectory:
@@ -198,6 +192,28 @@ export class InterceptFront {
       default:
         operation.replyError(Fallback.Overloaded);
     }
+  }
+
+  #stat(operation: InterceptOperation, call: InterceptCall): void {
+    operation.dependencies.begin();
+    operation.walk.start(
+      this.#programs.get(call.program) ?? NOBODY,
+      call.inode,
+      call.slot,
+      call.lengthBytes,
+      (call.flags & NO_FOLLOW) === 0,
+      operation.dependencies,
+    );
+    // Somebody is being asked: what was found in memory may be old when the end comes.
+    operation.dependencies.spoil();
+  }
+
+  #readDirectory(operation: InterceptOperation, call: InterceptCall): void {
+    const { handle, offset, lengthBytes, slot } = call;
+    operation.changes = !operation.readsSilently && this.core.isAccessDue(call.inode);
+    // As the kernel asks: attributes at first, and further on if names are looked up meanwhile.
+    const attributes = offset === 0 ? ListAttributes.Learnt : ListAttributes.IfUsed;
+    this.core.readDirectory(operation, handle, offset, lengthBytes, attributes, slot);
   }
 
   /** What a call has changed: the number of the last of the notices. */

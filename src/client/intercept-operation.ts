@@ -4,7 +4,7 @@
  *
  *   pool ── start ──> in the core ── reply… ──> (the kernel is told) ── answered ──> pool
  */
-import { Fallback } from '../native/intercept.js';
+import { Fallback, LISTING_ENDS } from '../native/intercept.js';
 import { Attributes } from '../protocol/wire.generated.js';
 import type { FileAttributes } from './attributes.js';
 import { FileAttributes as AttributesView } from './attributes.js';
@@ -162,6 +162,13 @@ export class InterceptOperation implements NameCallOwner, AttributeCallOwner {
     this.#end(0, lengthBytes);
   }
 
+  replyEntries(offset: number, lengthBytes: number, last: boolean): void {
+    // Short ones have come inside a message.
+    const { bytes } = this.#front.arena;
+    if (offset !== this.slot) bytes.copyWithin(this.slot, offset, offset + lengthBytes);
+    this.#end(0, lengthBytes + (last ? LISTING_ENDS : 0));
+  }
+
   // Answers to what is not asked for here.
 
   #unasked(): void {
@@ -174,10 +181,6 @@ export class InterceptOperation implements NameCallOwner, AttributeCallOwner {
   }
 
   replyOffset(): void {
-    this.#unasked();
-  }
-
-  replyEntries(): void {
     this.#unasked();
   }
 

@@ -50,6 +50,8 @@ export const CallKind = {
   SetTimes: 27,
   /** flags: as MakeDirectory, with the kind: a file, a FIFO or a socket */
   MakeNode: 28,
+  /** of `handle`; offset: the core's cookie; value: bytes of DirEntry records in the slot, and 2^32: nothing follows */
+  ReadDirectory: 48,
 } as const;
 
 export const CallRecord = {

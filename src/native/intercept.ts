@@ -53,6 +53,9 @@ export const Fallback = {
   Overloaded: 4104,
 } as const;
 
+/** Of the answer to ReadDirectory, beside its bytes: nothing follows (kListingEnds). */
+export const LISTING_ENDS = 2 ** 32;
+
 export interface InterceptOptions {
   /** Resolved. */
   mountPoint: string;

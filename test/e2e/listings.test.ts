@@ -4,13 +4,11 @@
  * middle of it is seen at once.
  */
 import assert from 'node:assert/strict';
-import { spawn, spawnSync } from 'node:child_process';
-import type { ChildProcess } from 'node:child_process';
-import { once } from 'node:events';
+import { spawnSync } from 'node:child_process';
 import * as fs from 'node:fs';
 import { join } from 'node:path';
-import { fileURLToPath } from 'node:url';
 import { TestCluster, sleep, until } from '../support/cluster.js';
+import { CountedMount } from '../support/counted-mount.js';
 
 const SPLIT_ENTRIES = 140;
 /** Files of a directory that is not. */
@@ -19,50 +17,6 @@ const LONG = 120;
 const QUIET_MS = 300;
 /** Entries of a page, at least: a kernel before 6.16 asks for 4 KiB at a time. */
 const PAGE_ENTRIES = 15;
-const program = fileURLToPath(new URL('../support/counting-mount.js', import.meta.url));
-
-/** A mount that tells how many requests it has made. */
-class CountingMount {
-  readonly #child: ChildProcess;
-
-  private constructor(child: ChildProcess) {
-    this.#child = child;
-  }
-
-  static async start(url: string, dir: string): Promise<CountingMount> {
-    fs.mkdirSync(dir);
-    const stdio = ['pipe', 'pipe', 'inherit'] as const;
-    const child = spawn(process.execPath, [program, url, dir], { stdio: [...stdio] });
-    const mount = new CountingMount(child);
-    await mount.#line();
-    return mount;
-  }
-
-  async #line(): Promise<string> {
-    const [data] = (await once(this.#child.stdout!, 'data')) as [Buffer];
-    return data.toString();
-  }
-
-  async requests(): Promise<number> {
-    const line = this.#line();
-    this.#child.stdin!.write('?\n');
-    return Number(await line);
-  }
-
-  /** Requests that `run` costs. */
-  async cost(run: () => unknown): Promise<number> {
-    const before = await this.requests();
-    await run();
-    return (await this.requests()) - before;
-  }
-
-  async stop(): Promise<void> {
-    if (this.#child.exitCode !== null) return;
-    const exited = once(this.#child, 'exit');
-    this.#child.kill('SIGTERM');
-    await exited;
-  }
-}
 
 function list(dir: string): string[] {
   const run = spawnSync('ls', ['-l', dir], { encoding: 'utf8', timeout: 60_000 });
@@ -73,7 +27,7 @@ function list(dir: string): string[] {
 describe('listings under leases', function () {
   this.timeout(60_000);
   let cluster: TestCluster;
-  let mount: CountingMount | undefined;
+  let mount: CountedMount | undefined;
   let maker: string;
   let reader: string;
 
@@ -81,7 +35,7 @@ describe('listings under leases', function () {
     cluster = await TestCluster.start({ servers: 2, targets: 1, splitEntries: SPLIT_ENTRIES });
     maker = cluster.mount('maker');
     reader = join(cluster.dir, 'reader');
-    mount = await CountingMount.start(cluster.url, reader);
+    mount = await CountedMount.start(cluster.url, reader);
   });
 
   after(async () => {

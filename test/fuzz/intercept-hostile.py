@@ -9,7 +9,7 @@ directory, seed, seconds = sys.argv[1], int(sys.argv[2]), float(sys.argv[3])
 LANES, LANE, DATA, DATA_BYTES = 64, 4096, 65536, 1 << 20
 REGION = DATA + LANES * DATA_BYTES
 BELL, ASLEEP = 64, 128
-OPERATIONS = 30  # some more than there are
+OPERATIONS = 52  # some more than there are
 end = time.monotonic() + seconds
 pipes = []
 
@@ -45,6 +45,7 @@ def descriptors():
         many.register(ends[0])
     return [own, gone, os.dup(many.fileno()), os.open(path, os.O_RDONLY), os.open(path, os.O_WRONLY | os.O_APPEND),
             os.open(path, os.O_PATH), os.open(directory, os.O_RDONLY), os.open(directory, os.O_PATH | os.O_DIRECTORY),
+            os.open(directory, os.O_RDONLY | os.O_DIRECTORY),
             os.open("/etc/passwd", os.O_RDONLY), os.open("/proc/self/fdinfo/0", os.O_RDONLY), pipes[0][0]]
 
 

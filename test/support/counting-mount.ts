@@ -1,6 +1,6 @@
 /**
- * A mount in a process of its own that tells how many requests it has made: node counting-mount.js MANAGER
- * MOUNTPOINT. Prints `ready`; then, for each line on standard input, the number so far.
+ * A mount in a process of its own that tells what it has been asked, and has asked (counted-mount.ts): node counting-mount.js MANAGER
+ * MOUNTPOINT. Prints `ready`; then, for each line on standard input, MountCounts so far.
  */
 import { startMount } from '../../src/client/mount.js';
 import { ManagerClient } from '../../src/common/manager-client.js';
@@ -15,6 +15,7 @@ process.on('SIGTERM', () => {
   });
 });
 process.stdin.on('data', () => {
-  process.stdout.write(`${mount.stats().requests}\n`);
+  const { requests, operations } = mount.stats();
+  process.stdout.write(`${JSON.stringify({ requests, operations })}\n`);
 });
 process.stdout.write('ready\n');

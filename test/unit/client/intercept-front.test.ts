@@ -8,10 +8,11 @@ import type { AttributeChange } from '../../../src/client/attributes.js';
 import type { FileSystemCore } from '../../../src/client/core.js';
 import { InterceptFront } from '../../../src/client/intercept-front.js';
 import { NOTHING_TOLD } from '../../../src/client/leases/recalls.js';
+import { ListAttributes } from '../../../src/client/listing-page.js';
 import type { ClientRequest } from '../../../src/client/request.js';
 import { errno } from '../../../src/common/errno.js';
 import { createPlainArena } from '../../../src/native/arena-memory.js';
-import { CallKind, Fallback } from '../../../src/native/intercept.js';
+import { CallKind, Fallback, LISTING_ENDS } from '../../../src/native/intercept.js';
 import type { InterceptCall } from '../../../src/native/intercept.js';
 
 const arena = createPlainArena({ messageSlots: 8, bulkSlots: 1 });
@@ -64,6 +65,9 @@ describe('calls of intercepted programs', () => {
       write: take('write'),
       getAttributes: take('getAttributes'),
       fsync: take('fsync'),
+      readDirectory: (request: ClientRequest, ...args: number[]) => {
+        calls.push({ name: `readDirectory ${args.join(' ')}`, request });
+      },
       setAttributes: (request: ClientRequest, inode: number, change: AttributeChange) => {
         calls.push({ name: `setAttributes ${inode} ${change.valid} ${change.sizeBytes}`, request });
       },
@@ -176,6 +180,31 @@ describe('calls of intercepted programs', () => {
     assert.deepEqual(answers, []);
     front.written(6);
     assert.deepEqual(answers, [[1, 0, 5]]);
+  });
+
+  it('read directories as the kernel does: attributes at first, and further on if they are used', () => {
+    const { Learnt, IfUsed } = ListAttributes;
+    front.onCall(call({ kind: CallKind.ReadDirectory, lengthBytes: 4096 }));
+    assert.equal(calls[0]!.name, `readDirectory 3 0 4096 ${Learnt} 4096`);
+    calls[0]!.request.replyEntries(4096, 80, false);
+    front.onCall(call({ kind: CallKind.ReadDirectory, offset: 99, lengthBytes: 4096, call: 2 }));
+    assert.equal(calls[1]!.name, `readDirectory 3 99 4096 ${IfUsed} 4096`);
+    // The last ones have come inside a message.
+    arena.bytes.set([1, 2, 3, 4], 40_000);
+    calls[1]!.request.replyEntries(40_000, 4, true);
+    assert.deepEqual(answers, [
+      [1, 0, 80],
+      [2, 0, 4 + LISTING_ENDS],
+    ]);
+    assert.deepEqual([...arena.bytes.subarray(4096, 4100)], [1, 2, 3, 4]);
+    // The access time has changed.
+    told = 1;
+    isDue = true;
+    front.onCall(call({ kind: CallKind.ReadDirectory, call: 3 }));
+    calls[2]!.request.replyEntries(4096, 0, true);
+    assert.equal(answers.length, 2);
+    front.written(1);
+    assert.deepEqual(answers.at(-1), [3, 0, LISTING_ENDS]);
   });
 
   it('make files durable, which changes nothing', () => {

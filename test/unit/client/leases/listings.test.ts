@@ -5,6 +5,7 @@
 import assert from 'node:assert/strict';
 import { ListAttributes } from '../../../../src/client/listing-page.js';
 import type { ListedEntry } from '../../../../src/client/answer.js';
+import { errno } from '../../../../src/common/errno.js';
 import { nameHash44 } from '../../../../src/placement/hash.js';
 import {
   HAS_ATTRIBUTES,
@@ -232,5 +233,41 @@ describe('client: leases of listings', () => {
       await world.pause(100);
       const asked = world.takeAsked().filter((name) => name !== 'Await');
       assert.deepEqual(asked, ['ReadDir']);
+    }));
+
+  it('go on behind what had been the end when they begin anew', () =>
+    play(async (world) => {
+      const [first, second] = inOrder(['a', 'b']) as [string, string];
+      const lister = await new Lister(world).open();
+      world.answer(Opcode.ReadDir, () => pageReply(world, { names: [first], grants: 0 }));
+      await lister.page(0, ListAttributes.None);
+      assert.deepEqual(await lister.page(cookieOf(first), ListAttributes.None), [], 'the end');
+      const pages = [first, second];
+      world.answer(Opcode.ReadDir, () =>
+        pageReply(world, { names: [pages.shift()!], grants: 0, last: pages.length === 0 }),
+      );
+      await lister.page(0, ListAttributes.None);
+      const [entry] = await lister.page(cookieOf(first), ListAttributes.None);
+      assert.equal(Buffer.from(entry!.nameBytes).toString(), second);
+      lister.close();
+    }));
+
+  it('end without a trace in the next handle when theirs is closed before a page comes', () =>
+    play(async (world) => {
+      const names = inOrder(['a', 'b']);
+      world.answer(Opcode.ReadDir, () => ({
+        ...pageReply(world, { names, grants: 0 }),
+        afterMs: 10,
+      }));
+      const closed = await new Lister(world).open();
+      const page = closed.page(0, ListAttributes.None);
+      closed.close();
+      const next = await new Lister(world).open();
+      assert.equal(next.handle, closed.handle);
+      await assert.rejects(page, { errno: -errno.EBADF });
+      // Not the end there.
+      const entries = await next.page(cookieOf(names.at(-1)!), ListAttributes.None);
+      assert.equal(entries.length, names.length);
+      next.close();
     }));
 });
