@@ -65,6 +65,9 @@ void stop_writes();
 Use use(int fd, size_t bytes, bool writes, struct statx* shown);
 // The same, but one that is unknown stays so: for calls that the kernel answers well enough.
 Use use_if_known(int fd, struct statx* shown);
+// For the report: a call that is always the kernel's, of what is a file of a mount as far as is
+// known without asking. False: it is none.
+bool count_kernels_call(int fd, report::Call call);
 // A descriptor that a connection needs: the program does not know of it, and must not close it.
 bool is_own(int fd);
 // The lowest of these from `first` to `last`.

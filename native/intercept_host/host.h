@@ -53,6 +53,8 @@ struct HostCounters {
 
 // Whether the kernel would take these, and as they are.
 bool are_in_order(const Times& times);
+// Of kChangeOwner and kFileChangeOwner: user and group.
+void set_owner(const Request& request, CallRecord* fields);
 
 class Host : public EventSource {
  public:
@@ -97,6 +99,7 @@ class Host : public EventSource {
     CallKind kind = CallKind::kHello;
     uint32_t slot = 0;
     uint32_t length = 0;
+    uint32_t value_at = 0;  // in the slot, of an extended attribute's value
     uint64_t inode = 0;
     uint32_t flags = 0;
     uint32_t mounts_version = 0;  // of kMountsCell, before it was asked what is mounted
@@ -117,6 +120,7 @@ class Host : public EventSource {
   bool take_data(Program* program, uint32_t lane, const Request& request, CallKind kind);
   bool take_path(Program* program, uint32_t lane, const Request& request, CallKind kind);
   bool take_file(Program* program, uint32_t lane, const Request& request, CallKind kind);
+  bool take_xattr(Program* program, uint32_t lane, const Request& request, CallKind kind);
   static bool copy_texts(const Program& program, uint32_t lane, const Request& request,
                          CallKind kind, uint8_t* to);
   bool may_walk(const Program& program, const Request& request, CallKind kind);

@@ -186,8 +186,24 @@ export class InterceptFront {
       case CallKind.MakeNode:
         operation.names.start(call, this.#programs.get(call.program) ?? NOBODY);
         return;
+      case CallKind.FileAllocate:
+        if (core.isInKernel(call.inode)) {
+          operation.replyError(Fallback.InKernel);
+          return;
+        }
+        operation.changes = true;
+        operation.writes = true;
+        core.allocate(operation, call.handle, call.flags, call.offset, call.secondInode);
+        return;
+      case CallKind.GetXattr:
+      case CallKind.SetXattr:
+      case CallKind.ListXattr:
+      case CallKind.RemoveXattr:
+        operation.xattrs.start(call, this.#programs.get(call.program) ?? NOBODY);
+        return;
       case CallKind.FileTruncate:
       case CallKind.FileChangeMode:
+      case CallKind.FileChangeOwner:
       case CallKind.FileSetTimes:
       case CallKind.Truncate:
       case CallKind.ChangeMode:
