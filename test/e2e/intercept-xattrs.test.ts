@@ -66,6 +66,22 @@ for i in range(50):
     for (const call of CALLS.slice(0, 5)) assert.ok(users.answered(call) > 40, call);
   });
 
+  it('are not asked for by what is no name, whatever is known of the file', () => {
+    const text = `
+import os
+open("unnamed", "w").close()
+for path in ("unnamed", "."):
+    for name in ("x", "system.a", "user."):
+        for i in range(3):
+            try: print("has", os.getxattr(path, name))
+            except OSError as error: print(error.errno, end=" ")
+            os.stat(path); os.listxattr(path)`;
+    const expected = '95 95 95 95 95 95 22 22 22 '.repeat(2);
+    for (const intercepted of [false, true]) {
+      assert.equal(users.run(intercepted, 'root', 'python3', '-c', text), expected);
+    }
+  });
+
   it('are left to the kernel where they may not be changed, or a limit is in the way', function () {
     if (process.getuid?.() !== 0) this.skip();
     const text = `
