@@ -38,15 +38,18 @@ constexpr uint32_t kDependenciesMax = 24;
 enum class Operation : uint32_t {
   kOpen =
       1,  // descriptor `handle` of the program, of inode `offset`: value is the handle for others
-  kClose = 2,           // of a handle; nothing is waited for
-  kRead = 3,            // handle, offset, length: value bytes lie in the data area
-  kWrite = 4,           // handle, offset, length: from the data area; value: bytes
-  kStat = 5,            // handle (0: none), length bytes of path: a StatReply in the data area
-  kFileStat = 6,        // handle: the same of an open file
-  kFileSync = 7,        // handle: fsync(2)
-  kFileTruncate = 8,    // handle, offset: the new length
-  kFileChangeMode = 9,  // handle, flags: mode
-  kFileSetTimes = 10,   // handle, length: of Times in the data area
+  kClose = 2,             // of a handle; nothing is waited for
+  kRead = 3,              // handle, offset, length: value bytes lie in the data area
+  kWrite = 4,             // handle, offset, length: from the data area; value: bytes
+  kStat = 5,              // handle (0: none), length bytes of path: a StatReply in the data area
+  kFileStat = 6,          // handle: the same of an open file
+  kFileSync = 7,          // handle: fsync(2)
+  kFileTruncate = 8,      // handle, offset: the new length
+  kFileChangeMode = 9,    // handle, flags: mode
+  kFileSetTimes = 10,     // handle, length: of Times in the data area
+  kFileAllocate = 11,     // handle, flags: fallocate(2)'s mode, offset: the first byte, length and
+                          // second_length: how many, low and high half
+  kFileChangeOwner = 12,  // handle, offset: as kChangeOwner
   // By path below the directory `handle`, `length` bytes in the data area, as kStat.
   kUnlink = 16,
   kRemoveDirectory = 17,
@@ -64,13 +67,27 @@ enum class Operation : uint32_t {
       26,          // offset: user, kGroupShift: group, of which kUnchanged stay; flags: kNoFollow
   kSetTimes = 27,  // Times lie behind the path; flags: kNoFollow
   kMakeNode = 28,  // flags: as kMakeDirectory; a file, a FIFO or a socket
+  // By path, the attribute's name behind it; or with length 0 of the file `handle` itself.
+  kGetXattr = 29,   // offset: room for the value; value: bytes of it, in the data area
+  kSetXattr = 30,   // offset: bytes of the value, which lies behind the name; kXattrFlagsShift
+  kListXattr = 31,  // offset: room; value: bytes of the names, each with a NUL; no second text
+  kRemoveXattr = 32,
   // Handle of a directory, offset: cookie of the entry before, 0: none, length: room. The data area
   // has ListedEntry records then; value: their bytes, and kListingEnds.
   kReadDirectory = 48
 };
+// No fewer than operations.
+constexpr uint32_t kOperations = 64;
 
-// Of kStat, kLink, kChangeOwner and kSetTimes.
+// Of kStat, kLink, kChangeOwner, kSetTimes and those of extended attributes.
 constexpr uint32_t kNoFollow = 1;
+// Of kSetXattr: setxattr(2)'s, XATTR_CREATE and XATTR_REPLACE.
+constexpr uint32_t kXattrFlagsShift = 1;
+constexpr uint32_t kXattrFlags = 3;
+constexpr uint32_t kXattrNameMax = 255;
+constexpr uint32_t kXattrValueMax = 65536;
+// Of kFileAllocate: FALLOC_FL_KEEP_SIZE, _PUNCH_HOLE and _ZERO_RANGE.
+constexpr uint32_t kAllocateModes = 0x13;
 // Of kMakeDirectory and kMakeNode.
 constexpr uint32_t kUmaskShift = 16;
 constexpr uint32_t kDirectoryModeMask = 01777;

@@ -276,7 +276,7 @@ bool Attachment::sleep(Lane* lane) {
 
 Reply Attachment::call(int index, const Request& request) {
   submit(index, request);
-  std::atomic<uint32_t>* spin_ns = &spin_ns_[request.operation % kSpins];
+  std::atomic<uint32_t>* spin_ns = &spin_ns_[request.operation % kOperations];
   if (wait(lane(index), spin_ns)) return lane(index)->reply;
   return Reply{kNoLane, 0, 0};
 }

@@ -53,8 +53,6 @@ class Attachment {
   int socket() const { return socket_; }
 
  private:
-  static constexpr uint32_t kSpins = 64;  // no fewer than operations
-
   Lane* lane(int index) const;
   Header* header() const { return reinterpret_cast<Header*>(base_); }
   void submit(int lane, const Request& request);
@@ -74,7 +72,7 @@ class Attachment {
   std::atomic<uint64_t> used_{0};
   std::atomic<uint64_t> posted_{0};
   // By operation, since what asks a server takes longer than what the mount process knows.
-  std::atomic<uint32_t> spin_ns_[kSpins];
+  std::atomic<uint32_t> spin_ns_[kOperations];
 };
 
 // Of a call that has no value. True: answered, with `*result` and errno as the call has it.

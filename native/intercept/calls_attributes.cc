@@ -66,7 +66,20 @@ int change_mode(int directory, const char* path, mode_t mode, int flags) {
   return answered(status, before, &result) ? result : next_fchmodat(directory, path, mode, flags);
 }
 
+// fchownat(2) of what `fd` is itself.
+int change_owner_at(int fd, uid_t user, gid_t group) {
+  const report::Timing timing(report::kFileChangeOwner);
+  const int before = errno;
+  int result;
+  const uint32_t status = change_owner_of_file(fd, user, group);
+  if (answered(status, before, &result)) return result;
+  return next_fchownat(fd, "", user, group, AT_EMPTY_PATH);
+}
+
 int change_owner(int directory, const char* path, uid_t user, gid_t group, int flags) {
+  if (flags == AT_EMPTY_PATH && path != nullptr && *path == '\0') {
+    return change_owner_at(directory, user, group);
+  }
   const report::Timing timing(report::kChangeOwner);
   const int before = errno;
   uint32_t status = kNoLane;

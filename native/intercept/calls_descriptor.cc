@@ -57,7 +57,14 @@ int copied(int from, int to) {
   return to;
 }
 
+bool is_lock(int command) {
+  return command == F_SETLK || command == F_SETLKW || command == F_GETLK ||
+         command == F_OFD_SETLK || command == F_OFD_SETLKW || command == F_OFD_GETLK;
+}
+
 int change(int fd, int command, unsigned long argument) {
+  const report::Timing timing(report::kLock);
+  if (is_lock(command)) (void)descriptors::count_kernels_call(fd, report::kLock);
   const int result = next_fcntl(fd, command, argument);
   if (command == F_DUPFD || command == F_DUPFD_CLOEXEC) return copied(fd, result);
   if (command == F_SETFL) descriptors::forget(fd);
@@ -65,6 +72,8 @@ int change(int fd, int command, unsigned long argument) {
 }
 
 void* map(void* address, size_t bytes, int protection, int flags, int fd, off_t offset) {
+  const report::Timing timing(report::kMap);
+  if ((flags & MAP_ANONYMOUS) == 0) (void)descriptors::count_kernels_call(fd, report::kMap);
   // The kernel's idea of the size decides which pages there are: it has to be today's.
   if ((flags & MAP_ANONYMOUS) == 0 && descriptors::mapped(fd)) {
     struct statx shown;
@@ -213,6 +222,9 @@ SEALFS_ENTRY int prlimit(pid_t pid, __rlimit_resource resource, const rlimit* li
 // The kernel copies no more than what it thinks that there is.
 SEALFS_ENTRY ssize_t copy_file_range(int from, off64_t* from_offset, int to, off64_t* to_offset,
                                      size_t bytes, unsigned flags) {
+  const report::Timing timing(report::kCopyRange);
+  (void)(descriptors::count_kernels_call(from, report::kCopyRange) ||
+         descriptors::count_kernels_call(to, report::kCopyRange));
   descriptors::refresh(from);
   return next_copy(from, from_offset, to, to_offset, bytes, flags);
 }

@@ -410,4 +410,13 @@ Use use(int fd, size_t bytes, bool writes, struct statx* shown) {
 
 Use use_if_known(int fd, struct statx* shown) { return find_use(fd, shown, false); }
 
+bool count_kernels_call(int fd, report::Call call) {
+  const Entry* entry = report::wanted() ? entry_of(fd) : nullptr;
+  if (entry == nullptr) return false;
+  const uint64_t word = entry->word.load(std::memory_order_relaxed);
+  const bool is_ours = (word & kKindMask) == kOurs || reason_of(word) != report::kNotOurs;
+  if (is_ours) report::count(call, report::kKernelsCall);
+  return is_ours;
+}
+
 }  // namespace sealfs::intercept::descriptors

@@ -67,6 +67,9 @@ Use use(int fd, size_t bytes, bool writes, struct statx* shown);
 Use use_if_known(int fd, struct statx* shown);
 // Of a directory, too: its offset is this process's alone.
 bool owns_offset(int fd);
+// For the report: a call that is always the kernel's, of what is a file of a mount as far as is
+// known without asking. False: it is none.
+bool count_kernels_call(int fd, report::Call call);
 // A descriptor that a connection needs: the program does not know of it, and must not close it.
 bool is_own(int fd);
 // The lowest of these from `first` to `last`.

@@ -40,11 +40,18 @@ bool PathCall::add_times(const Times& times) {
   return true;
 }
 
+void PathCall::add_value(const void* value, size_t bytes) {
+  third_ = value;
+  third_bytes_ = bytes;
+}
+
 uint32_t PathCall::make(report::Call call, Operation operation, uint32_t flags, uint64_t offset) {
   lane_ = place_.attachment->begin();
   if (lane_ < 0) return kNoLane;
-  memcpy(place_.attachment->data(lane_), place_.path, bytes_);
-  if (second_bytes_ > 0) memcpy(place_.attachment->data(lane_) + bytes_, text_, second_bytes_);
+  uint8_t* data = place_.attachment->data(lane_);
+  memcpy(data, place_.path, bytes_);
+  if (second_bytes_ > 0) memcpy(data + bytes_, text_, second_bytes_);
+  if (third_bytes_ > 0) memcpy(data + bytes_ + second_bytes_, third_, third_bytes_);
   Request request{};
   request.operation = static_cast<uint32_t>(operation);
   request.handle = place_.handle;

@@ -22,6 +22,8 @@ class PathCall {
   bool add_path(int directory, const char* path);
   bool add_text(const char* text);
   bool add_times(const Times& times);
+  // Behind the second text; its length is the `offset` of `make`.
+  void add_value(const void* value, size_t bytes);
 
   // Once. 0, an errno, or a reason to ask the kernel (kFallbackFirst and above).
   uint32_t make(report::Call call, Operation operation, uint32_t flags, uint64_t offset = 0);
@@ -41,6 +43,8 @@ class PathCall {
   const void* text_ = nullptr;  // behind the first path
   size_t bytes_ = 0;
   size_t second_bytes_ = 0;
+  const void* third_ = nullptr;
+  size_t third_bytes_ = 0;
   int lane_ = -1;
   uint64_t value_ = 0;
 };

@@ -26,10 +26,44 @@ constexpr uint32_t kFirstReason = 4097;
 constexpr uint32_t kReasons = 128;
 // Index of an outcome: 0, answered; else 1 + reason - kFirstReason.
 constexpr uint32_t kOutcomes = kReasons + 1;
-constexpr const char* kNames[kCalls] = {
-    "open",   "introduce", "read",     "write", "stat",  "fstat",   "fsync",    "ftruncate",
-    "fchmod", "futimens",  "unlink",   "rmdir", "mkdir", "access",  "readlink", "rename",
-    "link",   "symlink",   "truncate", "chmod", "chown", "utimens", "mknod",    "readdir"};
+constexpr const char* kNames[kCalls] = {"open",
+                                        "introduce",
+                                        "read",
+                                        "write",
+                                        "stat",
+                                        "fstat",
+                                        "fsync",
+                                        "ftruncate",
+                                        "fchmod",
+                                        "futimens",
+                                        "unlink",
+                                        "rmdir",
+                                        "mkdir",
+                                        "access",
+                                        "readlink",
+                                        "rename",
+                                        "link",
+                                        "symlink",
+                                        "truncate",
+                                        "chmod",
+                                        "chown",
+                                        "utimens",
+                                        "mknod",
+                                        "readdir",
+                                        "fallocate",
+                                        "fchown",
+                                        "getxattr",
+                                        "setxattr",
+                                        "listxattr",
+                                        "removexattr",
+                                        "copy_file_range",
+                                        "sendfile",
+                                        "splice",
+                                        "mmap",
+                                        "lock",
+                                        "fadvise",
+                                        "preadv2",
+                                        "pwritev2"};
 constexpr size_t kLineBytes = 16 * 1024;
 
 constinit std::atomic<uint64_t> counts[kCalls][kOutcomes];

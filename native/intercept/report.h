@@ -37,6 +37,21 @@ enum Call : uint32_t {
   kSetTimes,
   kMakeNode,
   kReadDirectory,
+  kFileAllocate,
+  kFileChangeOwner,
+  kGetXattr,
+  kSetXattr,
+  kListXattr,
+  kRemoveXattr,
+  // Always the kernel's.
+  kCopyRange,
+  kSendFile,
+  kSplice,
+  kMap,
+  kLock,
+  kAdvise,
+  kReadVectors,
+  kWriteVectors,
   kCalls
 };
 
@@ -47,6 +62,7 @@ constexpr uint32_t kOpenMode = 4203;      // append, or a limit on file sizes
 constexpr uint32_t kFirst = 4205;         // the first small transfer of an open file
 constexpr uint32_t kRemembered = 4204;    // the kernel knows the path, or was told it lately
 constexpr uint32_t kDescriptor = 4206;    // a descriptor comes from the kernel
+constexpr uint32_t kKernelsCall = 4207;   // whatever it is called for
 
 // Where the report goes; null: nobody wants it.
 extern const char* destination;

@@ -19,6 +19,8 @@ enum class CallKind : uint32_t {
   kFileTruncate = 9,
   kFileChangeMode = 10,
   kFileSetTimes = 11,
+  kFileAllocate = 12,
+  kFileChangeOwner = 13,
   kUnlink = 16,
   kRemoveDirectory = 17,
   kMakeDirectory = 18,
@@ -32,6 +34,10 @@ enum class CallKind : uint32_t {
   kChangeOwner = 26,
   kSetTimes = 27,
   kMakeNode = 28,
+  kGetXattr = 29,
+  kSetXattr = 30,
+  kListXattr = 31,
+  kRemoveXattr = 32,
   kReadDirectory = 48,
 };
 

@@ -54,6 +54,8 @@ struct HostCounters {
 
 // Whether the kernel would take these, and as they are.
 bool are_in_order(const Times& times);
+// Of kChangeOwner and kFileChangeOwner: user and group.
+void set_owner(const Request& request, CallRecord* fields);
 
 class Host : public EventSource {
  public:
@@ -100,6 +102,7 @@ class Host : public EventSource {
     uint32_t slot = 0;
     bool in_share = false;  // the slot is of the program's region
     uint32_t length = 0;
+    uint32_t value_at = 0;  // in the slot, of an extended attribute's value
     uint64_t inode = 0;
     uint32_t flags = 0;
     uint32_t dots = 0;            // of a listing: dots_behind()
@@ -122,6 +125,7 @@ class Host : public EventSource {
   bool take_path(Program* program, uint32_t lane, const Request& request, CallKind kind);
   bool take_file(Program* program, uint32_t lane, const Request& request, CallKind kind);
   bool take_listing(Program* program, uint32_t lane, const Request& request);
+  bool take_xattr(Program* program, uint32_t lane, const Request& request, CallKind kind);
   static bool copy_texts(const Program& program, uint32_t lane, const Request& request,
                          CallKind kind, uint8_t* to);
   bool may_walk(const Program& program, const Request& request, CallKind kind);

@@ -41,6 +41,10 @@ StatReply stat_reply(const wire::Attributes& from) {
 
 bool is_stat(CallKind kind) { return kind == CallKind::kStat || kind == CallKind::kFileStat; }
 
+bool answers_xattr(CallKind kind) {
+  return kind == CallKind::kGetXattr || kind == CallKind::kListXattr;
+}
+
 }  // namespace
 
 void Host::refuse(Program* program, uint32_t lane, Fallback why) {
@@ -105,6 +109,10 @@ bool Host::take_call(Program* program, uint32_t lane) {
       return take_file(program, lane, request, CallKind::kFileChangeMode);
     case Operation::kFileSetTimes:
       return take_file(program, lane, request, CallKind::kFileSetTimes);
+    case Operation::kFileAllocate:
+      return take_file(program, lane, request, CallKind::kFileAllocate);
+    case Operation::kFileChangeOwner:
+      return take_file(program, lane, request, CallKind::kFileChangeOwner);
     case Operation::kUnlink:
       return take_path(program, lane, request, CallKind::kUnlink);
     case Operation::kRemoveDirectory:
@@ -133,6 +141,14 @@ bool Host::take_call(Program* program, uint32_t lane) {
       return take_path(program, lane, request, CallKind::kMakeNode);
     case Operation::kReadDirectory:
       return take_listing(program, lane, request);
+    case Operation::kGetXattr:
+      return take_xattr(program, lane, request, CallKind::kGetXattr);
+    case Operation::kSetXattr:
+      return take_xattr(program, lane, request, CallKind::kSetXattr);
+    case Operation::kListXattr:
+      return take_xattr(program, lane, request, CallKind::kListXattr);
+    case Operation::kRemoveXattr:
+      return take_xattr(program, lane, request, CallKind::kRemoveXattr);
   }
   refuse(program, lane, Fallback::kBadRequest);
   return true;
@@ -298,6 +314,10 @@ void Host::reply(const Call& call, const AnswerRecord& record) {
     memcpy(program.region->data(call.lane), arena_->at(call.slot), value);
   } else if (status == 0 && call.kind == CallKind::kReadDirectory) {
     if (!reply_listing(call, &value)) status = static_cast<uint32_t>(Fallback::kOverloaded);
+  } else if (status == 0 && answers_xattr(call.kind)) {
+    if (call.length > 0) value = std::min<uint64_t>(value, call.length);
+    const uint64_t copied = call.length > 0 ? value : 0;
+    memcpy(program.region->data(call.lane), arena_->at(call.slot) + call.value_at, copied);
   } else if ((status == 0 || status == ENOENT) && is_stat(call.kind)) {
     value = reply_stat(call, status);
   }

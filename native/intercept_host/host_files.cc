@@ -14,29 +14,47 @@ namespace {
 
 constexpr int64_t kNanoseconds = 1'000'000'000;
 
+uint64_t allocated_bytes(const Request& request) {
+  return uint64_t{request.second_length} << 32 | request.length;
+}
+
 bool is_time(int64_t seconds, uint32_t nanoseconds) {
   if (nanoseconds == UTIME_NOW || nanoseconds == UTIME_OMIT) return true;
   return nanoseconds < kNanoseconds && seconds >= -kSecondsMax && seconds <= kSecondsMax;
 }
 
+bool is_range(const Request& request) {
+  const uint64_t bytes = allocated_bytes(request);
+  return (request.flags & ~kAllocateModes) == 0 && request.second_handle == 0 && bytes > 0 &&
+         bytes <= wire::kFileBytesMax && request.offset <= wire::kFileBytesMax;
+}
+
+uint64_t offset_max_of(CallKind kind) {
+  if (kind == CallKind::kFileChangeOwner) return UINT64_MAX;
+  return kind == CallKind::kFileTruncate ? wire::kFileBytesMax : 0;
+}
+
 bool is_in_order(const Request& request, CallKind kind) {
-  const uint64_t offset_max = kind == CallKind::kFileTruncate ? wire::kFileBytesMax : 0;
+  if (kind == CallKind::kFileAllocate) return is_range(request);
+  const uint64_t offset_max = offset_max_of(kind);
   const uint32_t length = kind == CallKind::kFileSetTimes ? sizeof(Times) : 0;
   const uint32_t flags = kind == CallKind::kFileChangeMode ? kModeMask : 0;
   return request.length == length && (request.flags & ~flags) == 0 && request.second_handle == 0 &&
          request.second_length == 0 && request.offset <= offset_max;
 }
 
+bool changes_data(CallKind kind) {
+  return kind == CallKind::kFileTruncate || kind == CallKind::kFileAllocate;
+}
+
 bool is_opened_for(const OpenHandle& handle, CallKind kind) {
   if ((handle.flags & O_DIRECTORY) != 0) return false;
-  return kind != CallKind::kFileTruncate || may_write(handle.flags);
+  return !changes_data(kind) || may_write(handle.flags);
 }
 
 // However the descriptor was opened, the kernel asks who the caller is, and whether the mount may
 // be changed.
-bool asks_who(CallKind kind) {
-  return kind != CallKind::kFileSync && kind != CallKind::kFileTruncate;
-}
+bool asks_who(CallKind kind) { return kind != CallKind::kFileSync && !changes_data(kind); }
 
 }  // namespace
 
@@ -73,6 +91,8 @@ bool Host::take_file(Program* program, uint32_t lane, const Request& request, Ca
     fields.flags = request.flags;
     fields.handle = handle->core;
     fields.offset = request.offset;
+    if (kind == CallKind::kFileAllocate) fields.second_inode = allocated_bytes(request);
+    if (kind == CallKind::kFileChangeOwner) set_owner(request, &fields);
     Call call;
     call.lane = lane;
     call.kind = kind;

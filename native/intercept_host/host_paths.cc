@@ -72,6 +72,11 @@ bool is_directory(const OpenHandle* handle) { return (handle->flags & O_DIRECTOR
 
 }  // namespace
 
+void set_owner(const Request& request, CallRecord* fields) {
+  fields->offset = request.offset & UINT32_MAX;
+  fields->gid = static_cast<uint32_t>(request.offset >> kGroupShift);
+}
+
 // False: the kernel knows what the path leads to, or whether it may be changed.
 bool Host::may_walk(const Program& program, const Request& request, CallKind kind) {
   if (mounts_.is_covered()) return false;
@@ -123,10 +128,7 @@ bool Host::take_path(Program* program, uint32_t lane, const Request& request, Ca
     }
     CallRecord fields{};
     if (kind == CallKind::kTruncate) fields.offset = request.offset;
-    if (kind == CallKind::kChangeOwner) {
-      fields.offset = request.offset & UINT32_MAX;
-      fields.gid = static_cast<uint32_t>(request.offset >> kGroupShift);
-    }
+    if (kind == CallKind::kChangeOwner) set_owner(request, &fields);
     fields.flags = request.flags;
     fields.handle = base->core;
     fields.length_bytes = request.length;

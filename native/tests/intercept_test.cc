@@ -249,6 +249,11 @@ class InterceptHost : public ::testing::Test {
       if (call.slot != 0) {
         const uint32_t bytes = call.length_bytes + call.second_bytes;
         ASSERT_TRUE(arena_->contains(call.slot, std::max(bytes, 96u)));
+        // As far as a value may reach behind its texts.
+        const bool has_value = kind >= CallKind::kGetXattr && kind <= CallKind::kListXattr;
+        const uint64_t value = has_value ? call.offset : 0;
+        ASSERT_TRUE(arena_->contains(call.slot, ((bytes + 7) & ~7u) + value));
+        if (value > 0) memset(arena_->at(call.slot) + ((bytes + 7) & ~7u), 'v', value);
       }
       const AnswerRecord answer{call.call, status, call.length_bytes};
       memcpy(host_->answers().push(), &answer, sizeof answer);
@@ -459,6 +464,11 @@ TEST_F(InterceptHost, CutsOnlyWhatWasOpenedForWriting) {
   const std::string path = "/proc/self/fd/" + std::to_string(file_);
   auto* lane = reinterpret_cast<Lane*>(base_ + kLanesOffset);
   for (const int flags : {O_RDONLY, O_WRONLY, O_RDWR, O_WRONLY | O_APPEND}) {
+    const auto is_taken = [&](const Request& request) {
+      lane->request = request;
+      reinterpret_cast<Header*>(base_)->bell = 1;
+      return host_->harvest() == 1;
+    };
     const int fd = ::open(path.c_str(), flags | O_CLOEXEC);
     ASSERT_GE(fd, 0);
     const uint32_t handle = open_descriptor(fd);
@@ -468,6 +478,16 @@ TEST_F(InterceptHost, CutsOnlyWhatWasOpenedForWriting) {
     ASSERT_EQ(host_->harvest(), is_allowed ? 1u : 0u);
     if (is_allowed) {
       EXPECT_EQ(record(0).offset, 4096u);
+      answer_all(1, 0);
+    } else {
+      EXPECT_EQ(lane->reply.status, static_cast<uint32_t>(Fallback::kMode));
+    }
+    const auto allocate = static_cast<uint32_t>(Operation::kFileAllocate);
+    ASSERT_EQ(is_taken({allocate, handle, 77, 5, 0x11, 0, 1}), is_allowed);
+    if (is_allowed) {
+      EXPECT_EQ(record(0).offset, 77u);
+      EXPECT_EQ(record(0).second_inode, (uint64_t{1} << 32) + 5);
+      EXPECT_EQ(record(0).flags, 0x11u);
       answer_all(1, 0);
     } else {
       EXPECT_EQ(lane->reply.status, static_cast<uint32_t>(Fallback::kMode));
@@ -501,6 +521,14 @@ TEST_F(InterceptHost, RefusesWhatIsOutOfBounds) {
       {static_cast<uint32_t>(Operation::kFileTruncate), handle, 0, 0, 0, handle, 0},
       {static_cast<uint32_t>(Operation::kFileChangeMode), handle, 0, 0, 010000},
       {static_cast<uint32_t>(Operation::kFileChangeMode), handle, 1, 0, 0644},
+      {static_cast<uint32_t>(Operation::kFileChangeOwner), handle, 0, 1, 0},
+      {static_cast<uint32_t>(Operation::kFileChangeOwner), handle, 0, 0, 1},
+      {static_cast<uint32_t>(Operation::kFileAllocate), handle, 0, 0, 0},
+      {static_cast<uint32_t>(Operation::kFileAllocate), handle, 0, 1, 0x20},
+      {static_cast<uint32_t>(Operation::kFileAllocate), handle, 0, 1, 0, handle},
+      {static_cast<uint32_t>(Operation::kFileAllocate), handle, 0, 1, 0, 0, UINT32_MAX},
+      {static_cast<uint32_t>(Operation::kFileAllocate), handle, wire::kFileBytesMax + 1, 1, 0},
+      {static_cast<uint32_t>(Operation::kFileAllocate), handle + 1, 0, 1, 0},
       {static_cast<uint32_t>(Operation::kFileSetTimes), handle, 0, 0, 0},
       {static_cast<uint32_t>(Operation::kFileSetTimes), handle, 0, sizeof(Times) + 1, 0},
       {static_cast<uint32_t>(Operation::kFileSetTimes), handle, 0, UINT32_MAX, 0},
@@ -635,6 +663,111 @@ TEST_F(InterceptHost, PassesOnAttributesThatAreInOrder) {
   EXPECT_EQ(memcmp(arena_->at(record(0).slot), &times, sizeof times), 0);
   answer_all(1, 0);
   EXPECT_EQ(arena_->free_messages(), free_messages_);
+}
+
+TEST_F(InterceptHost, PassesOnExtendedAttributesThatAreInOrder) {
+  attach();
+  const uint32_t handle = open_descriptor(directory_);
+  const uint32_t file = open_file();
+  auto* lane = reinterpret_cast<Lane*>(base_ + kLanesOffset);
+  auto* data = base_ + kDataOffset;
+  const auto take = [&](const Request& request) {
+    lane->request = request;
+    lane->reply.status = 0;
+    reinterpret_cast<Header*>(base_)->bell = 1;
+    return host_->harvest();
+  };
+  const auto number = [](Operation operation) { return static_cast<uint32_t>(operation); };
+  // What JavaScript has put behind the texts, and its length.
+  const auto answer = [&](const std::string& value, uint64_t bytes) {
+    const uint32_t at = (record(0).length_bytes + record(0).second_bytes + 7) & ~7u;
+    memcpy(arena_->at(record(0).slot) + at, value.data(), value.size());
+    const AnswerRecord answered{record(0).call, 0, bytes};
+    memcpy(host_->answers().push(), &answered, sizeof answered);
+    host_->submit();
+  };
+  memcpy(data, "pathuser.a", 10);
+  ASSERT_EQ(take({number(Operation::kGetXattr), handle, 9000, 4, kNoFollow, 0, 6}), 1u);
+  EXPECT_EQ(record(0).flags, kNoFollow);
+  EXPECT_EQ(record(0).offset, 9000u);
+  EXPECT_EQ(memcmp(arena_->at(record(0).slot), "pathuser.a", 10), 0);
+  answer("the value", 9);
+  EXPECT_EQ(lane->reply.value, 9u);
+  EXPECT_EQ(memcmp(data, "the value", 9), 0);
+  // More than there is room for never comes; only its size may.
+  memcpy(data, "user.a", 6);
+  ASSERT_EQ(take({number(Operation::kGetXattr), file, 4, 0, 0, 0, 6}), 1u);
+  answer("much", 4000);
+  EXPECT_EQ(lane->reply.value, 4u);
+  ASSERT_EQ(take({number(Operation::kListXattr), file, 0, 0, 0}), 1u);
+  answer("", 4000);
+  EXPECT_EQ(lane->reply.value, 4000u);
+  EXPECT_EQ(memcmp(data, "much", 4), 0);
+  memcpy(data, "pathuser.b", 10);
+  memset(data + 10, 'v', kXattrValueMax);
+  const uint32_t flags = 2 << kXattrFlagsShift;
+  const uint32_t records =
+      take({number(Operation::kSetXattr), handle, kXattrValueMax, 4, flags, 0, 6});
+  if (lane->reply.status == static_cast<uint32_t>(Fallback::kPath)) {
+    GTEST_SKIP() << "something of the device of /dev/shm is mounted read-only here";
+  }
+  ASSERT_EQ(records, 1u);
+  EXPECT_EQ(record(0).flags, flags);
+  const std::string value(kXattrValueMax, 'v');
+  EXPECT_EQ(memcmp(arena_->at(record(0).slot) + 16, value.data(), value.size()), 0);
+  answer_all(1, 0);
+  ASSERT_EQ(take({number(Operation::kRemoveXattr), file, 0, 0, 0, 0, 6}), 1u);
+  answer_all(1, EACCES);
+  EXPECT_EQ(lane->reply.status, static_cast<uint32_t>(EACCES));
+  EXPECT_EQ(arena_->free_messages(), free_messages_);
+  EXPECT_EQ(arena_->free_bulk(), free_bulk_);
+}
+
+TEST_F(InterceptHost, RefusesExtendedAttributesThatAreNot) {
+  attach();
+  const uint32_t directory = open_descriptor(directory_);
+  const uint32_t file = open_file();
+  auto* lane = reinterpret_cast<Lane*>(base_ + kLanesOffset);
+  const auto get = static_cast<uint32_t>(Operation::kGetXattr);
+  const auto set = static_cast<uint32_t>(Operation::kSetXattr);
+  const auto list = static_cast<uint32_t>(Operation::kListXattr);
+  const auto remove = static_cast<uint32_t>(Operation::kRemoveXattr);
+  const Request wrong[] = {
+      {get, directory, 10, kPathBytesMax + 1, 0, 0, 6},
+      {get, directory, 10, UINT32_MAX, 0, 0, 6},
+      {get, directory, 10, 4, 0, 0, kXattrNameMax + 1},
+      {get, directory, 10, 4, 0, 0, UINT32_MAX},
+      {get, directory, 10, UINT32_MAX - 3, 0, 0, 6},
+      {get, directory, 10, 4, 0, 0, 0},
+      {get, directory, kXattrValueMax + 1, 4, 0, 0, 6},
+      {get, directory, UINT64_MAX, 4, 0, 0, 6},
+      {get, directory, uint64_t{1} << 32, 4, 0, 0, 6},
+      {get, directory, 10, 4, 2, 0, 6},
+      {get, directory, 10, 4, 0, directory, 6},
+      // The attributes of a directory are asked for by path, those of a file are not.
+      {get, directory, 10, 0, 0, 0, 6},
+      {get, file, 10, 4, 0, 0, 6},
+      {get, file, 10, 0, kNoFollow, 0, 6},
+      {get, file + 1, 10, 0, 0, 0, 6},
+      {set, file, kXattrValueMax + 1, 0, 0, 0, 6},
+      {set, file, 10, 0, 8, 0, 6},
+      {set, file, 10, 0, 0, 0, 0},
+      {list, file, 10, 0, 0, 0, 6},
+      {list, directory, kXattrValueMax + 1, 4, 0},
+      {remove, file, 1, 0, 0, 0, 6},
+      {remove, directory, 0, 4, 2, 0, 6},
+  };
+  for (const Request& request : wrong) {
+    SCOPED_TRACE(std::to_string(request.operation) + " " + std::to_string(request.length));
+    lane->request = request;
+    lane->reply.status = 0;
+    reinterpret_cast<Header*>(base_)->bell = 1;
+    EXPECT_EQ(host_->harvest(), 0u);
+    EXPECT_GE(lane->reply.status, kFallbackFirst);
+    EXPECT_LE(lane->reply.status, kFallbackLast);
+  }
+  EXPECT_EQ(arena_->free_messages(), free_messages_);
+  EXPECT_EQ(arena_->free_bulk(), free_bulk_);
 }
 
 TEST_F(InterceptHost, RefusesTimesThatThereAreNone) {

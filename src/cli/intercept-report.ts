@@ -47,6 +47,7 @@ const reasons: Record<string, string> = {
   4204: 'the kernel remembers the path',
   4205: 'the first small transfer after open',
   4206: 'descriptors come from the kernel',
+  4207: 'a call that is always the kernel’s',
 };
 
 /** A line that was cut, by a process that was killed, does not count. */

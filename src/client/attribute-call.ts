@@ -3,7 +3,7 @@
  * system, in the kernel's order, then the operation of the core that FUSE calls, too.
  *
  *   truncate, chmod, chown, utimensat       path ──> inode ──> may it? ──> the kernel is to forget ──> core
- *   fchmod, futimens                  open file ──> inode ──┘
+ *   fchmod, fchown, futimens          open file ──> inode ──┘
  *   ftruncate                         open file ──> opened for writing: it may ──┘
  *
  * The kernel goes by an inode's owner, group, set-ID and sticky bits as it last heard of them, also when it has been
@@ -108,6 +108,7 @@ export class AttributeCall {
         this.#truncate(call);
         return;
       case CallKind.FileChangeMode:
+      case CallKind.FileChangeOwner:
       case CallKind.FileSetTimes:
         this.#core.getAttributes(this.#owner, inode);
         return;
@@ -135,6 +136,7 @@ export class AttributeCall {
         change.mode = flags;
         return;
       case CallKind.ChangeOwner:
+      case CallKind.FileChangeOwner:
         change.uid = offset;
         change.gid = gid;
         if (offset !== UNCHANGED) change.valid |= SET_UID;
@@ -219,12 +221,9 @@ export class AttributeCall {
       case CallKind.ChangeMode:
       case CallKind.FileChangeMode:
         return this.#judgeMode(attributes);
-      case CallKind.ChangeOwner: {
-        // Also of a change to what is: see FuseFront.
-        if (!attributes.isDirectory() || change.valid === 0) change.valid |= SET_DROP_SET_ID;
-        const status = mayChangeOwner(attributes, who, change.uid, change.gid);
-        return status === 0 ? this.#isLookedUp(attributes) : status;
-      }
+      case CallKind.ChangeOwner:
+      case CallKind.FileChangeOwner:
+        return this.#judgeOwner(attributes);
       default: {
         const areNow = SET_ATIME_NOW | SET_MTIME_NOW;
         return maySetTimes(attributes, who, (change.valid & areNow) === areNow);
@@ -238,6 +237,19 @@ export class AttributeCall {
     const status = mayChangeMode(attributes, this.#who);
     const changesSpecial = ((attributes.mode ^ change.mode) & SPECIAL_BITS) !== 0;
     return status === 0 && changesSpecial ? this.#isLookedUp(attributes) : status;
+  }
+
+  #judgeOwner(attributes: FileAttributes): number {
+    const { uid, gid } = attributes;
+    const change = this.#change;
+    // Also of a change to what is: see FuseFront.
+    if (!attributes.isDirectory() || change.valid === 0) change.valid |= SET_DROP_SET_ID;
+    const status = mayChangeOwner(attributes, this.#who, change.uid, change.gid);
+    const changesUser = change.uid !== UNCHANGED && change.uid !== uid;
+    const changesGroup = change.gid !== UNCHANGED && change.gid !== gid;
+    const drops = (change.valid & SET_DROP_SET_ID) !== 0 && attributes.privileged;
+    const changes = changesUser || changesGroup || drops;
+    return status === 0 && changes ? this.#isLookedUp(attributes) : status;
   }
 
   /** 0: whatever the kernel does with the inode, it looks its name up first; or Fallback. */

@@ -139,32 +139,16 @@ export class InterceptFront {
         else operation.replyError(Fallback.NotHere);
         return;
       case CallKind.Read:
-        if (core.isInKernel(call.inode)) {
-          operation.replyError(Fallback.InKernel);
-          return;
-        }
-        operation.changes = !operation.readsSilently && core.isAccessDue(call.inode);
-        core.read(operation, call.handle, call.offset, call.lengthBytes, call.slot);
-        return;
       case CallKind.Write:
-        if (core.isInKernel(call.inode)) {
-          operation.replyError(Fallback.InKernel);
-          return;
-        }
-        operation.changes = true;
-        operation.writes = true;
-        core.write(operation, call.handle, call.offset, call.lengthBytes, call.slot, false);
+      case CallKind.FileSync:
+      case CallKind.FileAllocate:
+        this.#useData(operation, call);
         return;
       case CallKind.ReadDirectory:
         this.#readDirectory(operation, call);
         return;
       case CallKind.FileStat:
         core.getAttributes(operation, call.inode);
-        return;
-      case CallKind.FileSync:
-        // What a mapping has made dirty is the kernel's to send.
-        if (core.isInKernel(call.inode)) operation.replyError(Fallback.InKernel);
-        else core.fsync(operation, call.handle);
         return;
       case CallKind.Stat:
         this.#stat(operation, call);
@@ -180,8 +164,15 @@ export class InterceptFront {
       case CallKind.MakeNode:
         operation.names.start(call, this.#programs.get(call.program) ?? NOBODY);
         return;
+      case CallKind.GetXattr:
+      case CallKind.SetXattr:
+      case CallKind.ListXattr:
+      case CallKind.RemoveXattr:
+        operation.xattrs.start(call, this.#programs.get(call.program) ?? NOBODY);
+        return;
       case CallKind.FileTruncate:
       case CallKind.FileChangeMode:
+      case CallKind.FileChangeOwner:
       case CallKind.FileSetTimes:
       case CallKind.Truncate:
       case CallKind.ChangeMode:
@@ -214,6 +205,32 @@ export class InterceptFront {
     // As the kernel asks: attributes at first, and further on if names are looked up meanwhile.
     const attributes = offset === 0 ? ListAttributes.Learnt : ListAttributes.IfUsed;
     this.core.readDirectory(operation, handle, offset, lengthBytes, attributes, slot);
+  }
+
+  /** Of open files whose pages and locks are not in the kernel: what a mapping has made dirty is its to send. */
+  #useData(operation: InterceptOperation, call: InterceptCall): void {
+    const { core } = this;
+    const { kind, inode, handle, offset, lengthBytes, slot } = call;
+    if (core.isInKernel(inode)) {
+      operation.replyError(Fallback.InKernel);
+      return;
+    }
+    operation.writes = kind === CallKind.Write || kind === CallKind.FileAllocate;
+    operation.changes = operation.writes;
+    switch (kind) {
+      case CallKind.Read:
+        operation.changes = !operation.readsSilently && core.isAccessDue(inode);
+        core.read(operation, handle, offset, lengthBytes, slot);
+        return;
+      case CallKind.Write:
+        core.write(operation, handle, offset, lengthBytes, slot, false);
+        return;
+      case CallKind.FileAllocate:
+        core.allocate(operation, handle, call.flags, offset, call.secondInode);
+        return;
+      default:
+        core.fsync(operation, handle);
+    }
   }
 
   /** What a call has changed: the number of the last of the notices. */

@@ -15,6 +15,8 @@ import { Dependencies } from './leases/dependencies.js';
 import { NameCall } from './name-call.js';
 import type { NameCallOwner } from './name-call.js';
 import { PathWalk } from './path-walk.js';
+import { XattrCall } from './xattr-call.js';
+import type { XattrCallOwner } from './xattr-call.js';
 import { PageUse, VALID_AS_OPTIONS } from './request.js';
 
 /** Behind the attributes of a stat's answer: for how long it may be believed, how many cells follow, and they. */
@@ -23,7 +25,7 @@ const COUNT = VALID_MS + 4;
 const CELLS = COUNT + 4;
 const CELL_BYTES = 8;
 
-export class InterceptOperation implements NameCallOwner, AttributeCallOwner {
+export class InterceptOperation implements NameCallOwner, AttributeCallOwner, XattrCallOwner {
   uid = 0;
   gid = 0;
   umask = 0;
@@ -55,6 +57,8 @@ export class InterceptOperation implements NameCallOwner, AttributeCallOwner {
   readonly names: NameCall;
   /** Of a call that changes attributes. */
   readonly attributes: AttributeCall;
+  /** Of a call about extended attributes. */
+  readonly xattrs: XattrCall;
   readonly #front: InterceptFront;
   readonly #view: FileAttributes;
 
@@ -64,6 +68,7 @@ export class InterceptOperation implements NameCallOwner, AttributeCallOwner {
     this.walk = new PathWalk(front.core, front.arena, this);
     this.names = new NameCall(front.core, front.arena, this);
     this.attributes = new AttributeCall(front.core, front.arena, this);
+    this.xattrs = new XattrCall(front.core, front.arena, this);
   }
 
   asksPermissions(): boolean {
@@ -80,17 +85,20 @@ export class InterceptOperation implements NameCallOwner, AttributeCallOwner {
     if (this.walk.active) this.walk.failed(status);
     else if (this.names.active) this.names.failed(status);
     else if (this.attributes.active) this.attributes.failed(status);
+    else if (this.xattrs.active) this.xattrs.failed(status);
     else this.#end(status, 0);
   }
 
   replyDone(): void {
     if (this.names.active) this.names.done();
+    else if (this.xattrs.active) this.xattrs.done();
     else this.#end(0, 0);
   }
 
   replyAttributes(attributes: FileAttributes): void {
     if (this.walk.active) this.walk.arrived(attributes);
     else if (this.attributes.active) this.attributes.arrived(attributes);
+    else if (this.xattrs.active) this.xattrs.arrived(attributes);
     else this.walked(0, attributes);
   }
 
@@ -108,12 +116,16 @@ export class InterceptOperation implements NameCallOwner, AttributeCallOwner {
   }
 
   changing(): void {
-    if (this.attributes.active) this.changes = true;
+    if (this.attributes.active || this.xattrs.active) this.changes = true;
     this.#front.changing(this);
   }
 
   attributesChanged(status: number): void {
     this.#end(status, 0);
+  }
+
+  xattrsDone(status: number, value: number): void {
+    this.#end(status, value);
   }
 
   named(status: number, value: number): void {
@@ -127,6 +139,10 @@ export class InterceptOperation implements NameCallOwner, AttributeCallOwner {
     }
     if (this.attributes.active) {
       this.attributes.walked(status, attributes);
+      return;
+    }
+    if (this.xattrs.active) {
+      this.xattrs.walked(status, attributes);
       return;
     }
     if (attributes !== null) {
@@ -184,8 +200,8 @@ export class InterceptOperation implements NameCallOwner, AttributeCallOwner {
     this.#unasked();
   }
 
-  replyXattr(): void {
-    this.#unasked();
+  replyXattr(offset: number, lengthBytes: number): void {
+    this.xattrs.arrivedValue(offset, lengthBytes);
   }
 
   replyStatFs(): void {

@@ -103,6 +103,20 @@ export function maySetTimes(attributes: FileAttributes, who: Credentials, areNow
   return areNow ? mayAccess(attributes, who, WRITE) : errno.EPERM;
 }
 
+/** A program's own extended attributes, to be read or changed: 0, EPERM, EACCES or Fallback.Path. */
+export function mayUseXattr(
+  attributes: FileAttributes,
+  who: Credentials,
+  changes: boolean,
+): number {
+  const isDirectory = attributes.isDirectory();
+  // Which others have them, and what they say instead, is the kernel's affair.
+  if (!isDirectory && (attributes.mode & S_IFMT) !== S_IFREG) return Fallback.Path;
+  const isOthers = isDirectory && (attributes.mode & S_ISVTX) !== 0 && !isOwner(attributes, who);
+  if (changes && isOthers) return errno.EPERM;
+  return mayAccess(attributes, who, changes ? WRITE : READ);
+}
+
 /** truncate(2): 0, EISDIR, EINVAL, EACCES or Fallback.Path. */
 export function mayTruncate(attributes: FileAttributes, who: Credentials): number {
   if (attributes.isDirectory()) return errno.EISDIR;

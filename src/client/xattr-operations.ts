@@ -16,6 +16,7 @@ import {
   XattrReply,
   XattrRequest,
 } from '../protocol/wire.generated.js';
+import { XATTR_PREFIXES } from '../protocol/xattr-names.js';
 import { FLAG_ACCESS_ACL, FLAG_CAPABILITY, FLAG_DEFAULT_ACL, FLAG_XATTRS } from './attributes.js';
 import type { ClientContext } from './context.js';
 import { CoreOperation, OperationPool } from './operation.js';
@@ -239,17 +240,23 @@ export class XattrOperations {
 
   #hasNot(inode: number, name: NameReference): boolean {
     const flags = this.#flagsOf(inode);
-    if ((flags & FLAG_XATTRS) === 0) return true;
+    const hasNone = (flags & FLAG_XATTRS) === 0;
     for (const [text, flag] of flagged) {
-      if ((flags & flag) === 0 && sameText(name, text)) return true;
+      if (sameText(name, text)) return hasNone || (flags & flag) === 0;
     }
-    return false;
+    // What is no name at all, the server says.
+    return hasNone && XATTR_PREFIXES.some((prefix) => isBelow(name, prefix));
   }
 
   interrupt(request: ClientRequest): void {
     this.#changes.interrupt(request);
     this.#reads.interrupt(request);
   }
+}
+
+function isBelow(name: NameReference, prefix: Buffer): boolean {
+  if (name.lengthBytes <= prefix.length) return false;
+  return prefix.every((byte, i) => name.bytes[name.offset + i] === byte);
 }
 
 function sameText(name: NameReference, text: Buffer): boolean {

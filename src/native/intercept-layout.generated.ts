@@ -25,6 +25,10 @@ export const CallKind = {
   FileChangeMode: 10,
   /** likewise, as SetTimes */
   FileSetTimes: 11,
+  /** of `handle`, open for writing; flags: fallocate(2)'s mode; offset; secondInode: bytes */
+  FileAllocate: 12,
+  /** of `inode`, which is open; else as ChangeOwner */
+  FileChangeOwner: 13,
   /** of a path below `inode`, as Stat */
   Unlink: 16,
   RemoveDirectory: 17,
@@ -50,6 +54,13 @@ export const CallKind = {
   SetTimes: 27,
   /** flags: as MakeDirectory, with the kind: a file, a FIFO or a socket */
   MakeNode: 28,
+  /** offset: room, 0: only its size is asked for; value: bytes of it */
+  GetXattr: 29,
+  /** offset: bytes of the value; flags: setxattr(2)'s, shifted by 1 */
+  SetXattr: 30,
+  /** as GetXattr, without a name: names, each with a NUL */
+  ListXattr: 31,
+  RemoveXattr: 32,
   /** of `handle`; offset: the core's cookie; value: bytes of DirEntry records in the slot, and 2^32: nothing follows */
   ReadDirectory: 48,
 } as const;
@@ -74,7 +85,7 @@ export const CallRecord = {
   lengthBytes: 40,
   /** uint: arena offset of data or text; the host's again with the answer */
   slot: 44,
-  /** ulong: of the directory that a second path begins at */
+  /** ulong: of the directory that a second path begins at; FileAllocate: bytes */
   secondInode: 48,
   /** uint: of the second path or text */
   secondBytes: 56,

@@ -115,7 +115,7 @@ export class InterceptCall {
   get slot(): number {
     return this.#word(CallRecord.slot);
   }
-  /** Of calls with two paths: the directory that the second begins at. */
+  /** Of calls with two paths: the directory that the second begins at. Of FileAllocate: bytes. */
   get secondInode(): number {
     return readU53(this.#words, this.#at + CallRecord.secondInode);
   }
@@ -123,7 +123,7 @@ export class InterceptCall {
   get secondBytes(): number {
     return this.#word(CallRecord.secondBytes);
   }
-  /** Of ChangeOwner, beside the user in `offset`. */
+  /** Of ChangeOwner and FileChangeOwner, beside the user in `offset`. */
   get gid(): number {
     return this.#word(CallRecord.gid);
   }

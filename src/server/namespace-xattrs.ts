@@ -13,6 +13,7 @@ import {
 } from '../protocol/limits.generated.js';
 import { readU16 } from '../protocol/u53.js';
 import { InodeRequest, SetXattrRequest, XattrRequest } from '../protocol/wire.generated.js';
+import { XATTR_PREFIXES } from '../protocol/xattr-names.js';
 import type { Mutation } from './batch.js';
 import {
   FLAG_XATTRS,
@@ -42,9 +43,7 @@ const SET_CREATE = 1;
 const SET_REPLACE = 2;
 const SET_DROP_SET_GID = 4;
 const LIST_WITHOUT_TRUSTED = 1;
-const prefixes = ['user.', 'trusted.', 'security.'].map((text) => Buffer.from(text));
-const USER = prefixes[0]!;
-const TRUSTED = prefixes[1]!;
+const [USER, TRUSTED] = XATTR_PREFIXES as [Buffer, Buffer];
 
 for (const struct of [SetXattrRequest, XattrRequest]) {
   if (struct.inode !== InodeRequest.inode || struct.nameBytes !== 8) throw new Error('layout');
@@ -63,7 +62,7 @@ function nameOf(call: Call, structBytes: number): Buffer | number {
   const name = Buffer.from(call.memory.bytes.subarray(from, from + length));
   if (name.includes(0)) return errno.EINVAL;
   if (name.equals(ACCESS_ACL) || name.equals(DEFAULT_ACL)) return name;
-  const prefix = prefixes.find((each) => startsWith(name, each));
+  const prefix = XATTR_PREFIXES.find((each) => startsWith(name, each));
   if (prefix === undefined) return errno.EOPNOTSUPP;
   return name.length === prefix.length ? errno.EINVAL : name;
 }

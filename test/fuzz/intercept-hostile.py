@@ -105,6 +105,16 @@ class Writer:
                      self.chance.choice([0, 1, 2, 0o22000755]), second)
         self.ring(1 << lane)
 
+    def attribute(self):
+        chance, lane = self.chance, self.chance.randrange(LANES)
+        path = chance.choice([b"", b"", b"own-%d" % os.getpid(), b"dir", b"own-1/x"])
+        name = chance.choice([b"user.a", b"user.", b"user.\xff\0\x01", b"trusted.a", b"", b"user." + b"n" * 300])
+        value = chance.choice([0, 1, 4096, 30_000, 65_536, 65_537, chance.getrandbits(64)])
+        self.region[DATA + lane * DATA_BYTES:DATA + lane * DATA_BYTES + len(path + name)] = path + name
+        self.request(lane, 29 + chance.randrange(4), chance.choice(self.handles), value, len(path),
+                     chance.choice([0, 0, 1, 2, 4, 6, 8]), (0, len(name)))
+        self.ring(1 << lane)
+
     def noise(self):
         at = self.chance.choice([0, BELL, ASLEEP, LANE, DATA, self.chance.randrange(REGION - 4096)])
         bytes_ = self.chance.choice([1, 8, 200, 4096])
@@ -123,7 +133,7 @@ class Writer:
         os.dup2(self.chance.choice(self.fds), fd)
 
     def step(self):
-        kinds = [self.nearly_right] * 6 + [self.path] * 4 + [self.noise] * 2 + [self.messages, self.numbers]
+        kinds = [self.nearly_right] * 6 + [self.path] * 4 + [self.attribute] * 3 + [self.noise] * 2 + [self.messages, self.numbers]
         self.chance.choice(kinds)()
 
 

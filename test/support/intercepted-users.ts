@@ -4,7 +4,7 @@ import { spawnSync } from 'node:child_process';
 import { chmodSync, copyFileSync, mkdirSync, writeFileSync } from 'node:fs';
 import { basename, join } from 'node:path';
 import type { TestCluster } from './cluster.js';
-import { answeredCalls, preloaded } from './preload.js';
+import { answeredCalls, kernelCalls, preloaded } from './preload.js';
 
 /** Programs of the system, which all users may run. */
 export const PATH = '/usr/bin:/bin:/usr/sbin:/sbin';
@@ -92,5 +92,10 @@ export class InterceptedUsers {
   /** Calls of this kind in the last `run` that were answered through shared memory. */
   answered(call: string): number {
     return answeredCalls(this.#reports, call);
+  }
+
+  /** Calls of this kind in the last `run` that are always the kernel's. */
+  leftToKernel(call: string): number {
+    return kernelCalls(this.#reports, call);
   }
 }

@@ -18,6 +18,12 @@ export function preloaded(report?: string): Record<string, string> {
   };
 }
 
+/** Calls of this kind that the kernel was asked for because it always is, by a report. */
+export function kernelCalls(report: string, call: string): number {
+  const { programs } = readReport(readFileSync(report, 'utf8'));
+  return programs.reduce((sum, { calls }) => sum + (calls[call]?.['4207'] ?? 0), 0);
+}
+
 /** Calls of this kind that were answered through shared memory, by a report. */
 export function answeredCalls(report: string, call: string): number {
   const rows = reportRows(readReport(readFileSync(report, 'utf8')).programs);

@@ -49,6 +49,7 @@ const nodes: Record<string, TestNode> = {
   listed: { inode: 8, mode: S_IFREG | 0o666, uid: ME, flags: FLAG_ACCESS_ACL },
   closed: { inode: 9, mode: S_IFDIR | 0o700, uid: 0 },
   grouped: { inode: 10, mode: S_IFREG | 0o644, uid: ME, gid: 100 },
+  armed: { inode: 12, mode: S_IFREG | 0o4755, uid: ME },
   linked: { inode: 11, mode: S_IFREG | 0o644, uid: ME, links: 2 },
 };
 
@@ -167,7 +168,7 @@ describe('a call that changes attributes', () => {
 
   it('asks for what the kernel would ask for', () => {
     const { ChangeMode, ChangeOwner, Truncate, FileTruncate } = CallKind;
-    const { FileChangeMode } = CallKind;
+    const { FileChangeMode, FileChangeOwner } = CallKind;
     for (const [kind, path, fields, expected] of [
       [ChangeMode, 'mine', { flags: 0o1644 }, '2: mode 1644'],
       [ChangeMode, 'mine', { flags: 0o6755 }, '2: mode 4755'],
@@ -180,6 +181,8 @@ describe('a call that changes attributes', () => {
       [ChangeOwner, 'l', { ...user(UNCHANGED, 200), flags: 1 }, '6: gid 200, drop'],
       [ChangeOwner, 'f', user(UNCHANGED, UNCHANGED), '3: drop'],
       [ChangeOwner, 'd', user(UNCHANGED, UNCHANGED), '5: drop'],
+      [FileChangeOwner, 'mine', user(ME, UNCHANGED), '2: uid 1000, drop'],
+      [FileChangeOwner, 'grouped', user(UNCHANGED, 100), '10: gid 100, drop'],
       [Truncate, 'mine', { offset: 2 ** 40 }, `2: size ${2 ** 40}, drop`],
       [FileTruncate, 'f', { offset: 7, slot: 0 }, '3: size 7, drop'],
     ] as const) {
@@ -220,6 +223,8 @@ describe('a call that changes attributes', () => {
       [ChangeOwner, 'mine', user(0, UNCHANGED), errno.EPERM],
       [ChangeOwner, 'mine', user(UNCHANGED, 300), errno.EPERM],
       [ChangeOwner, 'f', user(0, UNCHANGED), errno.EPERM],
+      [CallKind.FileChangeOwner, 'f', user(0, UNCHANGED), errno.EPERM],
+      [CallKind.FileChangeOwner, 'mine', user(UNCHANGED, 300), errno.EPERM],
       [Truncate, 'd', {}, errno.EISDIR],
       [Truncate, 'p', {}, errno.EINVAL],
       [Truncate, 'f', {}, errno.EACCES],
@@ -275,8 +280,14 @@ describe('a call that changes attributes', () => {
   });
 
   it("is the kernel's where it would go on with the old owner or set-ID bits", () => {
-    const { ChangeMode, FileChangeMode, ChangeOwner } = CallKind;
+    const { ChangeMode, FileChangeMode, ChangeOwner, FileChangeOwner } = CallKind;
     const group = user(UNCHANGED, 200);
+    assert.equal(ask(FileChangeOwner, 'mine', group), Fallback.Path, 'it is open');
+    assert.equal(
+      ask(FileChangeOwner, 'armed', user(ME, UNCHANGED)),
+      Fallback.Path,
+      'it drops bits',
+    );
     assert.equal(ask(FileChangeMode, 'grouped', { flags: 0o4644 }), Fallback.Path, 'it is open');
     assert.equal(ask(ChangeOwner, 'linked', group), Fallback.Path, 'it has another name');
     assert.equal(ask(ChangeMode, 'linked', { flags: 0o4644 }), Fallback.Path);

@@ -68,6 +68,9 @@ describe('calls of intercepted programs', () => {
       readDirectory: (request: ClientRequest, ...args: number[]) => {
         calls.push({ name: `readDirectory ${args.join(' ')}`, request });
       },
+      allocate: (request: ClientRequest, ...values: number[]) => {
+        calls.push({ name: `allocate ${values.join(' ')}`, request });
+      },
       setAttributes: (request: ClientRequest, inode: number, change: AttributeChange) => {
         calls.push({ name: `setAttributes ${inode} ${change.valid} ${change.sizeBytes}`, request });
       },
@@ -230,6 +233,24 @@ describe('calls of intercepted programs', () => {
     front.written(1);
     assert.deepEqual(answers, [[1, 0, 0]]);
     assert.deepEqual(arena.bytes.slice(0, 256), before, 'there is no room for attributes');
+  });
+
+  it('make room in files, and have the kernel forget their sizes', () => {
+    told = 4;
+    const fields = { kind: CallKind.FileAllocate, flags: 17, offset: 4096, secondInode: 2 ** 33 };
+    front.onCall(call(fields));
+    assert.deepEqual(
+      calls.map(({ name }) => name),
+      [`allocate 3 17 4096 ${2 ** 33}`],
+    );
+    assert.equal(calls[0]!.request.dropsSetId, true);
+    calls[0]!.request.replyDone();
+    assert.deepEqual(answers, []);
+    front.written(4);
+    assert.deepEqual(answers, [[1, 0, 0]]);
+    inKernel = true;
+    front.onCall(call(fields));
+    assert.deepEqual([calls.length, answers.at(-1)], [1, [1, Fallback.InKernel, 0]]);
   });
 
   it('open only what the kernel has open', () => {
