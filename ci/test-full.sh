@@ -23,7 +23,7 @@ SEALFS_POSIX_FULL=1 step 'conformance, in full' bash ci/mocha.sh posix
 sanitized=$(gcc -print-file-name=libasan.so):$PWD/build/tests-sanitize/Release/libsealfs_intercept.so
 SEALFS_TEST_PRELOAD=$sanitized ASAN_OPTIONS=detect_leaks=0:disable_coredump=0 \
   step 'preload library under sanitizers' \
-  bash ci/mocha.sh e2e/intercept{,-attributes,-directories,-names,-remembered,-trouble}.test.js fuzz/intercept.test.js
+  bash ci/mocha.sh e2e/intercept{,-attributes,-directories,-names,-remembered,-trouble,-xattrs}.test.js fuzz/intercept.test.js
 SEALFS_TEST_PRELOAD=$sanitized ASAN_OPTIONS=detect_leaks=0:disable_coredump=0 \
   SEALFS_POSIX_INTERCEPT=1 step 'conformance under the preload library' bash ci/mocha.sh posix
 SEALFS_LOCKS_FULL=1 step 'real programs, long' bash ci/mocha.sh e2e

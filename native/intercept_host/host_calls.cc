@@ -179,12 +179,12 @@ bool Host::take_open(Program* program, uint32_t lane, const Request& request) {
   } else {
     CallRecord fields{};
     fields.flags = descriptor.flags;
-    Call call;
-    call.lane = lane;
-    call.kind = CallKind::kOpen;
-    call.inode = descriptor.inode;
-    call.flags = descriptor.flags;
-    push_call(program, call, fields);
+    push_call(program,
+              {.lane = lane,
+               .kind = CallKind::kOpen,
+               .inode = descriptor.inode,
+               .flags = descriptor.flags},
+              fields);
   }
   return true;
 }
@@ -232,14 +232,14 @@ bool Host::take_data(Program* program, uint32_t lane, const Request& request, Ca
   fields.handle = handle->core;
   fields.offset = request.offset;
   fields.length_bytes = request.length;
-  Call call;
-  call.lane = lane;
-  call.kind = kind;
-  call.slot = slot;
-  call.in_share = shared != 0;
-  call.length = request.length;
-  call.inode = handle->inode;
-  push_call(program, call, fields);
+  push_call(program,
+            {.lane = lane,
+             .kind = kind,
+             .slot = slot,
+             .in_share = shared != 0,
+             .length = request.length,
+             .inode = handle->inode},
+            fields);
   return true;
 }
 

@@ -93,12 +93,7 @@ bool Host::take_file(Program* program, uint32_t lane, const Request& request, Ca
     fields.offset = request.offset;
     if (kind == CallKind::kFileAllocate) fields.second_inode = allocated_bytes(request);
     if (kind == CallKind::kFileChangeOwner) set_owner(request, &fields);
-    Call call;
-    call.lane = lane;
-    call.kind = kind;
-    call.slot = slot;
-    call.inode = handle->inode;
-    push_call(program, call, fields);
+    push_call(program, {.lane = lane, .kind = kind, .slot = slot, .inode = handle->inode}, fields);
   }
   return true;
 }

@@ -77,19 +77,20 @@ bool Host::take_listing(Program* program, uint32_t lane, const Request& request)
   } else {
     const uint32_t slot = take_slot(request.length);
     if (slot == 0) return false;
-    Call call;
-    call.lane = lane;
-    call.kind = CallKind::kReadDirectory;
-    call.slot = slot;
-    call.length = request.length;
-    call.inode = handle->inode;
-    call.dots = dots_behind(request.offset);
+    const uint32_t dots = dots_behind(request.offset);
     CallRecord fields{};
     fields.flags = handle->flags;
     fields.handle = handle->core;
     fields.offset = wire_cookie(request.offset);
-    fields.length_bytes = (request.length - call.dots * static_cast<uint32_t>(kDotBytes)) & ~7u;
-    push_call(program, call, fields);
+    fields.length_bytes = (request.length - dots * static_cast<uint32_t>(kDotBytes)) & ~7u;
+    push_call(program,
+              {.lane = lane,
+               .kind = CallKind::kReadDirectory,
+               .slot = slot,
+               .length = request.length,
+               .inode = handle->inode,
+               .dots = dots},
+              fields);
   }
   return true;
 }

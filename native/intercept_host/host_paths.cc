@@ -134,13 +134,13 @@ bool Host::take_path(Program* program, uint32_t lane, const Request& request, Ca
     fields.length_bytes = request.length;
     fields.second_inode = has_second ? second->inode : 0;
     fields.second_bytes = request.second_length;
-    Call call;
-    call.lane = lane;
-    call.kind = kind;
-    call.slot = slot;
-    call.inode = base->inode;
-    call.mounts_version = mounts_version;
-    push_call(program, call, fields);
+    push_call(program,
+              {.lane = lane,
+               .kind = kind,
+               .slot = slot,
+               .inode = base->inode,
+               .mounts_version = mounts_version},
+              fields);
   }
   return true;
 }

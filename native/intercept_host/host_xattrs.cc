@@ -65,14 +65,14 @@ bool Host::take_xattr(Program* program, uint32_t lane, const Request& request, C
     fields.offset = value_bytes;
     fields.length_bytes = request.length;
     fields.second_bytes = request.second_length;
-    Call call;
-    call.lane = lane;
-    call.kind = kind;
-    call.slot = slot;
-    call.length = value_bytes;
-    call.value_at = value_at;
-    call.inode = handle->inode;
-    push_call(program, call, fields);
+    push_call(program,
+              {.lane = lane,
+               .kind = kind,
+               .slot = slot,
+               .length = value_bytes,
+               .value_at = value_at,
+               .inode = handle->inode},
+              fields);
   }
   return true;
 }

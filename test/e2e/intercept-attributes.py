@@ -2,50 +2,21 @@
 them say. Who runs it twice, intercepted and not, gets the same text.
 usage: intercept-attributes.py prepare DIRECTORY: as root, makes what the calls need
        intercept-attributes.py DIRECTORY SEED STEPS"""
-import ctypes, errno, os, random, stat, struct, sys, time
+import ctypes, errno, os, stat, struct, time
+from intercept_random import (CWD, EMPTY_PATH, GROUP, NO_FOLLOW, OTHER, USER, attempt, libc, main, make_all, open_one,
+                              seen_by_both)
 
-libc = ctypes.CDLL(None, use_errno=True)
 SYS = {"x86_64": dict(truncate=76, ftruncate=77, fchmodat=268, fchmod=91, fchownat=260, fchown=93, utimensat=280,
                       statx=332),
        "aarch64": dict(truncate=45, ftruncate=46, fchmodat=53, fchmod=52, fchownat=54, fchown=55, utimensat=88,
                        statx=291)}[os.uname().machine]
-CWD, NO_FOLLOW, EMPTY_PATH = -100, 0x100, 0x1000
-USER, GROUP, OTHER = 1000, 4242, 1001
 NOW, OMIT = 0x3fffffff, 0x3ffffffe
-# Version 2; user::rw-, user:1000:rw-, group::r--, mask::rw-, other::r--
-ACL = struct.pack("<I", 2) + b"".join(struct.pack("<HHI", *e) for e in [
-    (1, 6, 0xffffffff), (2, 6, USER), (4, 4, 0xffffffff), (16, 6, 0xffffffff), (32, 4, 0xffffffff)])
-OWNERS = {"u": (USER, USER), "g": (USER, GROUP), "o": (OTHER, 99), "s": (OTHER, GROUP)}
 MODES = [0o644, 0o666, 0o6755, 0o2644, 0o600, 0o464]
 
 
 def prepare(directory):
-    os.makedirs(directory)
-    os.chmod(directory, 0o777)
-    os.chdir(directory)
-    for name, mode in [("free", 0o777), ("closed", 0o700), ("setgid", 0o2777), ("sticky", 0o1777)]:
-        os.mkdir(name)
-        for owner, ids in OWNERS.items():
-            for number, bits in enumerate(MODES + ["listed", "dir", "link", "fifo"]):
-                path = os.path.join(name, "%s%d" % (owner, number))
-                if bits == "dir":
-                    os.mkdir(path)
-                elif bits == "link":
-                    os.symlink("%s0" % owner, path)
-                elif bits == "fifo":
-                    os.mkfifo(path)
-                else:
-                    with open(path, "w") as file:
-                        file.write(path)
-                os.chown(path, *ids, follow_symlinks=False)
-                if isinstance(bits, int):
-                    os.chmod(path, bits)
-                elif bits == "listed":
-                    os.setxattr(path, "system.posix_acl_access", ACL)
-                elif bits != "link":
-                    os.chmod(path, 0o2775)
-        os.chown(name, 0, GROUP)
-        os.chmod(name, mode)
+    make_all(directory, [("free", 0o777), ("closed", 0o700), ("setgid", 0o2777), ("sticky", 0o1777)],
+             MODES + ["listed", "dir", "link", "fifo"])
 
 
 def raw(name, *values):
@@ -78,14 +49,6 @@ def libc_stat(path):
 
 def when(nanoseconds):
     return "now" if abs(time.time_ns() - nanoseconds) < 3600 * 10**9 else "%d" % nanoseconds
-
-
-def attempt(call, *values):
-    try:
-        result = call(*values)
-        return "ok" if result is None or result == 0 else result
-    except OSError as error:
-        return errno.errorcode[error.errno]
 
 
 def seconds_of(times, unit):
@@ -148,19 +111,6 @@ def values_of(kind, chance):
     return [some_times(chance)] if kind in ("utimes", "futimens") else []
 
 
-def open_one(chance, path, opened):
-    """A descriptor that is introduced, if the library does that; else its error."""
-    flags = chance.choice([os.O_RDWR, os.O_RDWR, os.O_RDONLY, os.O_WRONLY | os.O_APPEND])
-    fd = os.open(path, flags | os.O_NONBLOCK)
-    opened.append((fd, path))
-    if len(opened) > 5:
-        os.close(opened.pop(0)[0])
-    if flags == os.O_RDONLY:
-        os.pread(fd, 10, 0)
-    else:
-        os.write(fd, b"opened")
-
-
 def by_somebody(user, call, path):
     """By a child that becomes the user, which by then works through the kernel."""
     child = os.fork()
@@ -213,30 +163,15 @@ def step(chance, opened, own):
         if not isinstance(before, str):
             after = attempt(raw_stat, path)
             result = "%s, changed %s" % (result, after if isinstance(after, str) else before[6] != after[6])
+    text = "%s %s %s: %s" % (kind, path, values, result)
     if chance.random() < 0.5:
-        return "%s %s %s: %s" % (kind, path, values, result)
-    # What either side sees of it, then the other.
-    sights = [raw_stat, libc_stat]
-    if chance.random() < 0.5:
-        sights.reverse()
-    seen = [attempt(sight, path) for sight in sights]
-    if seen[0] != seen[1]:
-        sys.exit("%s %s %s: %s" % (kind, path, values, seen))
-    shown = seen[0]
+        return text
+    shown = seen_by_both(chance, path, [raw_stat, libc_stat], text)
     if not isinstance(shown, str):
         # Whether a link that is followed is read depends on what the kernel remembers of it.
         accessed = "" if stat.S_ISLNK(shown[0]) else when(shown[5])
         shown = "%o %s" % (shown[0], (*shown[1:5], accessed, when(shown[7])))
-    return "%s %s %s: %s; %s" % (kind, path, values, result, shown)
+    return "%s; %s" % (text, shown)
 
 
-if sys.argv[1] == "prepare":
-    prepare(sys.argv[2])
-else:
-    os.chdir(sys.argv[1])
-    chance = random.Random(int(sys.argv[2]))
-    opened = []
-    own = os.open("free/own", os.O_RDWR | os.O_CREAT, 0o644), "free/own"
-    os.write(own[0], b"opened")
-    for number in range(int(sys.argv[3])):
-        print(number, step(chance, opened, own), flush=True)
+main(prepare, step)

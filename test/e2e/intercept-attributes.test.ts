@@ -32,7 +32,7 @@ describe('attributes through shared memory', function () {
   for (const [number, who] of Object.keys(USERS).entries()) {
     it(`are the kernel's attributes, and calls answer as it does: ${who}`, function () {
       if (process.getuid?.() !== 0) this.skip();
-      const script = users.share(join(packageRoot(), 'test/e2e/intercept-attributes.py'));
+      const script = join(packageRoot(), 'test/e2e/intercept-attributes.py');
       users.assertSame(who, script, `${number}`, seed, STEPS);
       users.count(CALLS);
     });

@@ -2,53 +2,26 @@
 raw system calls, and what all of them say. Who runs it twice, intercepted and not, gets the same text.
 usage: intercept-xattrs.py prepare DIRECTORY: as root, makes what the calls need
        intercept-xattrs.py DIRECTORY SEED STEPS"""
-import ctypes, errno, hashlib, os, random, stat, struct, sys
+import ctypes, errno, hashlib, os, stat, struct, sys
+from intercept_random import (ACL, CWD, EMPTY_PATH, GROUP, NO_FOLLOW, OTHER, USER, attempt, libc, main, make_all, open_one,
+                              seen_by_both)
 
-libc = ctypes.CDLL(None, use_errno=True)
 for name in ["getxattr", "lgetxattr", "fgetxattr", "listxattr", "llistxattr", "flistxattr"]:
     getattr(libc, name).restype = ctypes.c_ssize_t
 CALLS = ["setxattr", "lsetxattr", "fsetxattr", "getxattr", "lgetxattr", "fgetxattr", "listxattr", "llistxattr",
          "flistxattr", "removexattr", "lremovexattr", "fremovexattr"]
 FIRST, SYS_FALLOCATE, SYS_STATX, SYS_FCHOWN = {"x86_64": (188, 285, 332, 93), "aarch64": (5, 47, 291, 55)}[os.uname().machine]
 SYS = {name: FIRST + i for i, name in enumerate(CALLS)}
-CWD, NO_FOLLOW, EMPTY_PATH = -100, 0x100, 0x1000
-USER, GROUP, OTHER = 1000, 4242, 1001
-# Version 2; user::rw-, user:1000:rw-, group::r--, mask::rw-, other::r--
-ACL = struct.pack("<I", 2) + b"".join(struct.pack("<HHI", *e) for e in [
-    (1, 6, 0xffffffff), (2, 6, USER), (4, 4, 0xffffffff), (16, 6, 0xffffffff), (32, 4, 0xffffffff)])
-OWNERS = {"u": (USER, USER), "g": (USER, GROUP), "o": (OTHER, 99), "s": (OTHER, GROUP)}
 MODES = [0o644, 0o666, 0o6755, 0o2664, 0o600, 0o464, 0o200]
 
 
 def prepare(directory):
-    os.makedirs(directory)
-    os.chmod(directory, 0o777)
-    os.chdir(directory)
-    for name, mode in [("free", 0o777), ("closed", 0o700)]:
-        os.mkdir(name)
-        for owner, ids in OWNERS.items():
-            for number, bits in enumerate(MODES + ["listed", "dir", "sticky", "link", "fifo"]):
-                path = os.path.join(name, "%s%d" % (owner, number))
-                if bits in ("dir", "sticky"):
-                    os.mkdir(path)
-                elif bits == "link":
-                    os.symlink("%s0" % owner, path)
-                elif bits == "fifo":
-                    os.mkfifo(path)
-                else:
-                    with open(path, "w") as file:
-                        file.write(path * 10)
-                os.chown(path, *ids, follow_symlinks=False)
-                if isinstance(bits, int):
-                    os.chmod(path, bits)
-                elif bits == "listed":
-                    os.setxattr(path, "system.posix_acl_access", ACL)
-                elif bits != "link":
-                    os.chmod(path, 0o1777 if bits == "sticky" else 0o775)
-                if number % 2 == 0:
-                    os.setxattr(path, "user.was there", b"w" * (number * 1000)) if bits not in ("link",) else None
-                    os.setxattr(path, "trusted.hidden", b"t") if bits not in ("link",) else None
-        os.chmod(name, mode)
+    def also(path, number):
+        if number % 2 == 0 and not os.path.islink(path):
+            os.setxattr(path, "user.was there", b"w" * (number * 1000))
+            os.setxattr(path, "trusted.hidden", b"t")
+
+    make_all(directory, [("free", 0o777), ("closed", 0o700)], MODES + ["listed", "dir", "sticky", "link", "fifo"], also)
 
 
 def checked(result):
@@ -60,13 +33,6 @@ def checked(result):
 def raw(number, *values):
     return checked(libc.syscall(ctypes.c_long(number), *[
         ctypes.c_long(v) if isinstance(v, int) else v for v in values]))
-
-
-def attempt(call, *values):
-    try:
-        return call(*values)
-    except OSError as error:
-        return errno.errorcode[error.errno]
 
 
 def shown_by_kernel(path):
@@ -133,7 +99,7 @@ def do_xattr(kind, chance, where, prefix, by_raw):
         what = sorted(what.split(b"\0"))
     else:
         what = hashlib.md5(what).hexdigest()
-    return (name, size), (result, what, untouched if result == len(what) or result == "ERANGE" else "")
+    return (name, size), (result, what, untouched if result in (len(what), "ok", "ERANGE") else "")
 
 
 def allocate(chance, fd, by_raw):
@@ -159,17 +125,6 @@ def change_owner(chance, fd, by_raw):
     if chance.random() < 0.3:
         return (user, group), attempt(lambda: checked(libc.fchownat(fd, b"", user, group, EMPTY_PATH)))
     return (user, group), attempt(lambda: checked(libc.fchown(fd, user, group)))
-
-
-def open_one(chance, path, opened):
-    flags = chance.choice([os.O_RDWR, os.O_RDWR, os.O_RDONLY, os.O_WRONLY | os.O_APPEND])
-    fd = os.open(path, flags | os.O_NONBLOCK)
-    opened.append((fd, path))
-    if len(opened) > 5:
-        os.close(opened.pop(0)[0])
-    if flags == os.O_RDONLY:
-        return os.pread(fd, 10, 0)
-    return os.write(fd, b"opened")
 
 
 def data_of(path):
@@ -207,28 +162,13 @@ def step(chance, opened, own):
     text = "%s%s %s %s: %s" % (prefix, kind, path[:50], values, result)
     if chance.random() < 0.5:
         return text
-    # What either side sees of it, then the other.
-    sights = [shown_by_kernel, shown_by_libc]
-    if chance.random() < 0.5:
-        sights.reverse()
-    seen = [attempt(sight, path) for sight in sights]
-    if seen[0] != seen[1]:
-        sys.exit("%s: %s" % (text, seen))
+    seen = seen_by_both(chance, path, [shown_by_kernel, shown_by_libc], text)
     lists = [attempt(raw, SYS["llistxattr"], path.encode(), None, 0), attempt(
         lambda: checked(libc.llistxattr(path.encode(), None, 0)))]
     if lists[0] != lists[1]:
         sys.exit("%s: %s" % (text, lists))
-    shown = seen[0] if isinstance(seen[0], str) else "%o %s" % (seen[0][0], seen[0][1:5])
+    shown = seen if isinstance(seen, str) else "%o %s" % (seen[0], seen[1:5])
     return "%s; %s %s %s" % (text, shown, lists[0], attempt(data_of, path) if kind == "fallocate" else "")
 
 
-if sys.argv[1] == "prepare":
-    prepare(sys.argv[2])
-else:
-    os.chdir(sys.argv[1])
-    chance = random.Random(int(sys.argv[2]))
-    opened = []
-    own = os.open("free/own", os.O_RDWR | os.O_CREAT, 0o644), "free/own"
-    os.write(own[0], b"opened")
-    for number in range(int(sys.argv[3])):
-        print(number, step(chance, opened, own), flush=True)
+main(prepare, step)

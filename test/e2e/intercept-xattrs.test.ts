@@ -34,7 +34,7 @@ describe('extended attributes and space through shared memory', function () {
   for (const [number, who] of Object.keys(USERS).entries()) {
     it(`are the kernel's, and calls answer as it does: ${who}`, function () {
       if (process.getuid?.() !== 0) this.skip();
-      const script = users.share(join(packageRoot(), 'test/e2e/intercept-xattrs.py'));
+      const script = join(packageRoot(), 'test/e2e/intercept-xattrs.py');
       users.assertSame(who, script, `${number}`, seed, STEPS);
       users.count(CALLS);
     });

@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
 import { chmodSync, copyFileSync, mkdirSync, writeFileSync } from 'node:fs';
-import { basename, join } from 'node:path';
+import { basename, dirname, join } from 'node:path';
 import type { TestCluster } from './cluster.js';
 import { answeredCalls, kernelCalls, preloaded } from './preload.js';
 
@@ -64,8 +64,13 @@ export class InterceptedUsers {
     return ended.stdout;
   }
 
-  /** The Python script, in a directory that it has prepared, prints the same through shared memory as through the kernel. */
-  assertSame(who: string, script: string, name: string, seed: string, steps: string): void {
+  /**
+   * The Python script at `path`, in a directory that it has prepared, prints the same through shared memory as through
+   * the kernel.
+   */
+  assertSame(who: string, path: string, name: string, seed: string, steps: string): void {
+    const script = this.share(path);
+    this.share(join(dirname(path), 'intercept_random.py'));
     const outcome = (intercepted: boolean): string[] => {
       const directory = `${intercepted ? 'lanes' : 'kernel'}-${name}`;
       this.run(false, 'root', 'python3', script, 'prepare', directory);
