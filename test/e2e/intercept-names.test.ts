@@ -36,7 +36,7 @@ describe('names through shared memory', function () {
   for (const [number, who] of Object.keys(USERS).entries()) {
     it(`are the kernel's names, and answer as it does: ${who}`, function () {
       if (process.getuid?.() !== 0) this.skip();
-      const script = users.share(join(packageRoot(), 'test/e2e/intercept-names.py'));
+      const script = join(packageRoot(), 'test/e2e/intercept-names.py');
       users.assertSame(who, script, `${number}`, seed, STEPS);
       users.count(CALLS);
     });
