@@ -5,13 +5,17 @@
 const { appendFileSync } = require('node:fs');
 const { reporters } = require('mocha');
 
+// What one failure may take of the list. All of it is in the step's own output.
+const FAILURE_LENGTH = 700;
+
 module.exports = class CountingReporter extends reporters.Spec {
   constructor(runner, options) {
     super(runner, options);
     const file = process.env.SEALFS_COUNTS;
     if (file === undefined) return;
     runner.on('fail', (test, error) => {
-      appendFileSync(`${file}.failures`, `* ${test.fullTitle()}\n${error?.stack ?? error}\n\n`);
+      const text = String(error?.stack ?? error).slice(0, FAILURE_LENGTH);
+      appendFileSync(`${file}.failures`, `* ${test.fullTitle()}\n${text}\n\n`);
     });
     runner.once('end', () => {
       const { passes, failures, pending } = this.stats;

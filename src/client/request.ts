@@ -158,6 +158,12 @@ export class NameReference implements NameText {
   }
 }
 
+/** It begins so, and goes on. */
+export function isBelow({ bytes, offset, lengthBytes }: NameText, prefix: Uint8Array): boolean {
+  if (lengthBytes <= prefix.length) return false;
+  return prefix.every((byte, i) => bytes[offset + i] === byte);
+}
+
 /** A copy of a name, kept by a pooled operation. */
 export class NameCopy implements NameText {
   readonly bytes = new Uint8Array(256);

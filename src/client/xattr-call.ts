@@ -14,15 +14,15 @@ import { ESTALE } from '../common/errno.js';
 import type { ArenaMemory } from '../native/arena-memory.js';
 import { CallKind, Fallback } from '../native/intercept.js';
 import type { InterceptCall } from '../native/intercept.js';
+import { USER_PREFIX } from '../protocol/xattr-names.js';
 import type { FileAttributes } from './attributes.js';
 import type { FileSystemCore } from './core.js';
 import type { Credentials } from './credentials.js';
 import { NO_FOLLOW } from './name-call.js';
 import type { PathWalk, WalkOwner } from './path-walk.js';
 import { mayUseXattr } from './permissions.js';
-import { NameReference } from './request.js';
+import { isBelow, NameReference } from './request.js';
 
-const PREFIX = Buffer.from('user.');
 /** Of CallRecord.flags, of SetXattr. */
 const FLAGS_SHIFT = 1;
 
@@ -71,19 +71,13 @@ export class XattrCall {
     // Behind the texts, at a multiple of 8.
     this.#value = slot + ((lengthBytes + secondBytes + 7) & ~7);
     this.#valueBytes = call.offset;
-    const isTheirs = kind === CallKind.ListXattr || this.#isOfUsers();
+    const isTheirs = kind === CallKind.ListXattr || isBelow(this.#name, USER_PREFIX);
     if (!isTheirs) this.#finish(Fallback.Path, 0);
     else if (lengthBytes === 0) this.#core.getAttributes(this.#owner, inode);
     else {
       const follows = (flags & NO_FOLLOW) === 0;
       this.#owner.walk.start(who, inode, slot, lengthBytes, follows, null);
     }
-  }
-
-  #isOfUsers(): boolean {
-    const { bytes, offset, lengthBytes } = this.#name;
-    const hasPrefix = PREFIX.every((byte, i) => bytes[offset + i] === byte);
-    return lengthBytes > PREFIX.length && hasPrefix;
   }
 
   #finish(status: number, value: number): void {

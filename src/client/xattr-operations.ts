@@ -20,7 +20,7 @@ import { XATTR_PREFIXES } from '../protocol/xattr-names.js';
 import { FLAG_ACCESS_ACL, FLAG_CAPABILITY, FLAG_DEFAULT_ACL, FLAG_XATTRS } from './attributes.js';
 import type { ClientContext } from './context.js';
 import { CoreOperation, OperationPool } from './operation.js';
-import { NameCopy } from './request.js';
+import { isBelow, NameCopy } from './request.js';
 import type { ClientRequest, NameReference } from './request.js';
 
 const LIST_WITHOUT_TRUSTED = 1;
@@ -252,11 +252,6 @@ export class XattrOperations {
     this.#changes.interrupt(request);
     this.#reads.interrupt(request);
   }
-}
-
-function isBelow(name: NameReference, prefix: Buffer): boolean {
-  if (name.lengthBytes <= prefix.length) return false;
-  return prefix.every((byte, i) => name.bytes[name.offset + i] === byte);
 }
 
 function sameText(name: NameReference, text: Buffer): boolean {

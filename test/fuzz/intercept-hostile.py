@@ -144,6 +144,15 @@ def change_words(writer, chance):
         writer.word(lane + 4 * chance.randrange(20), chance.choice([0, 1, 2, 3, 5, 4096, chance.getrandbits(32)]))
 
 
+def remove_files(pid):
+    """Some have filled the volume."""
+    for name in ("own-%d" % pid, "own-%d-gone" % pid):
+        try:
+            os.unlink(os.path.join(directory, name))
+        except FileNotFoundError:
+            pass
+
+
 def child(number):
     chance = random.Random("%d %d" % (seed, number))
     attached = attach()
@@ -185,9 +194,11 @@ def main():
         elif os.WIFEXITED(status) and os.WEXITSTATUS(status) != 0:
             sys.exit("child %d of seed %d ended with %d" % (running[pid], seed, os.WEXITSTATUS(status)))
         del running[pid]
+        remove_files(pid)
     for pid in running:
         os.kill(pid, signal.SIGKILL)
         os.waitpid(pid, 0)
+        remove_files(pid)
     print("%d programs" % number)
 
 
@@ -207,6 +218,15 @@ def data():
     changer = os.fork()
     if changer == 0:
         change_data(region)
+    try:
+        print(*write_and_read(region, writer))
+    finally:
+        os.kill(changer, signal.SIGKILL)
+        os.waitpid(changer, 0)
+
+
+def write_and_read(region, writer):
+    """How many calls were done, and how many were refused."""
     ended = {0: 0, 5: 0}  # EIO
     while time.monotonic() < end:
         lengths = [writer.chance.choice([100, 4096, 8000, 20_000, DATA_BYTES]) for _ in range(4)]
@@ -219,9 +239,7 @@ def data():
                 assert time.monotonic() < until, "a call does not end"
                 time.sleep(0.0002)
             ended[struct.unpack_from("<I", region, LANE + 128 * lane + 64)[0]] += 1
-    os.kill(changer, signal.SIGKILL)
-    os.waitpid(changer, 0)
-    print(ended[0], ended[5])
+    return ended[0], ended[5]
 
 
 if sys.argv[4:] == ["data"]:
