@@ -19,7 +19,8 @@
 namespace sealfs::intercept::places {
 namespace {
 
-constexpr int kMounts = 4;
+// The latest ones: a node may have many, and dead ones that nobody has unmounted.
+constexpr int kMounts = 64;
 constexpr int kDirectories = 64;
 constexpr size_t kMountInfoBytes = 256 * 1024;
 
@@ -74,7 +75,7 @@ size_t unescape(const char* from, size_t bytes, char* to) {
 void learn(const char* line, size_t bytes, int* count) {
   const char* end = line + bytes;
   constexpr char kType[] = " - fuse.sealfs ";
-  if (memmem(line, bytes, kType, sizeof kType - 1) == nullptr || *count == kMounts) return;
+  if (memmem(line, bytes, kType, sizeof kType - 1) == nullptr) return;
   const char* field = line;
   for (int i = 0; i < 4; i++) {
     field = static_cast<const char*>(memchr(field, ' ', static_cast<size_t>(end - field)));
@@ -83,7 +84,7 @@ void learn(const char* line, size_t bytes, int* count) {
   }
   const char* last = static_cast<const char*>(memchr(field, ' ', static_cast<size_t>(end - field)));
   if (last == nullptr || last - field >= PATH_MAX) return;
-  Mount& mount = mounts[(*count)++];
+  Mount& mount = mounts[(*count)++ % kMounts];
   mount.bytes = unescape(field, static_cast<size_t>(last - field), mount.path);
 }
 
@@ -107,7 +108,7 @@ void read_mounts() {
     learn(text + at, length, &count);
     at += length + 1;
   }
-  mount_count.store(count, std::memory_order_release);
+  mount_count.store(std::min(count, kMounts), std::memory_order_release);
   reading.clear();
 }
 

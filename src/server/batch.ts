@@ -60,6 +60,8 @@ export class Mutation extends Call {
   outcome = 0;
   /** How often it was begun anew. */
   attempts = 0;
+  /** It waits for locks below this number only; 0: for none yet. */
+  locksBefore = 0;
   /** What of it others hold leases on: it is answered when they have returned them. */
   recalls: Recall[] | undefined;
   /** Leases that its reply grants: LEASE_… bits, and on what (leases/grants.ts). */

@@ -178,6 +178,7 @@ export class Committer {
     mutation.frees = false;
     mutation.context = undefined;
     mutation.attempts = 0;
+    mutation.locksBefore = 0;
     mutation.weight = 1;
     mutation.own = undefined;
     return mutation;

@@ -26,8 +26,16 @@ import {
 import { changeMode, dropCapability } from './inode-xattrs.js';
 import type { Mutation } from './batch.js';
 import type { Call, Namespace } from './namespace.js';
-import { changeInheritance, inheritanceOf, isSplit, timesAreSet } from './partitions/inherit.js';
-import { STEP_INHERIT } from './transactions/step.js';
+import {
+  changeInheritance,
+  inheritanceOf,
+  isSplit,
+  lastChange,
+  timesAreSet,
+} from './partitions/inherit.js';
+import { blockedBy } from './transactions/locks.js';
+import { entryLock } from './transactions/questions.js';
+import { PENDING, STEP_INHERIT } from './transactions/step.js';
 
 export const SET_MODE = 1;
 export const SET_UID = 2;
@@ -55,6 +63,12 @@ export function setAttr(ns: Namespace, call: Call, mutation: Mutation): number {
     if (!isU53(words, field)) return errno.EFBIG;
     const status = setSize(ns, call, at, readU53(words, field));
     if (status !== 0) return status;
+  }
+  if (setsMtime(valid) && ns.inodes.isDirectory(at)) {
+    // What is prepared here sets them when it is done.
+    mutation.locksBefore ||= ns.locks.next;
+    const lock = entryLock(ns, inode, mutation.locksBefore);
+    if (lock !== undefined) return blockedBy(mutation, lock);
   }
   if (isSplit(ns, at)) {
     const status = setOfPartitions(ns, call, mutation, at, valid);
@@ -90,6 +104,9 @@ function setOfPartitions(
   valid: number,
 ): number {
   const { words } = call.memory;
+  // Before anything is prepared in the partitions, for which they would wait.
+  const last = setsMtime(valid) ? lastChange(ns, mutation, at) : undefined;
+  if (setsMtime(valid) && last === undefined) return PENDING;
   const given = inheritanceOf(ns, at, STEP_INHERIT);
   if (given === undefined) return errno.EIO;
   const { mode, gid } = given;
@@ -100,7 +117,7 @@ function setOfPartitions(
     const status = changeInheritance(ns, mutation, at, given);
     if (status !== 0) return status;
   }
-  if ((valid & (SET_MTIME | SET_MTIME_NOW)) !== 0) timesAreSet(ns, at);
+  if (last !== undefined) timesAreSet(ns, at, last);
   return 0;
 }
 
@@ -111,6 +128,10 @@ function takeBits(ns: Namespace, at: number, valid: number): void {
   else if ((valid & (SET_SIZE | SET_DROP_SET_ID)) !== 0) {
     dropPrivileges(ns, at, (valid & SET_DROP_SET_ID) !== 0);
   }
+}
+
+function setsMtime(valid: number): boolean {
+  return (valid & (SET_MTIME | SET_MTIME_NOW)) !== 0;
 }
 
 function checkTimes(call: Call, valid: number): number {

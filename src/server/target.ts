@@ -319,6 +319,10 @@ export class Target
     this.#partitions.recallAll(directory, done);
   }
 
+  lastChanged(directory: number, done: (time: WallClock | undefined) => void): void {
+    this.#partitions.sums.lastChanged(directory, done);
+  }
+
   faultPoint(name: FaultPoint): void {
     this.#deps.faultPoint?.(name);
   }

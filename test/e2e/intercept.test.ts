@@ -13,6 +13,8 @@ import { TestCluster, program, sleep, until } from '../support/cluster.js';
 import { answeredCalls, preloaded } from '../support/preload.js';
 
 const both = join(packageRoot(), 'test/e2e/intercept-both.py');
+/** More than the library keeps paths of (native/intercept/places.cc). */
+const MANY_MOUNTS = 70;
 const seed = process.env['SEALFS_INTERCEPT_SEED'] ?? `${randomInt(1_000_000)}`;
 
 describe('intercepted programs', function () {
@@ -140,6 +142,22 @@ int main(void) { printf("%d %d\\n", first, again()); }`;
     run('bash', '-c', 'echo hi > copy');
     assert.equal(run(at), '0 0\n');
     assert.ok(answered('stat') > 0);
+  });
+
+  it('find their mount on a machine that has many', function () {
+    if (process.getuid?.() !== 0) this.skip();
+    run('bash', '-c', 'echo hi > among-many');
+    const places = Array.from({ length: MANY_MOUNTS }, (_, i) => join(cluster.dir, `bound-${i}`));
+    for (const place of places) mkdirSync(place);
+    try {
+      for (const place of places) {
+        assert.equal(spawnSync('mount', ['--bind', mount, place]).status, 0, place);
+      }
+      assert.equal(run('stat', '-c', '%s', join(places.at(-1)!, 'among-many')), '3\n');
+      assert.ok(answered('stat') > 0);
+    } finally {
+      spawnSync('umount', places);
+    }
   });
 
   it('see what is mounted below', function () {

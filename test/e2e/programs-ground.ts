@@ -2,8 +2,8 @@
  * The ground of the programs' tests: one cluster of two servers with two targets each, mounted twice,
  * and a local directory beside it. All programs*.test and fsx.test files share it: the first starts it;
  * after the last its servers are killed, and what they leave is checked as `sealfs fsck` does.
- * SEALFS_PROGRAM_ROUNDS says how long the tests are: 1 (npm test) seconds each, 2 (npm run test:full)
- * minutes. SEALFS_PROGRAMS_INTERCEPT=1: under the preload library (docs/intercept.md).
+ * SEALFS_PROGRAM_ROUNDS says how long the tests are: 1 seconds each, 2 minutes.
+ * SEALFS_PROGRAMS_INTERCEPT=1: under the preload library (docs/intercept.md).
  */
 import { spawn, spawnSync } from 'node:child_process';
 import type { ChildProcess } from 'node:child_process';

@@ -3,11 +3,12 @@
  * of each of its partitions; where it changes, it changes in all of them at once: a step of a transaction
  * at each that lies elsewhere (docs/directories.md).
  */
+import type { WallClock } from '../../common/scheduler.js';
 import { FLAG_DEFAULT_ACL, FLAG_SPLIT, InodeRecord, S_IFMT } from '../inode-record.js';
 import { DEFAULT_ACL, loadXattrs, replaceXattr, storeXattrs } from '../inode-xattrs.js';
 import type { Mutation } from '../batch.js';
 import type { Namespace } from '../namespace.js';
-import { PENDING, STEP_INHERIT, StepRequest } from '../transactions/step.js';
+import { PENDING, STEP_CHANGED, STEP_INHERIT, StepRequest } from '../transactions/step.js';
 import { findXattr } from '../xattr-set.js';
 import { readTable, writeTable } from './table.js';
 
@@ -84,13 +85,25 @@ export function inherit(ns: Namespace, partition: number, given: StepRequest): v
   storeXattrs(ns, at, xattrs);
 }
 
-/** Somebody sets the split directory's times: what its partitions say counts from now on only. */
-export function timesAreSet(ns: Namespace, at: number): void {
+/**
+ * Somebody sets the split directory's times: of what its partitions say, only what is later than this counts from
+ * then on. Their own time, since clocks of targets differ; and what is prepared there is done later than it was
+ * acknowledged. Undefined: PENDING.
+ */
+export function lastChange(
+  ns: Namespace,
+  mutation: Mutation,
+  at: number,
+): Readonly<WallClock> | undefined {
+  const request = new StepRequest(STEP_CHANGED, ns.inodes.inode(at));
+  return ns.host.coordinator.need(mutation, request)?.changed;
+}
+
+export function timesAreSet(ns: Namespace, at: number, last: Readonly<WallClock>): void {
   const directory = ns.inodes.inode(at);
   const table = readTable(ns.meta, directory);
   if (table === undefined) return;
-  const now = ns.host.now();
-  table.setSeconds = now.seconds;
-  table.setNanoseconds = now.nanoseconds;
+  table.setSeconds = last.seconds;
+  table.setNanoseconds = last.nanoseconds;
   writeTable(ns.meta, directory, table);
 }

@@ -7,6 +7,7 @@
  * Who has something prepared that is decided already answers when it is done (readLock).
  */
 import { errno, ESTALE } from '../../common/errno.js';
+import type { WallClock } from '../../common/scheduler.js';
 import { bucketOfInode } from '../../placement/inode-number.js';
 import { isU53, readI53, readU53, writeI53, writeU53 } from '../../protocol/u53.js';
 import {
@@ -93,6 +94,36 @@ export class DirectorySums {
           } else this.#later(second === undefined ? RETRY_MS : PAUSE_MS, again);
         });
       }
+    });
+  }
+
+  /**
+   * `done`, never before this returns, with the latest mtime of the directory's partitions, when all that was
+   * acknowledged until now counts; undefined: one of them has no answer.
+   */
+  lastChanged(directory: number, done: (time: WallClock | undefined) => void): void {
+    if (this.#closed) return;
+    const table = readTable(this.#host.namespace.meta, directory);
+    const holders = table === undefined ? undefined : this.#holdersOf(table);
+    if (table === undefined || holders === undefined) {
+      this.#later(RETRY_MS, () => {
+        done(undefined);
+      });
+      return;
+    }
+    const lock = this.#lockOf(table);
+    if (lock !== undefined) {
+      lock.waiters.push(() => {
+        this.lastChanged(directory, done);
+      });
+      return;
+    }
+    this.#collect(holders, (all) => {
+      const total = all === undefined ? undefined : totalOf(all);
+      this.#later(0, () => {
+        if (total === undefined) done(undefined);
+        else done({ seconds: total.mtimeSeconds, nanoseconds: total.mtimeNanoseconds });
+      });
     });
   }
 
@@ -245,16 +276,21 @@ function readSums(words: Uint32Array, body: number, sums: PartitionSums): void {
   sums.ctimeNanoseconds = words[(body + PartitionSumsReply.ctimeNanoseconds) >>> 2]!;
 }
 
-/** The directory's attributes at the reply, with the sums of all pieces. */
-function show(call: Call, table: PartitionTable, all: readonly PartitionSums[]): void {
-  const { words } = call.out;
-  const at = call.reply + AttributesReply.attributes;
+function totalOf(all: readonly PartitionSums[]): PartitionSums {
   const total = new PartitionSums();
   for (const sums of all) {
     total.subdirectories += sums.subdirectories;
     const { mtimeSeconds, mtimeNanoseconds, ctimeSeconds, ctimeNanoseconds } = sums;
     later(total, mtimeSeconds, mtimeNanoseconds, ctimeSeconds, ctimeNanoseconds);
   }
+  return total;
+}
+
+/** The directory's attributes at the reply, with the sums of all pieces. */
+function show(call: Call, table: PartitionTable, all: readonly PartitionSums[]): void {
+  const { words } = call.out;
+  const at = call.reply + AttributesReply.attributes;
+  const total = totalOf(all);
   words[(at + Attributes.linkCount) >>> 2] = LINKS_OF_EMPTY + total.subdirectories;
   writeI53(words, at + Attributes.ctimeSeconds, total.ctimeSeconds);
   words[(at + Attributes.ctimeNanoseconds) >>> 2] = total.ctimeNanoseconds;

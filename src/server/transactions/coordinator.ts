@@ -11,7 +11,7 @@
  * the execution that decides, and by the one that is refused: what it was refused for may have been moved away.
  */
 import { errno, ESTALE } from '../../common/errno.js';
-import type { Scheduler } from '../../common/scheduler.js';
+import type { Scheduler, WallClock } from '../../common/scheduler.js';
 import type { ArenaMemory } from '../../native/arena-memory.js';
 import { bucketOfInode } from '../../placement/inode-number.js';
 import { isBatch } from '../../protocol/batch.js';
@@ -39,6 +39,7 @@ import {
   STEP_MAKE_DIR,
   STEP_MAKE_PARTITION,
   STEP_MOVE,
+  STEP_CHANGED,
   STEP_RECALL,
   STEP_TABLE,
   STEP_WALK,
@@ -71,6 +72,8 @@ export interface CoordinatorHost {
   enqueue(work: () => void, after: () => void): void;
   /** `done` when nobody holds a lease on the directory, or on an entry of it. */
   recallAll(directory: number, done: () => void): void;
+  /** `done` with when a partition of the directory was last changed; undefined: one does not answer. */
+  lastChanged(directory: number, done: (time: WallClock | undefined) => void): void;
   faultPoint(name: FaultPoint): void;
   log(message: string): void;
 }
@@ -84,6 +87,8 @@ export interface StepAnswer {
   partitions?: readonly number[];
   /** The same, each with its first hash, and the directory itself. */
   rows?: readonly PartitionRow[];
+  /** Of STEP_CHANGED. */
+  changed?: Readonly<WallClock>;
 }
 
 class NeededStep {
@@ -378,6 +383,13 @@ export class Coordinator {
     if (request.step === STEP_RECALL) {
       this.#host.recallAll(request.inode, () => {
         done(0, { inode: 0, mode: 0, count: 0 });
+      });
+      return;
+    }
+    if (request.step === STEP_CHANGED) {
+      this.#host.lastChanged(request.inode, (changed) => {
+        if (changed === undefined) done(errno.EAGAIN, undefined);
+        else done(0, { inode: 0, mode: 0, count: 0, changed });
       });
       return;
     }

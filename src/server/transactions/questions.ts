@@ -73,7 +73,7 @@ export function readLock(
       return attributesLock(ns, inode, before);
     case Opcode.ReadDir:
       return (
-        ifBlocking(locks.anyEntry(inode), before) ??
+        entryLock(ns, inode, before) ??
         recalls.anyEntry(inode) ??
         listingLock(ns, inode, memory, body, before)
       );
@@ -143,6 +143,11 @@ function sumsLock(
   return undefined;
 }
 
+/** The oldest entry of this directory that is prepared, if it was locked before that. */
+export function entryLock(ns: Namespace, directory: number, before: number): Lock | undefined {
+  return ifBlocking(ns.locks.anyEntry(directory), before);
+}
+
 function ifBlocking(lock: Lock | undefined, before: number): Lock | undefined {
   return lock?.owner.blocksReads === true && lock.number < before ? lock : undefined;
 }
@@ -152,7 +157,7 @@ function attributesLock(ns: Namespace, inode: number, before: number): Lock | un
   const { locks } = ns;
   return (
     ifBlocking(locks.inode(inode), before) ??
-    ifBlocking(locks.anyEntry(inode), before) ??
+    entryLock(ns, inode, before) ??
     ns.recalls.inode(inode)
   );
 }

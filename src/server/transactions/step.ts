@@ -36,6 +36,8 @@ export const STEP_TABLE = 16;
 export const STEP_RECALL = 18;
 /** The coordinator sends entries to a partition. */
 export const STEP_MOVE = 17;
+/** The coordinator asks a directory's partitions when they were last changed. */
+export const STEP_CHANGED = 19;
 
 /** What the client's marks of its own change cover, as if all of it lay on one target. */
 export function isClientsOwn(step: number): boolean {
