@@ -25,7 +25,7 @@ step 'native tests, built' bash ci/test-native.sh -R RdmaProtocol
 [ ${#failed_steps[@]} -eq 0 ] || exit 1
 step 'transport over rxe' boot transport 900 -- bash ci/rdma/guest-transport.sh
 step 'transport over siw' boot transport-siw 900 --siw -- bash ci/rdma/guest-transport.sh
-step 'cluster over rxe' boot cluster 1200 -- bash test/rdma/guest.sh rdma/cluster.test.js
+step 'cluster over rxe' boot cluster 1200 -- bash test/rdma/guest.sh rdma/cluster.test.js rdma/intercept.test.js
 step 'faults over rxe' boot faults 1200 -- bash test/rdma/guest.sh rdma/faults.test.js
 step 'processes killed over rxe' boot kill 900 -- bash test/rdma/guest.sh rdma/kill.test.js
 step 'rdma that is not to be had' boot bad-input 900 -- bash test/rdma/guest.sh rdma/bad-input.test.js

@@ -124,21 +124,45 @@ bool Arena::shares_contain(uint64_t offset, uint64_t length) const {
 uint32_t Arena::open_share(int fd, int64_t position) {
   for (uint32_t i = 0; i < shape_.shares; i++) {
     if ((shares_taken_ >> i & 1) != 0) continue;
-    const auto offset = static_cast<uint32_t>(bytes_ + size_t{i} * kShareBytes);
+    const uint32_t offset = share_offset(i);
     if (!map_at(at(offset), kShareBytes, fd, position)) return 0;
+    if (!tell_opened(offset)) {
+      (void)reserve(at(offset), kShareBytes, MAP_FIXED);
+      return 0;
+    }
     shares_taken_ |= uint64_t{1} << i;
     return offset;
   }
   return 0;
 }
 
+bool Arena::tell_opened(uint32_t offset) {
+  for (size_t i = 0; i < share_watchers_.size(); i++) {
+    if (share_watchers_[i]->opened(offset)) continue;
+    while (i > 0) share_watchers_[--i]->closed(offset);
+    return false;
+  }
+  return true;
+}
+
 void Arena::close_share(uint32_t offset) {
   const size_t i = (offset - bytes_) / kShareBytes;
   if (offset < bytes_ || i >= shape_.shares) return;
+  for (ShareWatcher* watcher : share_watchers_) watcher->closed(offset);
   // The addresses stay the arena's.
   (void)reserve(at(offset), kShareBytes, MAP_FIXED);
   shares_taken_ &= ~(uint64_t{1} << i);
 }
+
+bool Arena::watch_shares(ShareWatcher* watcher) {
+  for (uint32_t i = 0; i < shape_.shares; i++) {
+    if ((shares_taken_ >> i & 1) != 0 && !watcher->opened(share_offset(i))) return false;
+  }
+  share_watchers_.push_back(watcher);
+  return true;
+}
+
+void Arena::unwatch_shares(ShareWatcher* watcher) { std::erase(share_watchers_, watcher); }
 
 void Arena::give_receive_area(uint32_t offset) {
   const uint32_t i = (offset - receive_offset_) / kReceiveAreaBytes;

@@ -7,14 +7,15 @@
 // thread push and pop; nothing here is thread-safe.
 //
 // Behind the slots there may be room for shares: memory that another process has, too, and that
-// lies at arena offsets while it is lent, so that sockets send from it and receive into it. No
-// device has it registered. What lies there may change at any time.
+// lies at arena offsets while it is lent, so that sockets and devices send from it and receive into
+// it. Who registers memory hears of each. What lies there may change at any time.
 #pragma once
 
 #include <cstddef>
 #include <cstdint>
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "native/common/wire.generated.h"
 
@@ -44,6 +45,16 @@ struct ArenaShape {
   uint32_t bulk_slots = 0;
   uint32_t receive_areas = 0;
   uint32_t shares = 0;
+};
+
+// Hears of the shares of an arena.
+class ShareWatcher {
+ public:
+  virtual ~ShareWatcher() = default;
+  // Memory is at this offset now. False: it cannot be used, and is not lent.
+  virtual bool opened(uint32_t offset) = 0;
+  // Nobody uses it any more; it is still there.
+  virtual void closed(uint32_t offset) = 0;
 };
 
 class Arena {
@@ -91,14 +102,21 @@ class Arena {
   uint32_t take_receive_area();
   void give_receive_area(uint32_t offset);
 
-  // Maps kShareBytes of `fd` from `position` (of whole pages) on. Arena offset; 0: no room, or not
-  // mappable. `fd` may be closed then; it must never become shorter.
+  // Maps kShareBytes of `fd` from `position` (of whole pages) on. Arena offset; 0: no room, not
+  // mappable, or a watcher cannot use it. `fd` may be closed then; it must never become shorter.
   uint32_t open_share(int fd, int64_t position);
   void close_share(uint32_t offset);
+  // Tells of those that are open at once. False: one of them cannot be used, and nobody watches.
+  bool watch_shares(ShareWatcher* watcher);
+  void unwatch_shares(ShareWatcher* watcher);
 
  private:
   Arena() = default;
   bool shares_contain(uint64_t offset, uint64_t length) const;
+  uint32_t share_offset(uint32_t i) const {
+    return static_cast<uint32_t>(bytes_ + size_t{i} * kShareBytes);
+  }
+  bool tell_opened(uint32_t offset);
   uint32_t* words(uint32_t offset) const { return reinterpret_cast<uint32_t*>(base_ + offset); }
 
   uint32_t take(uint32_t stack, uint32_t first, uint32_t stride, uint32_t headroom) {
@@ -126,6 +144,7 @@ class Arena {
   uint32_t receive_offset_ = 0;
   uint64_t receive_taken_ = 0;  // one bit an area
   uint64_t shares_taken_ = 0;   // one bit a share
+  std::vector<ShareWatcher*> share_watchers_;
   uint8_t* reserved_ = nullptr;
   size_t reserved_bytes_ = 0;
 };

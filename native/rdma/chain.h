@@ -52,7 +52,7 @@ class Chain {
   // One more piece of memory for the work request added last.
   void piece(const void* address, uint32_t bytes) {
     sges_[pieces_++] = {reinterpret_cast<uint64_t>(address), bytes,
-                        connection_->device->mr()->lkey};
+                        connection_->device->keys().at(address)->lkey};
     work_[count_ - 1].num_sge++;
   }
 

@@ -260,7 +260,7 @@ Hello Engine::hello(const Connection& c) const {
   out.version = kVersion;
   out.flags = c.device->windows ? kHelloWindows : 0;
   out.arena_address = reinterpret_cast<uint64_t>(arena_->base());
-  out.arena_bytes = arena_->bytes();
+  out.arena_bytes = arena_->span_bytes();
   out.credits = c.credits;
   out.message_bytes = kMessageSlot;
   out.reads_max = c.device->limits.reads_in;

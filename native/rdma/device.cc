@@ -73,8 +73,9 @@ uint32_t Device::set_up() {
   if (lends) access |= IBV_ACCESS_REMOTE_READ | IBV_ACCESS_REMOTE_WRITE;
   // The answer to an iWARP READ is a write by the peer: its sink must be open to that.
   if (iwarp) access |= IBV_ACCESS_REMOTE_WRITE;
-  mr_.reset(ibv_reg_mr(pd_.get(), arena_->base(), arena_->bytes(), access));
-  if (!mr_) return code(errno == ENOMEM ? Reason::kMemoryLocked : Reason::kDeviceSetup);
+  if (!keys_.open(arena_, pd_.get(), access)) {
+    return code(errno == ENOMEM ? Reason::kMemoryLocked : Reason::kDeviceSetup);
+  }
   channel_.reset(ibv_create_comp_channel(verbs));
   if (!channel_ || !no_block(channel_->fd)) return code(Reason::kDeviceSetup);
   const uint32_t entries = std::min(siw ? kCompletionsSiw : kCompletionsStart, completions_max_);
@@ -112,7 +113,7 @@ uint32_t Device::post_receives(const Buffers& buffers, const uint32_t* indexes, 
     const uint32_t* batch = indexes + posted;
     for (uint32_t i = 0; i < now; i++) {
       const uint64_t address = reinterpret_cast<uint64_t>(arena_->at(buffers.offset(batch[i])));
-      pieces[i] = {address, kReceiveBytes, mr_->lkey};
+      pieces[i] = {address, kReceiveBytes, keys_.slots()->lkey};
       work[i] = {kReceiveWork | batch[i], i + 1 < now ? &work[i + 1] : nullptr, &pieces[i], 1};
     }
     ibv_recv_wr* bad = nullptr;
@@ -135,6 +136,7 @@ void Device::drop_receives(Buffers& buffers) {
 }
 
 bool Device::request_notification() {
+  keys_.settle();
   if (!armed_) armed_ = ibv_req_notify_cq(cq_.get(), 0) == 0;
   return armed_;
 }

@@ -1,11 +1,11 @@
 // Goal: what the connections of one engine on one RDMA device share: protection domain, the arena's
-// registration, completion queue and channel, shared receive queue, and the device's limits.
+// registrations, completion queue and channel, shared receive queue, and the device's limits.
 //
-// Who may reach what: with memory windows the arena is registered for local access, and a window
-// opens a slot for the time of a request. Without them an engine that connects out must register
-// it for remote access; it does so in a protection domain of its own, for outgoing connections
-// only, so that no peer that connects to us can reach anything. Hence up to two Devices for one
-// context.
+// Who may reach what (of the slots; a share as well, by keys of its own, keys.h): with memory
+// windows the arena is registered for local access, and a window opens a slot for the time of a
+// request. Without them an engine that connects out must register it for remote access; it does so
+// in a protection domain of its own, for outgoing connections only, so that no peer that connects
+// to us can reach anything. Hence up to two Devices for one context.
 //
 // Receive buffers in the shared queue are promised to connections (credits); those of a connection
 // that is gone stay in the queue and are promised to the next (`spare`). When the last connection
@@ -22,6 +22,7 @@
 #include "native/common/arena.h"
 #include "native/rdma/buffers.h"
 #include "native/rdma/device_use.h"
+#include "native/rdma/keys.h"
 #include "native/rdma/verbs.h"
 
 namespace sealfs::rdma {
@@ -90,7 +91,7 @@ class Device {
   std::unordered_map<uint32_t, uint32_t> owners;  // queue pair number to connection
 
   ibv_pd* pd() const { return pd_.get(); }
-  ibv_mr* mr() const { return mr_.get(); }
+  const Keys& keys() const { return keys_; }
   ibv_cq* cq() const { return cq_.get(); }
   ibv_srq* srq() const { return srq_.get(); }
   int channel_fd() const { return channel_->fd; }
@@ -112,7 +113,7 @@ class Device {
 
   // Destroyed from the last to the first: the queue pairs of connections are gone by then.
   ProtectionDomain pd_;
-  MemoryRegion mr_;
+  Keys keys_;
   CompletionChannel channel_;
   CompletionQueue cq_;
   SharedReceiveQueue srq_;

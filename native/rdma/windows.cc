@@ -20,7 +20,7 @@ bool Engine::lend(Connection& c, uint32_t offset, uint32_t bytes, int access, ui
   *window = kNoWindow;
   Device& device = *c.device;
   if (!device.windows) {
-    *rkey = device.mr()->rkey;
+    *rkey = device.keys().at(arena_->at(offset))->rkey;
     if (device.lends) return true;
     condemn(c, code(Reason::kBadSubmission));  // an accepted connection has nothing to lend
     return false;
@@ -42,7 +42,7 @@ bool Engine::lend(Connection& c, uint32_t offset, uint32_t bytes, int access, ui
   ibv_send_wr& work = chain_->add(IBV_WR_BIND_MW);
   work.sg_list = nullptr;
   chain_->bind(w.handle.get(), w.rkey);
-  work.bind_mw.bind_info.mr = device.mr();
+  work.bind_mw.bind_info.mr = device.keys().at(arena_->at(offset));
   work.bind_mw.bind_info.addr = reinterpret_cast<uint64_t>(arena_->at(offset));
   work.bind_mw.bind_info.length = bytes;
   work.bind_mw.bind_info.mw_access_flags = static_cast<unsigned>(access);

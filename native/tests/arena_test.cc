@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include <set>
+#include <vector>
 
 namespace sealfs {
 namespace {
@@ -79,6 +80,47 @@ TEST(Arena, ReceiveAreasAreLentOnceEach) {
   EXPECT_EQ(arena->take_receive_area(), 0u);
   arena->give_receive_area(first);
   EXPECT_EQ(arena->take_receive_area(), first);
+}
+
+// Counts what is open, and refuses on demand.
+struct Watcher final : ShareWatcher {
+  bool opened(uint32_t offset) override {
+    if (refuses) return false;
+    open.push_back(offset);
+    return true;
+  }
+  void closed(uint32_t offset) override { std::erase(open, offset); }
+  std::vector<uint32_t> open;
+  bool refuses = false;
+};
+
+TEST(Arena, WhoWatchesHearsOfEachShareAndMayRefuseIt) {
+  auto arena = make({.message_slots = 2, .shares = 2});
+  const int fd = memfd_create("share", MFD_CLOEXEC);
+  ASSERT_EQ(ftruncate(fd, kShareBytes), 0);
+  Watcher early;
+  ASSERT_TRUE(arena->watch_shares(&early));
+  const uint32_t first = arena->open_share(fd, 0);
+  EXPECT_EQ(early.open, std::vector{first});
+  Watcher late;
+  late.refuses = true;
+  EXPECT_FALSE(arena->watch_shares(&late));
+  late.refuses = false;
+  ASSERT_TRUE(arena->watch_shares(&late));
+  EXPECT_EQ(late.open, early.open);
+
+  // One that cannot use it, and it is lent to nobody.
+  late.refuses = true;
+  EXPECT_EQ(arena->open_share(fd, 0), 0u);
+  EXPECT_EQ(early.open, std::vector{first});
+  EXPECT_FALSE(arena->contains(first + kShareBytes, 8));
+  late.refuses = false;
+  EXPECT_EQ(arena->open_share(fd, 0), first + kShareBytes);
+  arena->unwatch_shares(&late);
+  arena->close_share(first);
+  EXPECT_EQ(early.open, std::vector{first + kShareBytes});
+  EXPECT_EQ(late.open.size(), 2u);
+  ::close(fd);
 }
 
 TEST(Arena, SharesAreOthersMemoryWhileTheyAreOpen) {

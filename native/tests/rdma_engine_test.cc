@@ -4,6 +4,8 @@
 //   bash ci/rdma/boot.sh -- build/tests/native/tests/rdma_engine_test
 //
 // Every test runs with memory windows and without.
+#include <sys/mman.h>
+
 #include "native/tests/rdma_fixture.h"
 
 namespace sealfs::rdma {
@@ -123,6 +125,42 @@ TEST_P(RdmaEngineTest, WritesBulkOfRepliesWhereTheirRequestsSaid) {
   EXPECT_EQ(client_.engine->counters().windows_bound, windows() ? 40 : 0);
   EXPECT_EQ(server_.engine->counters().bulk_writes, 40);
   EXPECT_TRUE(client_.arena->give_bulk(landing));
+}
+
+// Of one program after the other, each with memory of its own at the same place of the arena.
+TEST_P(RdmaEngineTest, SendsFromAndReceivesIntoMemoryThatIsLent) {
+  constexpr uint32_t kLength = 500'000;
+  constexpr uint32_t kLanding = 1 << 20;
+  uint32_t before = 0;
+  for (uint32_t round = 0; round < 6; round++) {
+    const int fd = memfd_create("share", MFD_CLOEXEC);
+    ASSERT_EQ(ftruncate(fd, kShareBytes), 0);
+    // Also one that is lent before there is a device.
+    const uint32_t share = client_.arena->open_share(fd, 0);
+    ASSERT_NE(share, 0u);
+    if (round == 0) open();
+    if (round > 0) EXPECT_EQ(share, before);
+    before = share;
+    client_.seen.clear();
+    server_.seen.clear();
+    const Bytes written = random_bytes(kLength, 2 * round);
+    ASSERT_EQ(pwrite(fd, written.data(), kLength, 0), kLength);
+    client_.land(here_, 3, share + kLanding, kLength);
+    client_.push(SubmissionKind::kBulk, 0, share, kLength, false);
+    client_.send(here_, 64);
+    ASSERT_TRUE(until([&] { return server_.messages().size() == 1; }));
+    EXPECT_EQ(server_.messages()[0].bulk, written);
+    const Bytes answer = random_bytes(kLength, 2 * round + 1);
+    server_.push(SubmissionKind::kBulk, 0, server_.bulk(answer), kLength, true);
+    server_.send(there_, 48, 1, true, 3);
+    ASSERT_TRUE(until([&] { return client_.messages().size() == 1; }));
+    Bytes read(kLength);
+    ASSERT_EQ(pread(fd, read.data(), kLength, kLanding), kLength);
+    EXPECT_EQ(read, answer);
+    client_.arena->close_share(share);
+    close(fd);
+  }
+  EXPECT_FALSE(closed(client_));
 }
 
 TEST_P(RdmaEngineTest, UsesATagAgainAfterItsLandingEnded) {

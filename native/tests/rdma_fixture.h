@@ -26,6 +26,7 @@ constexpr const char* kClientAddress = "10.77.0.1";
 constexpr const char* kServerAddress = "10.77.0.2";
 constexpr uint32_t kMessages = 256;
 constexpr uint32_t kBulks = 20;
+constexpr uint32_t kShares = 2;
 
 inline Bytes random_bytes(size_t count, uint32_t seed) {
   std::mt19937 generator(seed);
@@ -49,7 +50,7 @@ struct Side {
 
   void begin(const Options& options, uint32_t areas = 2) {
     std::string error;
-    arena = Arena::create({kMessages, kBulks, areas}, &error);
+    arena = Arena::create({kMessages, kBulks, areas, kShares}, &error);
     ASSERT_TRUE(arena) << error;
     engine = Engine::create(arena, options, &error);
     ASSERT_TRUE(engine) << error;

@@ -45,7 +45,7 @@ const RECEIVE_AREAS_RDMA = { server: 8, client: 4 } as const;
 
 /**
  * Room in a client's arena for memory of programs (docs/intercept.md, "Memory"), 4 MiB each: addresses alone until one
- * attaches. An RDMA device has none of it registered, so a client with one copies.
+ * attaches.
  */
 const SHARES = 64;
 
@@ -62,7 +62,7 @@ export function planTransport(
 ): TransportPlan {
   const { choice, role, shape } = request;
   const plan = (kinds: readonly PlannedKind[], note = ''): TransportPlan => {
-    const shares = role === 'client' && !kinds.includes('rdma') ? SHARES : 0;
+    const shares = role === 'client' ? SHARES : 0;
     return { kinds, note, shape: { ...shape, receiveAreas: areasFor(kinds, role), shares } };
   };
   if (choice === 'tcp') return plan(['tcp']);

@@ -60,12 +60,12 @@ describe('transport selection', () => {
     assert.equal(areas(good, { choice: 'tcp', role: 'client' }), 1);
   });
 
-  it('gives room for memory of programs to clients without RDMA alone', () => {
+  it('gives room for memory of programs to clients alone', () => {
     const shares = (state: RdmaState, request: Omit<PlanRequest, 'shape'>): number =>
       plan(state, request).shape.shares!;
     assert.equal(shares(good, { choice: 'tcp', role: 'client' }), 64);
     assert.equal(shares(none, { choice: 'auto', role: 'client' }), 64);
-    assert.equal(shares(good, { choice: 'auto', role: 'client' }), 0);
+    assert.equal(shares(good, { choice: 'auto', role: 'client' }), 64);
     assert.equal(shares(none, { choice: 'auto', role: 'server' }), 0);
   });
 
