@@ -15,6 +15,8 @@ import { answeredCalls, preloaded } from '../support/preload.js';
 const both = join(packageRoot(), 'test/e2e/intercept-both.py');
 /** More than the library keeps paths of (native/intercept/places.cc). */
 const MANY_MOUNTS = 70;
+/** With 250 there are seeds that leave none of a kind of call to the library. */
+const STEPS = '1000';
 const seed = process.env['SEALFS_INTERCEPT_SEED'] ?? `${randomInt(1_000_000)}`;
 
 describe('intercepted programs', function () {
@@ -22,8 +24,6 @@ describe('intercepted programs', function () {
   let cluster: TestCluster;
   let mount: string;
   let reports: string;
-  /** Calls beside the model that were answered through shared memory. */
-  const modelled = new Map(['read', 'write', 'ftruncate', 'fsync'].map((call) => [call, 0]));
 
   before(async () => {
     cluster = await TestCluster.start({ servers: 1, targets: 2 });
@@ -92,17 +92,12 @@ describe('intercepted programs', function () {
   ]) {
     it(`agree with a model, by libc and by raw system calls${kinds.length > 0 ? ', plain' : ''}`, () => {
       mkdirSync(join(mount, `both-${kinds.length}`));
-      run('python3', both, `both-${kinds.length}`, seed, '250', ...kinds);
-      for (const call of modelled.keys()) {
-        modelled.set(call, modelled.get(call)! + answered(call));
+      run('python3', both, `both-${kinds.length}`, seed, STEPS, ...kinds);
+      for (const call of ['read', 'write', 'ftruncate', 'fsync']) {
+        assert.ok(answered(call) > 0, `${call}, seed ${seed}`);
       }
     });
   }
-
-  it('came through it in both, by every call', () => {
-    // With every kind of call most of a file's are the kernel's, for some seeds all of one kind.
-    for (const [call, count] of modelled) assert.ok(count > 0, `${call}, seed ${seed}`);
-  });
 
   it('see the same attributes by path as the kernel shows', () => {
     run(

@@ -30,7 +30,7 @@ export interface PartitionRow {
 }
 
 export interface PartitionTable {
-  /** When the directory's times were last set by somebody: what is older does not count. */
+  /** The latest mtime of all partitions when somebody set the directory's times: only what is later counts since then. */
   setSeconds: number;
   setNanoseconds: number;
   /** At least one, the directory itself, at hash 0. */
